@@ -45,7 +45,7 @@ def atomic(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         yield temporary
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -79,7 +79,9 @@ def load_array(path: Path) -> np.ndarray:
     except FileNotFoundError:
         raise InputError(f"No file {path}.") from None
     except (ValueError, EOFError, OSError) as error:
-        raise InputError(f"{path} is not a readable .npy array ({error}). Delete it and rerun the stage that writes it.") from None
+        raise InputError(
+            f"{path} is not a readable .npy array ({error}). Delete it and rerun the stage that writes it."
+        ) from None
 
 
 def image_key(relative: Path | str) -> str:
@@ -141,8 +143,8 @@ class SceneFolder:
             files[key] = path
         if not files:
             raise InputError(
-                f"No photographs in {self.images} (looked for {', '.join(IMAGE_SUFFIXES)}). "
-                f"A scene folder holds images/ and sparse/0/; to make one: python convert.py -s <photographs or video> -o {self.root}"
+                f"No photographs in {self.images} (looked for {', '.join(IMAGE_SUFFIXES)}). A scene folder holds images/ and "
+                f"sparse/0/; to make one: python convert.py -s <photographs or video> -o {self.root}"
             )
         return files
 
@@ -265,11 +267,16 @@ def stage(
         different = _differences({k: found.get(k) for k in record}, record)
         if different:
             raise InputError(
-                f"{folder} was made with other settings:\n" + "\n".join(different) + "\nRepeat the old ones, or add --overwrite to replace it."
+                f"{folder} was made with other settings:\n"
+                + "\n".join(different)
+                + "\nRepeat the old ones, or add --overwrite to replace it."
             )
         record = {**found, **record}
     elif folder.exists() and any(folder.iterdir()):
-        raise InputError(f"{folder} holds files but no {RECORD}, so their settings are unknown. Move it away, or add --overwrite to replace it.")
+        raise InputError(
+            f"{folder} holds files but no {RECORD}, so their settings are unknown. "
+            "Move it away, or add --overwrite to replace it."
+        )
     write_json(path, {**record, "complete": False})
     record["complete"] = True
     yield record
@@ -284,8 +291,8 @@ def require(folder: Path, name: str, command: str) -> dict[str, Any]:
     record = read_json(path)
     if record.get("stage") != name or record.get("format") != FORMATS[name]:
         raise InputError(
-            f"{path} is of stage {record.get('stage')!r} format {record.get('format')!r}; expected {name!r} format {FORMATS[name]}. "
-            f"Run: {command} --overwrite"
+            f"{path} is of stage {record.get('stage')!r} format {record.get('format')!r}; "
+            f"expected {name!r} format {FORMATS[name]}. Run: {command} --overwrite"
         )
     if not record.get("complete"):
         raise InputError(f"The {name} stage in {folder} did not finish. Continue it with: {command}")

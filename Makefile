@@ -1,0 +1,56 @@
+# make demo   the whole pipeline on a generated scene, ending with a table and the path of a report
+# make test   every test that runs without a GPU and without downloaded weights
+# make bench  performance tables      make lint   style checks      make clean  remove what make made
+# Each is complete on a fresh machine with Python >= 3.10 and a C++17 compiler.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RASTERIZER := submodules/diff-gaussian-rasterization
+KNN := submodules/simple-knn
+NATIVE := $(shell git ls-files '$(RASTERIZER)/*' '$(KNN)/*' 2>/dev/null)
+
+.PHONY: install demo test bench lint format clean
+.DELETE_ON_ERROR:
+
+install: $(VENV)/.native
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "error: $(PYTHON) is $$($(PYTHON) --version 2>&1); Python 3.10 or newer is needed. Try: make PYTHON=python3.11 install"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+	  echo "error: $(PYTHON) cannot create virtual environments; on Debian or Ubuntu: apt install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	@touch $@
+
+$(VENV)/.requirements: requirements.txt requirements-dev.txt $(VENV)/.python
+	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/.native: $(NATIVE) $(VENV)/.requirements
+	$(BIN)/python -m pip install --quiet ./$(RASTERIZER) ./$(KNN)
+	@touch $@
+
+demo: install
+	$(BIN)/python demo.py
+
+test: install
+	$(BIN)/python -m pytest
+
+bench: install
+	$(BIN)/python benchmarks/run_all.py
+
+lint: $(VENV)/.requirements
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	git ls-files '*.h' '*.cpp' '*.cu' '*.cuh' | xargs $(BIN)/clang-format --dry-run --Werror
+
+format: $(VENV)/.requirements
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	git ls-files '*.h' '*.cpp' '*.cu' '*.cuh' | xargs $(BIN)/clang-format -i
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

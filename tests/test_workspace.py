@@ -1,0 +1,91 @@
+"""The folder contract: nothing half-written is read as whole, another configuration is never mixed in."""
+
+import json
+
+import numpy as np
+import pytest
+
+from workspace import InputError, SceneFolder, atomic, image_key, load_array, require, save_array, stage
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "codes.npy"
+    save_array(path, np.arange(3))
+    with pytest.raises(KeyboardInterrupt), atomic(path) as temporary:
+        temporary.write_bytes(b"half")
+        raise KeyboardInterrupt
+    assert load_array(path).tolist() == [0, 1, 2]
+    assert [p.name for p in tmp_path.iterdir()] == ["codes.npy"]
+
+
+def test_a_truncated_array_is_refused_by_name(tmp_path):
+    path = tmp_path / "codes.npy"
+    save_array(path, np.zeros((100, 3), np.float32))
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(InputError, match=r"codes\.npy is not a readable"):
+        load_array(path)
+
+
+def test_loading_an_array_never_unpickles(tmp_path):
+    path = tmp_path / "codes.npy"
+    np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(InputError, match=r"codes\.npy"):
+        load_array(path)
+
+
+@pytest.mark.parametrize(
+    ("relative", "key"),
+    [("a.jpg", "a"), ("left/frame.001.JPG", "left/frame.001"), ("frame.001", "frame.001"), ("x.tar.png", "x.tar")],
+)
+def test_keys_keep_dots_and_folders(relative, key):
+    assert image_key(relative) == key
+
+
+def test_photographs_that_share_a_key_are_refused(tmp_path):
+    (tmp_path / "images").mkdir()
+    for name in ("a.jpg", "a.png"):
+        (tmp_path / "images" / name).touch()
+    with pytest.raises(InputError, match="differ only in their extension"):
+        SceneFolder(tmp_path).image_files()
+
+
+def test_a_killed_stage_resumes_and_is_not_read_as_finished(tmp_path):
+    folder = tmp_path / "autoencoder"
+    with pytest.raises(KeyboardInterrupt), stage(folder, "autoencoder", {"epochs": 3}, {}):
+        save_array(folder / "codes" / "a.npy", np.zeros(1))
+        raise KeyboardInterrupt
+    with pytest.raises(InputError, match="did not finish. Continue it with: python train_autoencoder.py"):
+        require(folder, "autoencoder", "python train_autoencoder.py")
+    with stage(folder, "autoencoder", {"epochs": 3}, {}) as record:
+        assert (folder / "codes" / "a.npy").exists()
+        record["report"] = {"cosine": 0.9}
+    assert require(folder, "autoencoder", "-")["report"] == {"cosine": 0.9}
+
+
+def test_another_configuration_is_refused_by_field_and_replaced_on_request(tmp_path):
+    folder = tmp_path / "autoencoder"
+    with stage(folder, "autoencoder", {"epochs": 3, "net": {"width": 3}}, {"features": "mini"}):
+        save_array(folder / "old.npy", np.zeros(1))
+    with (
+        pytest.raises(InputError, match=r"config\.net\.width: 3 on disk, 8 now(.|\n)*--overwrite"),
+        stage(folder, "autoencoder", {"epochs": 3, "net": {"width": 8}}, {"features": "mini"}),
+    ):
+        pass
+    with stage(folder, "autoencoder", {"epochs": 3, "net": {"width": 8}}, {"features": "mini"}, overwrite=True):
+        assert not (folder / "old.npy").exists()
+
+
+def test_files_without_a_record_are_never_mixed_with_new_ones(tmp_path):
+    (tmp_path / "language_features").mkdir()
+    (tmp_path / "language_features" / "a_f.npy").touch()
+    with pytest.raises(InputError, match=r"no stage\.json"), stage(tmp_path / "language_features", "features", {}, {}):
+        pass
+
+
+def test_an_older_format_names_the_command_that_rewrites_it(tmp_path):
+    with stage(tmp_path / "f", "features", {}, {}):
+        pass
+    record = json.loads((tmp_path / "f" / "stage.json").read_text())
+    (tmp_path / "f" / "stage.json").write_text(json.dumps({**record, "format": 0}))
+    with pytest.raises(InputError, match="expected 'features' format 1. Run: python preprocess.py --overwrite"):
+        require(tmp_path / "f", "features", "python preprocess.py")

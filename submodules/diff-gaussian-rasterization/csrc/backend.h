@@ -1,0 +1,62 @@
+// What each backend implements. All functions throw std::exception on failure and never read outside the given arrays,
+// whatever the values in them are. Values are checked for finiteness by the caller through `first_nonfinite`.
+#pragma once
+
+#include "types.h"
+
+namespace gaussian {
+
+// Spherical harmonics to colours: colours = max(0, sh(direction from camera_center to mean) + 0.5).
+template <class T>
+struct Harmonics {
+  int64_t count;          // n
+  int64_t stride;         // coefficients stored per Gaussian, at least (degree + 1)^2
+  int degree;             // 0 to 3
+  const T* means;         // [n, 3]
+  const T* coefficients;  // [n, stride, 3]
+  T camera_center[3];
+};
+
+template <class T>
+struct HarmonicsGradients {
+  T* means;         // [n, 3] or null
+  T* coefficients;  // [n, stride, 3] or null; zero above the degree
+};
+
+#define GAUSSIAN_BACKEND(T)                                                                                            \
+  /* Projects, culls, sorts and bins. `radii` [n] gets ceil(3 sqrt(largest eigenvalue)) in pixels, 0 where culled. */  \
+  /* A Gaussian is culled when z <= 0.2, when it is not finite after projection, or when the box of its alpha >= */    \
+  /* 1/255 region holds no pixel centre. */                                                                            \
+  Prepared prepare(const Camera<T>&, const Gaussians<T>&, int32_t* radii, Allocator state, Allocator scratch,          \
+                   const Execution&);                                                                                  \
+  /* Blends features over a prepared view. When alpha and depth are asked for, it may also keep results that depend */ \
+  /* on geometry alone (the final transmittance, say) in the prepared memory; they are the same at each call. */       \
+  void blend(const Camera<T>&, const Prepared&, const Features<T>&, const Images<T>&, Allocator scratch,               \
+             const Execution&);                                                                                        \
+  /* Gradients of a blend. With only `gradients.features` wanted, `gaussians` is not read apart from its count, and */ \
+  /* neither are the feature values. */                                                                                \
+  void blend_backward(const Camera<T>&, const Gaussians<T>&, const Prepared&, const Features<T>&,                      \
+                      const ImageGradients<T>&, const Gradients<T>&, Allocator scratch, const Execution&);             \
+  void evaluate_sh(const Harmonics<T>&, T* colors, const Execution&);                                                  \
+  /* `grad_colors` is the gradient with respect to the clamped colours, `colors` what evaluate_sh returned. */         \
+  void evaluate_sh_backward(const Harmonics<T>&, const T* colors, const T* grad_colors, const HarmonicsGradients<T>&,  \
+                            const Execution&);                                                                         \
+  /* Flat index of the first NaN or infinity, or -1. */                                                                \
+  int64_t first_nonfinite(const T* values, int64_t count, const Execution&);
+
+namespace cpu {
+GAUSSIAN_BACKEND(float)
+GAUSSIAN_BACKEND(double)  // scalar code only: it exists to check the float path and the shared derivatives
+
+// Runs everything on the scalar code path until called with false.
+void force_scalar(bool scalar);
+// "avx2" or "scalar": what float calls run on now.
+const char* instruction_set();
+}  // namespace cpu
+
+namespace cuda {
+GAUSSIAN_BACKEND(float)
+}  // namespace cuda
+
+#undef GAUSSIAN_BACKEND
+}  // namespace gaussian

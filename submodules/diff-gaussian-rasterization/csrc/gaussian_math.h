@@ -1,0 +1,399 @@
+// The mathematics of one Gaussian, shared by the CPU and the CUDA backend: projection, the extent it covers, blending
+// weight, spherical harmonics, and every derivative. Templated on float or double, no memory, no branches on data
+// layout.
+//
+// Notation: a Gaussian with 3D covariance S is seen through the 2x3 matrix P = J W (perspective Jacobian times camera
+// rotation) as the 2D covariance [a b; b c] = P S P^T + 0.3 I. With S = M M^T (M = rotation * scale) and n_i = M^T P_i,
+// a = n_0.n_0, b = n_0.n_1, c = n_1.n_1 and det = |n_0 x n_1|^2: sums of squares, so that needles lose no digits, where
+// a c - b^2 in single precision would.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "types.h"
+
+#ifdef __CUDACC__
+#define GAUSSIAN_FN __host__ __device__ __forceinline__
+#else
+#define GAUSSIAN_FN inline
+#endif
+
+namespace gaussian {
+
+constexpr int kTile = 16;               // pixels per side of a tile
+constexpr double kNearPlane = 0.2;      // culled at z <= this
+constexpr double kBlur = 0.3;           // added to the diagonal of the 2D covariance, px^2
+constexpr double kFrustumMargin = 1.3;  // x/z, y/z are clamped to this times the half-angle tangent in the Jacobian
+constexpr double kMaxAlpha = 0.99;
+constexpr double kMinAlpha = 1.0 / 255.0;              // smaller contributions are skipped
+constexpr double kMinTransmittance = 1e-4;             // blending stops before the Gaussian that would go below
+constexpr double kLog2MinAlpha = -7.9943534368588578;  // log2(1/255)
+constexpr double kHalfLog2E = 0.72134752044448170;     // exp(-q/2) = exp2(-kHalfLog2E q)
+constexpr double kMinCompensation2 = 2.5e-5;           // lower bound of det / det with blur under antialiasing
+
+// A projected Gaussian. At offset (dx, dy) = pixel - (x, y), with t1 = ux dx + uy dy and t2 = vy dy,
+// alpha = min(0.99, exp2(log2_opacity - t1^2 - t2^2)): a Cholesky factor of the inverse covariance, which keeps the
+// exponent of needles accurate in single precision where the three conic terms cancel.
+template <class T>
+struct Splat {
+  T x, y;  // mean, pixels
+  T ux, uy, vy;
+  T log2_opacity;
+};
+
+// Everything between a Gaussian and its splat that the backward pass needs again.
+template <class T>
+struct Projection {
+  Splat<T> splat;
+  T camera[3];     // mean in camera axes; camera[2] is the depth
+  T p[2][3];       // rows of P
+  T m[9];          // M row-major (not set when covariances are given)
+  T a, b, c, det;  // 2D covariance without blur and its determinant
+  T compensation;  // opacity factor of antialiasing, 1 without it
+  int32_t radius;  // ceil(3 sqrt(largest eigenvalue)), px
+};
+
+template <class T>
+GAUSSIAN_FN T square(T v) {
+  return v * v;
+}
+template <class T>
+GAUSSIAN_FN T dot3(const T* u, const T* v) {
+  return u[0] * v[0] + u[1] * v[1] + u[2] * v[2];
+}
+template <class T>
+GAUSSIAN_FN T smaller(T u, T v) {
+  return u < v ? u : v;
+}
+template <class T>
+GAUSSIAN_FN T larger(T u, T v) {
+  return u > v ? u : v;
+}
+template <class T>
+GAUSSIAN_FN T clamped(T v, T low, T high) {
+  return smaller(larger(v, low), high);
+}
+// False for NaN and infinities (so no translation unit may be built with -ffast-math).
+template <class T>
+GAUSSIAN_FN bool finite(T v) {
+  return v - v == T(0);
+}
+
+// Rotation matrix (row-major) of quaternion wxyz; returns 1 / length, or 0 for a quaternion too short to have a
+// direction.
+template <class T>
+GAUSSIAN_FN T rotation_matrix(const T* q, T* r) {
+  const T norm2 = q[0] * q[0] + q[1] * q[1] + q[2] * q[2] + q[3] * q[3];
+  const T inverse = norm2 > T(1e-24) ? T(1) / std::sqrt(norm2) : T(0);
+  const T w = inverse > 0 ? q[0] * inverse : T(1);
+  const T x = q[1] * inverse, y = q[2] * inverse, z = q[3] * inverse;
+  r[0] = 1 - 2 * (y * y + z * z), r[1] = 2 * (x * y - w * z), r[2] = 2 * (x * z + w * y);
+  r[3] = 2 * (x * y + w * z), r[4] = 1 - 2 * (x * x + z * z), r[5] = 2 * (y * z - w * x);
+  r[6] = 2 * (x * z - w * y), r[7] = 2 * (y * z + w * x), r[8] = 1 - 2 * (x * x + y * y);
+  return inverse;
+}
+
+// Gradient of rotation_matrix with respect to the unnormalised quaternion.
+template <class T>
+GAUSSIAN_FN void rotation_matrix_backward(const T* q, const T* grad_r, T* grad_q) {
+  const T norm2 = q[0] * q[0] + q[1] * q[1] + q[2] * q[2] + q[3] * q[3];
+  if (!(norm2 > T(1e-24))) {
+    grad_q[0] = grad_q[1] = grad_q[2] = grad_q[3] = 0;
+    return;
+  }
+  const T inverse = T(1) / std::sqrt(norm2);
+  const T w = q[0] * inverse, x = q[1] * inverse, y = q[2] * inverse, z = q[3] * inverse;
+  const T* g = grad_r;
+  const T gw = 2 * (z * (g[3] - g[1]) + y * (g[2] - g[6]) + x * (g[7] - g[5]));
+  const T gx = 2 * (y * (g[1] + g[3]) + z * (g[2] + g[6]) + w * (g[7] - g[5]) - 2 * x * (g[4] + g[8]));
+  const T gy = 2 * (x * (g[1] + g[3]) + z * (g[5] + g[7]) + w * (g[2] - g[6]) - 2 * y * (g[0] + g[8]));
+  const T gz = 2 * (x * (g[2] + g[6]) + y * (g[5] + g[7]) + w * (g[3] - g[1]) - 2 * z * (g[0] + g[4]));
+  const T radial = w * gw + x * gx + y * gy + z * gz;  // a change of length does not turn anything
+  grad_q[0] = inverse * (gw - w * radial), grad_q[1] = inverse * (gx - x * radial);
+  grad_q[2] = inverse * (gy - y * radial), grad_q[3] = inverse * (gz - z * radial);
+}
+
+// Symmetric matrix (xx xy xz yy yz zz) times vector.
+template <class T>
+GAUSSIAN_FN void symmetric_times(const T* s, const T* v, T* out) {
+  out[0] = s[0] * v[0] + s[1] * v[1] + s[2] * v[2];
+  out[1] = s[1] * v[0] + s[3] * v[1] + s[4] * v[2];
+  out[2] = s[2] * v[0] + s[4] * v[1] + s[5] * v[2];
+}
+
+// Half-width and half-height (px) of the region where alpha may reach 1/255, with a margin above the rounding of the
+// evaluation, and `reach`: the bound on t1^2 + t2^2 that goes with it.
+template <class T>
+struct Extent {
+  T reach;  // log2_opacity - log2(1/255), padded; not positive when the splat reaches no pixel at all
+  T half_width, half_height;
+  T skew;  // dy of the rightmost point of the ellipse
+};
+
+template <class T>
+GAUSSIAN_FN Extent<T> extent(const Splat<T>& s) {
+  Extent<T> e;
+  const T raw = s.log2_opacity - T(kLog2MinAlpha);
+  if (!(raw >= 0)) {
+    e.reach = e.half_width = e.half_height = e.skew = 0;
+    return e;
+  }
+  e.reach = raw * T(1.0001) + T(1e-3);
+  const T root = std::sqrt(e.reach), h = std::sqrt(s.uy * s.uy + s.vy * s.vy);
+  e.half_height = root / s.vy;
+  e.half_width = e.half_height * h / s.ux;
+  e.skew = -s.uy * e.half_height / h;
+  return e;
+}
+
+// The x interval (relative to the mean) of the ellipse t1^2 + t2^2 <= reach cut by the band dy in [low, high]. Returns
+// false when the band misses it. A tile is touched exactly when its pixel centres' hull meets that interval.
+template <class T>
+GAUSSIAN_FN bool band_span(const Splat<T>& s, const Extent<T>& e, T low, T high, T& left, T& right) {
+  if (low > e.half_height || high < -e.half_height) return false;
+  const T dy_right = clamped(e.skew, low, high), dy_left = clamped(-e.skew, low, high);
+  const T inverse = T(1) / s.ux;
+  right = (std::sqrt(larger(e.reach - square(s.vy * dy_right), T(0))) - s.uy * dy_right) * inverse;
+  left = (-std::sqrt(larger(e.reach - square(s.vy * dy_left), T(0))) - s.uy * dy_left) * inverse;
+  return true;
+}
+
+// log2 of the unclamped alpha at offset (dx, dy).
+template <class T>
+GAUSSIAN_FN T log2_alpha(const Splat<T>& s, T dx, T dy) {
+  const T t1 = s.ux * dx + s.uy * dy, t2 = s.vy * dy;
+  return s.log2_opacity - t1 * t1 - t2 * t2;
+}
+
+// Projects Gaussian i. Returns false when it is culled; the radius and the splat are then not meaningful.
+template <class T>
+GAUSSIAN_FN bool project(const Camera<T>& camera, const Gaussians<T>& gaussians, int64_t i, Projection<T>& out) {
+  const T* mean = gaussians.means + 3 * i;
+  const T* w = camera.rotation;
+  for (int k = 0; k < 3; ++k) out.camera[k] = dot3(w + 3 * k, mean) + camera.translation[k];
+  const T z = out.camera[2];
+  if (!(z > T(kNearPlane))) return false;
+
+  const T inverse_z = T(1) / z, ratio_x = out.camera[0] * inverse_z, ratio_y = out.camera[1] * inverse_z;
+  const T limit_x = T(kFrustumMargin) * camera.tan_x, limit_y = T(kFrustumMargin) * camera.tan_y;
+  const T tx = clamped(ratio_x, -limit_x, limit_x), ty = clamped(ratio_y, -limit_y, limit_y);
+  for (int k = 0; k < 3; ++k) {
+    out.p[0][k] = camera.fx * inverse_z * (w[k] - tx * w[6 + k]);
+    out.p[1][k] = camera.fy * inverse_z * (w[3 + k] - ty * w[6 + k]);
+  }
+  if (gaussians.covariances) {
+    const T* s = gaussians.covariances + 6 * i;
+    T sp0[3], sp1[3];
+    symmetric_times(s, out.p[0], sp0);
+    symmetric_times(s, out.p[1], sp1);
+    out.a = dot3(out.p[0], sp0), out.b = dot3(out.p[0], sp1), out.c = dot3(out.p[1], sp1);
+    out.det = out.a * out.c - out.b * out.b;
+    // Not a covariance (it may come from anywhere): nothing sensible to draw.
+    if (!(out.a >= 0) || !(out.c >= 0) || !(out.det >= T(-1e-5) * out.a * out.c)) return false;
+    out.det = larger(out.det, T(0));
+  } else {
+    T r[9], n[2][3];
+    rotation_matrix(gaussians.rotations + 4 * i, r);
+    for (int k = 0; k < 3; ++k) {
+      const T scale = gaussians.scale_modifier * gaussians.scales[3 * i + k];
+      for (int row = 0; row < 3; ++row) out.m[3 * row + k] = r[3 * row + k] * scale;
+    }
+    for (int row = 0; row < 2; ++row)
+      for (int k = 0; k < 3; ++k)
+        n[row][k] = out.p[row][0] * out.m[k] + out.p[row][1] * out.m[3 + k] + out.p[row][2] * out.m[6 + k];
+    out.a = dot3(n[0], n[0]), out.b = dot3(n[0], n[1]), out.c = dot3(n[1], n[1]);
+    out.det = square(n[0][1] * n[1][2] - n[0][2] * n[1][1]) + square(n[0][2] * n[1][0] - n[0][0] * n[1][2]) +
+              square(n[0][0] * n[1][1] - n[0][1] * n[1][0]);
+  }
+  const T blur = T(kBlur), a = out.a + blur, c = out.c + blur;
+  const T det = out.det + blur * (out.a + out.c) + blur * blur;
+  out.compensation = gaussians.antialiasing ? std::sqrt(larger(out.det / det, T(kMinCompensation2))) : T(1);
+
+  // Complete the square in dx: q = (c / det) (dx - (b / c) dy)^2 + dy^2 / c.
+  Splat<T>& s = out.splat;
+  s.x = camera.fx * ratio_x + camera.cx;
+  s.y = camera.fy * ratio_y + camera.cy;
+  s.ux = std::sqrt(T(kHalfLog2E) * c / det);
+  s.uy = -s.ux * out.b / c;
+  s.vy = std::sqrt(T(kHalfLog2E) / c);
+  const T opacity = gaussians.opacities[i] * out.compensation;
+  if (!(opacity >= T(kMinAlpha))) return false;
+  s.log2_opacity = std::log2(opacity);
+
+  // Larger eigenvalue; the root is of a sum of squares.
+  const T half_difference = T(0.5) * (a - c);
+  const T radius = std::ceil(3 * std::sqrt(T(0.5) * (a + c) + std::sqrt(square(half_difference) + out.b * out.b)));
+  // Huge inputs can overflow anywhere above; what is not finite is not drawn.
+  const Extent<T> e = extent(s);
+  if (!finite(s.x) || !finite(s.y) || !finite(s.ux) || !finite(s.uy) || !finite(radius) || !finite(e.half_width))
+    return false;
+  if (!(s.ux > 0) || !(s.vy > 0)) return false;
+  const T left = larger(s.x - e.half_width, T(0.5)), right = smaller(s.x + e.half_width, T(camera.width) - T(0.5));
+  const T top = larger(s.y - e.half_height, T(0.5)), bottom = smaller(s.y + e.half_height, T(camera.height) - T(0.5));
+  const T half_pixel = T(0.5);
+  if (std::ceil(left - half_pixel) > std::floor(right - half_pixel)) return false;
+  if (std::ceil(top - half_pixel) > std::floor(bottom - half_pixel)) return false;
+  out.radius = static_cast<int32_t>(smaller(radius, T(1 << 30)));
+  return true;
+}
+
+// Sums over pixels of what a splat's gradient consists of, with g = dL / d ln(alpha) (zero where alpha is clamped to
+// 0.99) and t1, t2 as in Splat. Six numbers per (Gaussian, tile); they add up over tiles.
+template <class T>
+struct SplatGradient {
+  T g, g_t1, g_t2, g_t1t1, g_t1t2, g_t2t2;
+};
+
+// Gradients with respect to the parameters of one Gaussian.
+template <class T>
+struct ParameterGradient {
+  T mean[3], mean2d[2];  // mean2d: normalised device units
+  T scale[3], rotation[4], covariance[6], opacity;
+};
+
+// Backward of project. `grad_depth` is the gradient with respect to camera[2] from the depth image. `p` must come from
+// project with the same arguments.
+template <class T>
+GAUSSIAN_FN void project_backward(const Camera<T>& camera, const Gaussians<T>& gaussians, int64_t i,
+                                  const Projection<T>& p, const SplatGradient<T>& sums, T grad_depth,
+                                  ParameterGradient<T>& out) {
+  // ln alpha = ln opacity - q/2 with q = s.s, s = t / sqrt(kHalfLog2E) = L (pixel - mean). Hence
+  // dL/dmean2d = L^T sum(g s) and dL/dcovariance2d = 1/2 L^T sum(g s s^T) L (from dQ = -Q dC Q, Q = L^T L).
+  const T k = T(1 / kHalfLog2E);  // both factors of t carry sqrt(kHalfLog2E), and so does each entry of L
+  const T ux = p.splat.ux, uy = p.splat.uy, vy = p.splat.vy;
+  const T grad_x = k * ux * sums.g_t1, grad_y = k * (uy * sums.g_t1 + vy * sums.g_t2);
+  out.mean2d[0] = grad_x * T(0.5) * T(camera.width);
+  out.mean2d[1] = grad_y * T(0.5) * T(camera.height);
+  const T half = T(0.5) * k * k;
+  T grad_a = half * ux * ux * sums.g_t1t1;
+  T grad_b = 2 * half * ux * (uy * sums.g_t1t1 + vy * sums.g_t1t2);  // b stands for both off-diagonal entries
+  T grad_c = half * (uy * uy * sums.g_t1t1 + 2 * uy * vy * sums.g_t1t2 + vy * vy * sums.g_t2t2);
+
+  out.opacity = gaussians.opacities[i] > 0 ? sums.g / gaussians.opacities[i] : T(0);
+  const T blur = T(kBlur), det = p.det + blur * (p.a + p.c) + blur * blur;
+  if (gaussians.antialiasing && p.det > T(kMinCompensation2) * det) {  // ln compensation = (ln det0 - ln det) / 2
+    grad_a += T(0.5) * sums.g * (p.c / p.det - (p.c + blur) / det);
+    grad_b += sums.g * p.b * (T(1) / det - T(1) / p.det);
+    grad_c += T(0.5) * sums.g * (p.a / p.det - (p.a + blur) / det);
+  }
+
+  T grad_p[2][3];
+  if (gaussians.covariances) {
+    const T* s = gaussians.covariances + 6 * i;
+    T sp0[3], sp1[3];
+    symmetric_times(s, p.p[0], sp0);
+    symmetric_times(s, p.p[1], sp1);
+    for (int j = 0; j < 3; ++j) {
+      grad_p[0][j] = 2 * grad_a * sp0[j] + grad_b * sp1[j];
+      grad_p[1][j] = 2 * grad_c * sp1[j] + grad_b * sp0[j];
+    }
+    const T *u = p.p[0], *v = p.p[1];
+    for (int row = 0, e = 0; row < 3; ++row)
+      for (int col = row; col < 3; ++col, ++e) {
+        const T entry =
+            grad_a * u[row] * u[col] + T(0.5) * grad_b * (u[row] * v[col] + v[row] * u[col]) + grad_c * v[row] * v[col];
+        out.covariance[e] = row == col ? entry : 2 * entry;
+      }
+  } else {
+    T n[2][3], grad_n[2][3], r[9], grad_r[9];
+    for (int row = 0; row < 2; ++row)
+      for (int j = 0; j < 3; ++j)
+        n[row][j] = p.p[row][0] * p.m[j] + p.p[row][1] * p.m[3 + j] + p.p[row][2] * p.m[6 + j];
+    for (int j = 0; j < 3; ++j) {
+      grad_n[0][j] = 2 * grad_a * n[0][j] + grad_b * n[1][j];
+      grad_n[1][j] = 2 * grad_c * n[1][j] + grad_b * n[0][j];
+    }
+    for (int row = 0; row < 2; ++row)
+      for (int j = 0; j < 3; ++j) grad_p[row][j] = dot3(p.m + 3 * j, grad_n[row]);
+    rotation_matrix(gaussians.rotations + 4 * i, r);
+    for (int col = 0; col < 3; ++col) {
+      T grad_scale = 0;
+      const T scale = gaussians.scale_modifier * gaussians.scales[3 * i + col];
+      for (int row = 0; row < 3; ++row) {
+        const T grad_m = p.p[0][row] * grad_n[0][col] + p.p[1][row] * grad_n[1][col];
+        grad_scale += grad_m * r[3 * row + col];
+        grad_r[3 * row + col] = grad_m * scale;
+      }
+      out.scale[col] = grad_scale * gaussians.scale_modifier;
+    }
+    rotation_matrix_backward(gaussians.rotations + 4 * i, grad_r, out.rotation);
+  }
+
+  // P_0 = (fx / z) (W_0 - tx W_2) with tx = clamp(x / z), and likewise P_1; then the mean itself, (fx x / z, fy y / z).
+  const T* w = camera.rotation;
+  const T inverse_z = T(1) / p.camera[2], ratio_x = p.camera[0] * inverse_z, ratio_y = p.camera[1] * inverse_z;
+  const T limit_x = T(kFrustumMargin) * camera.tan_x, limit_y = T(kFrustumMargin) * camera.tan_y;
+  const T scale_x = camera.fx * inverse_z, scale_y = camera.fy * inverse_z;
+  T grad_ratio_x = scale_x * p.camera[2] * grad_x, grad_ratio_y = scale_y * p.camera[2] * grad_y;
+  if (ratio_x >= -limit_x && ratio_x <= limit_x) grad_ratio_x -= scale_x * dot3(grad_p[0], w + 6);
+  if (ratio_y >= -limit_y && ratio_y <= limit_y) grad_ratio_y -= scale_y * dot3(grad_p[1], w + 6);
+  const T grad_camera[3] = {grad_ratio_x * inverse_z, grad_ratio_y * inverse_z,
+                            grad_depth - inverse_z * (dot3(grad_p[0], p.p[0]) + dot3(grad_p[1], p.p[1]) +
+                                                      grad_ratio_x * ratio_x + grad_ratio_y * ratio_y)};
+  for (int j = 0; j < 3; ++j)
+    out.mean[j] = w[j] * grad_camera[0] + w[3 + j] * grad_camera[1] + w[6 + j] * grad_camera[2];
+}
+
+// Real spherical harmonics up to `degree` at the unit direction (x, y, z), in the order and signs of the 3DGS files.
+template <class T>
+GAUSSIAN_FN void sh_basis(int degree, T x, T y, T z, T* basis) {
+  basis[0] = T(0.28209479177387814);
+  if (degree < 1) return;
+  basis[1] = T(-0.4886025119029199) * y, basis[2] = T(0.4886025119029199) * z, basis[3] = T(-0.4886025119029199) * x;
+  if (degree < 2) return;
+  const T xx = x * x, yy = y * y, zz = z * z;
+  basis[4] = T(1.0925484305920792) * x * y;
+  basis[5] = T(-1.0925484305920792) * y * z;
+  basis[6] = T(0.31539156525252005) * (2 * zz - xx - yy);
+  basis[7] = T(-1.0925484305920792) * x * z;
+  basis[8] = T(0.5462742152960396) * (xx - yy);
+  if (degree < 3) return;
+  basis[9] = T(-0.5900435899266435) * y * (3 * xx - yy);
+  basis[10] = T(2.890611442640554) * x * y * z;
+  basis[11] = T(-0.4570457994644658) * y * (4 * zz - xx - yy);
+  basis[12] = T(0.3731763325901154) * z * (2 * zz - 3 * xx - 3 * yy);
+  basis[13] = T(-0.4570457994644658) * x * (4 * zz - xx - yy);
+  basis[14] = T(1.445305721320277) * z * (xx - yy);
+  basis[15] = T(-0.5900435899266435) * x * (xx - 3 * yy);
+}
+
+// Gradient of sum_k weight[k] basis[k] with respect to (x, y, z), the three taken as independent.
+template <class T>
+GAUSSIAN_FN void sh_basis_backward(int degree, T x, T y, T z, const T* weight, T* grad) {
+  grad[0] = grad[1] = grad[2] = 0;
+  if (degree < 1) return;
+  const T k1 = T(0.4886025119029199);
+  grad[0] = -k1 * weight[3], grad[1] = -k1 * weight[1], grad[2] = k1 * weight[2];
+  if (degree < 2) return;
+  const T k2 = T(1.0925484305920792), k20 = T(0.31539156525252005);
+  grad[0] += k2 * (y * weight[4] - z * weight[7] + x * weight[8]) - 2 * k20 * x * weight[6];
+  grad[1] += k2 * (x * weight[4] - z * weight[5] - y * weight[8]) - 2 * k20 * y * weight[6];
+  grad[2] += k2 * (-y * weight[5] - x * weight[7]) + 4 * k20 * z * weight[6];
+  if (degree < 3) return;
+  const T xx = x * x, yy = y * y, zz = z * z, xy = x * y, xz = x * z, yz = y * z;
+  const T a = T(0.5900435899266435), b = T(2.890611442640554), c = T(0.4570457994644658), d = T(0.3731763325901154),
+          e = T(1.445305721320277);
+  grad[0] += -6 * a * xy * weight[9] + b * yz * weight[10] + 2 * c * xy * weight[11] - 6 * d * xz * weight[12] -
+             c * (4 * zz - 3 * xx - yy) * weight[13] + 2 * e * xz * weight[14] - 3 * a * (xx - yy) * weight[15];
+  grad[1] += -3 * a * (xx - yy) * weight[9] + b * xz * weight[10] - c * (4 * zz - xx - 3 * yy) * weight[11] -
+             6 * d * yz * weight[12] + 2 * c * xy * weight[13] - 2 * e * yz * weight[14] + 6 * a * xy * weight[15];
+  grad[2] += b * xy * weight[10] - 8 * c * yz * weight[11] + 3 * d * (2 * zz - xx - yy) * weight[12] -
+             8 * c * xz * weight[13] + e * (xx - yy) * weight[14];
+}
+
+// Unit vector from `center` to `mean`; returns 1 / distance, or 0 (and the z axis) when they coincide.
+template <class T>
+GAUSSIAN_FN T view_direction(const T* mean, const T* center, T* direction) {
+  for (int k = 0; k < 3; ++k) direction[k] = mean[k] - center[k];
+  const T length2 = dot3(direction, direction);
+  if (!(length2 > T(1e-30))) {
+    direction[0] = direction[1] = 0, direction[2] = 1;
+    return 0;
+  }
+  const T inverse = T(1) / std::sqrt(length2);
+  for (int k = 0; k < 3; ++k) direction[k] *= inverse;
+  return inverse;
+}
+
+}  // namespace gaussian

@@ -1,0 +1,93 @@
+// Plain structs that cross between Python, the CPU backend and the CUDA backend. Pointers are borrowed, rows are
+// contiguous, shapes stand in brackets, and a null pointer means "not given" or "not wanted".
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace gaussian {
+
+// Pinhole camera, OpenCV axes (x right, y down, z forward), pixel centres at +0.5.
+template <class T>
+struct Camera {
+  T rotation[9];  // world to camera, row-major: camera = rotation * world + translation
+  T translation[3];
+  T fx, fy, cx, cy;  // pixels
+  T tan_x, tan_y;    // tangents of half the field of view: width / (2 fx), height / (2 fy)
+  int32_t width, height;
+};
+
+// The Gaussians as activated parameters. Either `scales` and `rotations`, or `covariances`.
+template <class T>
+struct Gaussians {
+  int64_t count;         // n
+  const T* means;        // [n, 3] world units
+  const T* scales;       // [n, 3] standard deviations, world units
+  const T* rotations;    // [n, 4] quaternions wxyz, any length; the zero quaternion is the identity
+  const T* covariances;  // [n, 6] upper triangle xx xy xz yy yz zz, world units squared (scale_modifier does not apply)
+  const T* opacities;    // [n]
+  T scale_modifier;      // multiplies the scales
+  bool antialiasing;     // opacity times sqrt(det / det with blur), so that thin Gaussians keep their energy
+};
+
+// What is blended: one row of channels per Gaussian.
+template <class T>
+struct Features {
+  int64_t channels;     // D, at least 0; with 0 only alpha and depth are made
+  const T* values;      // [n, D]
+  const T* background;  // [D] or null (black)
+};
+
+// Outputs of blending. image = sum w f + T background, alpha = sum w = 1 - T, depth = sum w z (camera z, not
+// normalised).
+template <class T>
+struct Images {
+  T* image;  // [D, H, W]
+  T* alpha;  // [H, W] or null
+  T* depth;  // [H, W] or null
+};
+
+// Gradients of the loss with respect to those outputs.
+template <class T>
+struct ImageGradients {
+  const T* image;  // [D, H, W] or null (zero)
+  const T* alpha;  // [H, W] or null (zero)
+  const T* depth;  // [H, W] or null (zero)
+};
+
+// Wanted gradients. The backend writes every element of those that are not null (culled Gaussians get zero).
+template <class T>
+struct Gradients {
+  T* features;     // [n, D]
+  T* means;        // [n, 3]
+  T* means2d;      // [n, 2] in normalised device units: pixel gradient times (width / 2, height / 2)
+  T* scales;       // [n, 3]
+  T* rotations;    // [n, 4] with respect to the unnormalised quaternion
+  T* covariances;  // [n, 6]; an off-diagonal entry stands for both its places
+  T* opacities;    // [n]
+
+  bool geometry() const { return means || means2d || scales || rotations || covariances || opacities; }
+};
+
+// A view whose projection, depth order and tile lists are done. The memory layout behind `data` is the backend's own.
+struct Prepared {
+  void* data;  // from the state allocator; on the device for CUDA
+  int64_t bytes;
+  int64_t num_visible;  // Gaussians that are not culled
+  int64_t num_pairs;    // (Gaussian, tile) pairs
+};
+
+// Memory comes from the caller, who owns it: state outlives the call, scratch is dropped when the call returns.
+// Returns at least 64-byte aligned memory or throws; must not be called from inside a parallel region.
+struct Allocator {
+  void* context;
+  void* (*allocate)(void* context, size_t bytes);
+};
+
+struct Execution {
+  int threads;   // CPU threads, at least 1
+  int device;    // CUDA device ordinal
+  void* stream;  // cudaStream_t
+};
+
+}  // namespace gaussian

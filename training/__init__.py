@@ -1,0 +1,1 @@
+"""Fitting Gaussians to photographs, and language codes to Gaussians."""

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+ASSETS = Path(__file__).parent / "assets"  # weights and worlds that ship with the code
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 RECORD = "stage.json"
 FORMATS = {  # stage name -> version of its files; a changed file format bumps it and gets a line in CHANGELOG.md
@@ -127,6 +128,14 @@ class SceneFolder:
     def patch_grid(self, key: str) -> Path:
         """float16 [h, w, d] patch tokens at the image's own aspect."""
         return self.dino_features / f"{key}.npy"
+
+    def foreign_patch_grid(self, key: str) -> Path:
+        """DinoSplat's own file: array `arr_0` [d, h, w] in an .npz."""
+        return self.dino_features / f"{key}.npz"
+
+    def extraction_log(self, folder: Path, shard: tuple[int, int] = (1, 1)) -> Path:
+        """One JSON line per image: seconds in each part of the extraction. Each shard has its own."""
+        return folder / ("metrics.jsonl" if shard[1] == 1 else f"metrics.{shard[0]}of{shard[1]}.jsonl")
 
     def image_files(self) -> dict[str, Path]:
         """Photographs by key, sorted by path. Hidden files are passed over. Raises InputError when there are none, or

@@ -1,0 +1,66 @@
+"""The compressor of a model, whichever kind it is: what turns embeddings into codes and rendered codes back."""
+
+import pickle
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from autoencoder.network import Autoencoder
+from autoencoder.pca import PCA
+from workspace import InputError, ModelFolder, atomic, require
+
+TRAIN_COMMAND = "python train_autoencoder.py -s <scene>"
+
+
+class Compressor(Protocol):
+    """What every later stage needs of the autoencoder or the principal components."""
+
+    method: str
+    """`autoencoder` or `pca`."""
+    feature_width: int
+    """Entries of an embedding."""
+    code_width: int
+    """Entries of a code."""
+
+    def encode(self, embeddings: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch c"]:
+        """Codes of embeddings."""
+
+    def decode(self, codes: Float[Tensor, "*batch c"]) -> Float[Tensor, "*batch d"]:
+        """Embeddings of unit length."""
+
+
+def read_compressor(path: Path, device: torch.device | str = "cpu") -> Autoencoder | PCA:
+    """Read one of our compressors or LangSplat's `best_ckpt.pth`; nothing in the file is executed.
+
+    Raises:
+        InputError: the file is missing, damaged, or of something else.
+    """
+    if not path.is_file():
+        raise InputError(f"No compressor {path}. Run: {TRAIN_COMMAND}")
+    expected = "expected a state dict of a LangSplat autoencoder (encoder.<i>.*, decoder.<i>.*) or of principal components"
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise InputError(f"{path} cannot be read as weights ({str(error).splitlines()[0]}); {expected}.") from None
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise InputError(f"{path} holds a {type(state).__name__}, not named tensors; {expected}.")
+    try:
+        kind = PCA if "directions" in state else Autoencoder
+        return kind.from_state_dict(state).to(device).requires_grad_(False)
+    except ValueError as error:
+        raise InputError(f"{path} does not hold a compressor: {error}; {expected}.") from None
+
+
+def write_compressor(path: Path, compressor: Autoencoder | PCA) -> None:
+    """Write the weights; those of an autoencoder are a LangSplat checkpoint."""
+    with atomic(path) as temporary:
+        torch.save({name: value.cpu() for name, value in compressor.state_dict().items()}, temporary)
+
+
+def load_compressor(model: ModelFolder, device: torch.device | str = "cpu") -> Autoencoder | PCA:
+    """The finished compressor of a model folder; InputError with the command that makes it when there is none."""
+    require(model.autoencoder, "autoencoder", f"{TRAIN_COMMAND} -m {model.root}")
+    return read_compressor(model.compressor, device)

@@ -1,0 +1,87 @@
+"""The scene autoencoder of LangSplat and DinoSplat: a narrow network from an embedding to a few numbers and back."""
+
+from collections.abc import Mapping, Sequence
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+def published_widths(feature_width: int, code_width: int) -> tuple[list[int], list[int]]:
+    """Widths of all layers of encoder and decoder, inputs and outputs included.
+
+    Between the two ends stand the powers of two: down to 32 in the encoder, up from 16 in the decoder. One that reaches
+    the feature width is halved, one below the code width is left out. For codes of 3 this is the published network at
+    512 (512-256-128-64-32-3, 3-16-32-64-128-256-256-512) and at 768 (768-512-...-32-3, 3-16-...-512-768).
+    """
+    powers = [2**k for k in range(4, feature_width.bit_length()) if 2**k >= code_width]
+    narrowing = [width for width in reversed(powers) if 32 <= width < feature_width]
+    widening = [width if width < feature_width else width // 2 for width in powers]
+    return [feature_width, *narrowing, code_width], [code_width, *widening, feature_width]
+
+
+class Autoencoder(nn.Module):
+    """Encoder (linear, batch norm, ReLU) and decoder (linear, ReLU), each with outputs of unit length.
+
+    The modules are named as LangSplat names them, so its checkpoints load and ours load there.
+    """
+
+    method = "autoencoder"
+
+    def __init__(self, encoder_widths: Sequence[int], decoder_widths: Sequence[int]):
+        super().__init__()
+        self.feature_width, self.code_width = encoder_widths[0], encoder_widths[-1]
+        self.encoder = nn.ModuleList()
+        for i in range(len(encoder_widths) - 1):
+            if i > 0:
+                self.encoder.extend([nn.BatchNorm1d(encoder_widths[i]), nn.ReLU()])
+            self.encoder.append(nn.Linear(encoder_widths[i], encoder_widths[i + 1]))
+        self.decoder = nn.ModuleList()
+        for i in range(len(decoder_widths) - 1):
+            if i > 0:
+                self.decoder.append(nn.ReLU())
+            self.decoder.append(nn.Linear(decoder_widths[i], decoder_widths[i + 1]))
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Tensor]) -> "Autoencoder":
+        """The network a state dict belongs to, of whatever widths, holding its weights and ready to use.
+
+        Raises:
+            ValueError: the tensors are not those of such a network.
+        """
+        layers = {half: _linear_shapes(state, half) for half in ("encoder", "decoder")}
+        if not all(layers.values()):
+            raise ValueError("no encoder.<i>.weight and decoder.<i>.weight matrices in it")
+        network = cls(*([shapes[0][1], *(rows for rows, _ in shapes)] for shapes in layers.values()))
+        try:
+            network.load_state_dict(dict(state))
+        except RuntimeError as error:  # torch lists the missing, the unexpected and the misshapen
+            raise ValueError(str(error)) from None
+        return network.eval()
+
+    def encode(self, embeddings: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch c"]:
+        """Codes of unit length."""
+        return _apply(self.encoder, embeddings)
+
+    def decode(self, codes: Float[Tensor, "*batch c"]) -> Float[Tensor, "*batch d"]:
+        """Embeddings of unit length. The codes may be of any length, as rendered ones are."""
+        return _apply(self.decoder, codes)
+
+
+def _apply(layers: nn.ModuleList, x: Tensor) -> Tensor:
+    leading = x.shape[:-1]
+    x = x.reshape(-1, x.shape[-1]).to(layers[0].weight.dtype)
+    for layer in layers:
+        x = layer(x)
+    return F.normalize(x, dim=-1).reshape(*leading, -1)
+
+
+def _linear_shapes(state: Mapping[str, Tensor], half: str) -> list[tuple[int, int]]:
+    """(outputs, inputs) of the linear layers of one half, in order."""
+    found = {}
+    for name, value in state.items():
+        part, _, rest = name.partition(".")
+        index, _, kind = rest.partition(".")
+        if part == half and kind == "weight" and index.isdigit() and value.ndim == 2:
+            found[int(index)] = (value.shape[0], value.shape[1])
+    return [found[i] for i in sorted(found)]

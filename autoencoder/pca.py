@@ -1,0 +1,78 @@
+"""Principal components as a compressor: the best linear codes of any width, found in one pass over the embeddings."""
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class PCA(nn.Module):
+    """Mean, principal directions and one scale.
+
+    Codes are coordinates along the directions, all divided by one number so that their mean square length is 1: the
+    learning rate of the language field then means the same as for the unit codes of the autoencoder. Unlike those, the
+    length of a code carries meaning.
+    """
+
+    method = "pca"
+
+    mean: Float[Tensor, " d"]
+    directions: Float[Tensor, "c d"]
+    scale: Float[Tensor, ""]
+
+    def __init__(self, mean: Float[Tensor, " d"], directions: Float[Tensor, "c d"], scale: Float[Tensor, ""]):
+        super().__init__()
+        self.code_width, self.feature_width = directions.shape
+        for name, value in (("mean", mean), ("directions", directions), ("scale", scale)):
+            self.register_buffer(name, value)
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Tensor]) -> "PCA":
+        """The components a file holds; ValueError when their shapes do not belong together."""
+        if state.keys() != {"mean", "directions", "scale"} or state["directions"].shape[1:] != state["mean"].shape:
+            raise ValueError(
+                f"expected mean [d], directions [c, d], scale; found { {k: tuple(v.shape) for k, v in state.items()} }"
+            )
+        return cls(**state)
+
+    def encode(self, embeddings: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch c"]:
+        """Centred coordinates; embeddings of any length are taken by their direction."""
+        return (F.normalize(embeddings.to(self.mean.dtype), dim=-1) - self.mean) @ self.directions.T / self.scale
+
+    def decode(self, codes: Float[Tensor, "*batch c"]) -> Float[Tensor, "*batch d"]:
+        """Embeddings of unit length."""
+        return F.normalize(codes.to(self.mean.dtype) * self.scale @ self.directions + self.mean, dim=-1)
+
+
+class Moments:
+    """Count, sum and second moments of embeddings seen in parts, in float64: exact for any number of them."""
+
+    def __init__(self, feature_width: int, device: torch.device):
+        self.count = 0
+        self.sum = torch.zeros(feature_width, dtype=torch.float64, device=device)
+        self.products = torch.zeros(feature_width, feature_width, dtype=torch.float64, device=device)
+
+    def add(self, embeddings: Float[Tensor, "m d"]) -> None:
+        """Take in more embeddings, by their directions."""
+        unit = F.normalize(embeddings.to(torch.float64), dim=-1)
+        self.count += len(unit)
+        self.sum += unit.sum(0)
+        self.products.addmm_(unit.T, unit)
+
+    def components(self, code_width: int) -> PCA:
+        """The `code_width` directions of largest variance, largest first; each one's largest entry is positive.
+
+        Raises:
+            ValueError: more directions are asked for than the embeddings have entries.
+        """
+        if code_width > len(self.sum):
+            raise ValueError(f"{code_width} components of embeddings with {len(self.sum)} entries")
+        mean = self.sum / self.count
+        covariance = self.products / self.count - torch.outer(mean, mean)
+        variances, vectors = torch.linalg.eigh(covariance)
+        variances, directions = variances.flip(0)[:code_width], vectors.flip(1).T[:code_width]
+        largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
+        scale = variances.sum().clamp_min(torch.finfo(torch.float32).eps ** 2).sqrt()
+        return PCA(mean.float(), (directions * largest.sign()).float().contiguous(), scale.float())

@@ -1,0 +1,169 @@
+"""Ground truth of the two benchmarks, read from their published folders and matched to views by image name."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float
+
+from workspace import InputError, read_json
+
+
+@dataclass(frozen=True)
+class LabelObject:
+    """One outlined object, in pixels of the labelled picture."""
+
+    polygons: tuple[Float[np.ndarray, "k 2"], ...]
+    box: Float[np.ndarray, "4"]
+    """x1, y1, x2, y2, edges included."""
+
+
+@dataclass(frozen=True)
+class OutlinedFrame:
+    """LERF-OVS labels of one picture: outlines per category, several objects of one category joined."""
+
+    name: str
+    width: int
+    height: int
+    categories: Mapping[str, Sequence[LabelObject]]
+
+    def mask(self, category: str, width: int, height: int) -> Bool[np.ndarray, "h w"]:
+        """Union of the category's outlines at the asked size. Outlines may leave the picture."""
+        filled = np.zeros((height, width), np.uint8)
+        for item in self.categories[category]:
+            for polygon in item.polygons:
+                if (width, height) == (self.width, self.height):
+                    points = polygon.astype(np.int32)  # the published evaluator truncates
+                else:
+                    points = np.rint(self._scaled(polygon, width, height)).astype(np.int32)
+                cv2.fillPoly(filled, [points], 1)
+        return filled.astype(bool)
+
+    def boxes(self, category: str, width: int, height: int) -> Float[np.ndarray, "b 4"]:
+        """Boxes (x1, y1, x2, y2) of the category's objects at the asked size."""
+        corners = np.stack([item.box for item in self.categories[category]]).reshape(-1, 2)
+        return self._scaled(corners, width, height).reshape(-1, 4)
+
+    def outlines(self, category: str, width: int, height: int) -> list[list[tuple[float, float]]]:
+        """The category's polygons at the asked size, as lists of (x, y)."""
+        found = [polygon for item in self.categories[category] for polygon in item.polygons]
+        return [[(float(x), float(y)) for x, y in self._scaled(polygon, width, height)] for polygon in found]
+
+    def _scaled(self, points: Float[np.ndarray, "k 2"], width: int, height: int) -> Float[np.ndarray, "k 2"]:
+        """Pixel indices stand for pixel centres, so half a pixel is added before scaling and taken off after."""
+        return (points + 0.5) * np.array([width / self.width, height / self.height]) - 0.5
+
+
+def read_lerf_ovs(folder: Path) -> list[OutlinedFrame]:
+    """Read every `<name>.json` below a LERF-OVS label folder, sorted by name.
+
+    Frames without objects are passed over.
+
+    Raises:
+        InputError: the folder is missing or holds no labels, or a file departs from the format; the message says how.
+    """
+    files = sorted(path for path in folder.rglob("*.json") if not path.name.startswith(".")) if folder.is_dir() else []
+    if not files:
+        raise InputError(
+            f"No LERF-OVS labels in {folder}; expected <image name>.json files (lerf_ovs/label/<scene>/frame_00041.json). "
+            "Give that folder with --labels."
+        )
+    frames = [_outlined_frame(path, path.relative_to(folder).with_suffix("").as_posix()) for path in files]
+    return [frame for frame in frames if frame.categories]
+
+
+def _outlined_frame(path: Path, name: str) -> OutlinedFrame:
+    content = read_json(path)
+    try:
+        width, height = int(content["info"]["width"]), int(content["info"]["height"])
+        categories: dict[str, list[LabelObject]] = {}
+        for item in content["objects"]:
+            polygons = _polygons(item["segmentation"])
+            box = np.asarray(item["bbox"], np.float64) if "bbox" in item else _bounds(polygons)
+            if width <= 0 or height <= 0 or box.shape != (4,) or not polygons:
+                raise ValueError("a picture without size, a box without four numbers, or an object without an outline")
+            categories.setdefault(str(item["category"]).strip(), []).append(LabelObject(polygons, box))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} is not a LERF-OVS label file ({type(error).__name__}: {error}). Expected info: {{width, height}}, "
+            "objects: [{category, segmentation: [[x, y], ...], bbox: [x1, y1, x2, y2]}]."
+        ) from error
+    return OutlinedFrame(name, width, height, categories)
+
+
+def _polygons(segmentation: Any) -> tuple[Float[np.ndarray, "k 2"], ...]:
+    """One outline [[x, y], ...], as LERF-OVS writes it, or a list of such outlines."""
+    nested = segmentation and isinstance(segmentation[0][0], list)
+    return tuple(np.asarray(points, np.float64).reshape(-1, 2) for points in (segmentation if nested else [segmentation]))
+
+
+def _bounds(polygons: tuple[Float[np.ndarray, "k 2"], ...]) -> Float[np.ndarray, "4"]:
+    points = np.concatenate(polygons)
+    return np.concatenate([points.min(0), points.max(0)])
+
+
+@dataclass(frozen=True)
+class PaintedFrame:
+    """3D-OVS labels of one picture: one mask file per class that is in it."""
+
+    name: str
+    files: Mapping[str, Path]
+
+    def mask(self, category: str, width: int, height: int) -> Bool[np.ndarray, "h w"]:
+        """The class's mask, resized to the asked size by nearest neighbour."""
+        path = self.files[category]
+        painted = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE)
+        if painted is None:
+            raise InputError(f"{path} is not a readable picture; expected a 0/255 mask.")
+        return cv2.resize(painted, (width, height), interpolation=cv2.INTER_NEAREST_EXACT) > 127
+
+
+def read_3d_ovs(folder: Path) -> tuple[list[str], list[PaintedFrame]]:
+    """Read a 3D-OVS `segmentations` folder: the classes, and the frames sorted by name.
+
+    Raises:
+        InputError: no `classes.txt`, no mask, or a mask of a class that `classes.txt` does not name.
+    """
+    listing = folder / "classes.txt"
+    if not listing.is_file():
+        raise InputError(f"No {listing}; expected a 3D-OVS segmentations folder: classes.txt and <image name>/<class>.png.")
+    classes = list(dict.fromkeys(line.strip() for line in listing.read_text(encoding="utf-8-sig").splitlines() if line.strip()))
+    frames, unknown = [], []
+    for directory in sorted({path.parent for path in folder.rglob("*.png") if path.parent != folder}):
+        files = {path.stem.strip(): path for path in sorted(directory.glob("*.png"))}
+        unknown += [str(path) for name, path in files.items() if name not in classes]
+        frames.append(PaintedFrame(directory.relative_to(folder).as_posix(), files))
+    if unknown:
+        raise InputError(f"Masks of classes that {listing} does not name: {', '.join(unknown)}. It names: {', '.join(classes)}.")
+    if not frames:
+        raise InputError(f"No masks in {folder}; expected <image name>/<class>.png beside classes.txt.")
+    return classes, frames
+
+
+def match_views(names: Sequence[str], keys: Sequence[str]) -> dict[str, str]:
+    """Image key of every label name: the equal key, or the only key with that stem.
+
+    Raises:
+        InputError: labels without an image, or with several; all of them are listed.
+    """
+    stems: dict[str, list[str]] = {}
+    for key in keys:
+        stems.setdefault(PurePosixPath(key).name, []).append(key)
+    matched, missing, ambiguous = {}, [], []
+    for name in names:
+        found = [name] if name in keys else stems.get(PurePosixPath(name).name, [])
+        if len(found) == 1:
+            matched[name] = found[0]
+        else:
+            (ambiguous if found else missing).append(name)
+    if missing or ambiguous:
+        lines = [f"no image for label {name!r}" for name in missing]
+        lines += [f"several images for label {name!r}: {', '.join(stems[PurePosixPath(name).name])}" for name in ambiguous]
+        raise InputError(
+            "Labels and images do not match by name:\n  " + "\n  ".join(lines) + f"\nThe scene has {len(keys)} images, such as "
+            f"{', '.join(list(keys)[:5])}. Give the labels of this scene, or an image folder (--images) with these names."
+        )
+    return matched

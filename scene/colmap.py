@@ -1,0 +1,217 @@
+"""COLMAP models: `cameras`, `images` and `points3D` in binary or text.
+
+Read by hand rather than through pycolmap: training needs three small tables out of a model, the formats of these files
+have not changed since COLMAP 3, and a machine that only trains need not have structure-from-motion software on it.
+Format: https://colmap.github.io/format.html. The rigs and frames that COLMAP 4 adds repeat these poses and are not needed.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+
+from workspace import InputError
+
+# COLMAP's camera models in the order of their binary ids, with their numbers of parameters.
+_MODELS = (
+    ("SIMPLE_PINHOLE", 3),
+    ("PINHOLE", 4),
+    ("SIMPLE_RADIAL", 4),
+    ("RADIAL", 5),
+    ("OPENCV", 8),
+    ("OPENCV_FISHEYE", 8),
+    ("FULL_OPENCV", 12),
+    ("FOV", 5),
+    ("SIMPLE_RADIAL_FISHEYE", 4),
+    ("RADIAL_FISHEYE", 5),
+    ("THIN_PRISM_FISHEYE", 12),
+    ("RAD_TAN_THIN_PRISM_FISHEYE", 16),
+    ("SIMPLE_DIVISION", 4),
+    ("DIVISION", 5),
+    ("SIMPLE_FISHEYE", 3),
+    ("FISHEYE", 4),
+    ("EUCM", 6),
+    ("EQUIRECTANGULAR", 2),
+)
+
+
+@dataclass(frozen=True)
+class ColmapCamera:
+    """Intrinsics as stored: `params` in pixels, in the order of the camera model."""
+
+    model: str
+    width: int
+    height: int
+    params: tuple[float, ...]
+
+    def pinhole(self) -> tuple[float, float, float, float] | None:
+        """(fx, fy, cx, cy), or None when the model has distortion."""
+        if self.model == "PINHOLE":
+            return self.params
+        if self.model == "SIMPLE_PINHOLE":
+            focal, cx, cy = self.params
+            return focal, focal, cx, cy
+        return None
+
+
+@dataclass(frozen=True)
+class ColmapImage:
+    """A registered photograph: its name below the image folder, its camera, its pose."""
+
+    name: str
+    camera_id: int
+    world_to_camera: Float[np.ndarray, "4 4"]
+
+
+@dataclass(frozen=True)
+class ColmapModel:
+    """What training needs of a COLMAP model."""
+
+    cameras: dict[int, ColmapCamera]
+    images: list[ColmapImage]
+    xyz: Float32[np.ndarray, "k 3"]
+    rgb: UInt8[np.ndarray, "k 3"]
+
+
+def read_model(folder: Path) -> ColmapModel:
+    """Read the model in `folder`, binary when both forms are there.
+
+    Raises:
+        InputError: a file is missing, cut short or not of this format, or an image refers to a camera that is not there.
+    """
+    forms = {suffix: readers for suffix, readers in _FORMS.items() if (folder / f"cameras{suffix}").is_file()}
+    if not forms:
+        raise InputError(f"No cameras.bin or cameras.txt in {folder}.")
+    suffix, readers = next(iter(forms.items()))
+    tables = []
+    for name, reader in readers.items():
+        path = folder / f"{name}{suffix}"
+        try:
+            tables.append(reader(path))
+        except FileNotFoundError:
+            raise InputError(
+                f"{folder} has cameras{suffix} but no {name}{suffix}; a COLMAP model is cameras, images and points3D in one form."
+            ) from None
+        except (struct.error, ValueError, IndexError, KeyError) as error:
+            raise InputError(
+                f"{path} is cut short or not a COLMAP model ({error}). Copy it again, or export the model again."
+            ) from None
+    cameras, images, (xyz, rgb) = tables
+    for image in images:
+        if image.camera_id not in cameras:
+            raise InputError(
+                f"{folder}: image {image.name} refers to camera {image.camera_id}, which cameras{suffix} does not hold."
+            )
+    return ColmapModel(cameras, images, xyz, rgb)
+
+
+def _pose(quat: tuple[float, ...], translation: tuple[float, ...]) -> Float[np.ndarray, "4 4"]:
+    """World-to-camera matrix of a wxyz quaternion and a translation."""
+    norm = np.linalg.norm(quat)
+    if not norm > 0:
+        raise ValueError(f"rotation quaternion {quat}")
+    w, x, y, z = np.asarray(quat) / norm
+    pose = np.eye(4)
+    pose[:3, :3] = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    pose[:3, 3] = translation
+    return pose
+
+
+def _camera(model: str, width: int, height: int, params: tuple[float, ...]) -> ColmapCamera:
+    expected = dict(_MODELS).get(model)
+    if expected is not None and expected != len(params):
+        raise ValueError(f"camera model {model} with {len(params)} parameters instead of {expected}")
+    return ColmapCamera(model, width, height, params)
+
+
+def _cameras_binary(path: Path) -> dict[int, ColmapCamera]:
+    data = path.read_bytes()
+    (count,) = struct.unpack_from("<Q", data)
+    offset, cameras = 8, {}
+    for _ in range(count):
+        camera_id, model_id, width, height = struct.unpack_from("<IiQQ", data, offset)
+        if not 0 <= model_id < len(_MODELS):
+            raise ValueError(f"unknown camera model {model_id}")
+        model, size = _MODELS[model_id]
+        cameras[camera_id] = _camera(model, width, height, struct.unpack_from(f"<{size}d", data, offset + 24))
+        offset += 24 + 8 * size
+    return cameras
+
+
+def _images_binary(path: Path) -> list[ColmapImage]:
+    data = path.read_bytes()
+    (count,) = struct.unpack_from("<Q", data)
+    offset, images = 8, []
+    for _ in range(count):
+        _, *pose, camera_id = struct.unpack_from("<I7dI", data, offset)
+        end = data.index(b"\0", offset + 64)
+        name = data[offset + 64 : end].decode()
+        (points,) = struct.unpack_from("<Q", data, end + 1)
+        offset = end + 9 + 24 * points  # keypoints: x, y, id of the 3D point
+        if offset > len(data):
+            raise ValueError(f"ends inside image {name}")
+        images.append(ColmapImage(name, camera_id, _pose(tuple(pose[:4]), tuple(pose[4:]))))
+    return images
+
+
+def _points_binary(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    data = path.read_bytes()
+    (count,) = struct.unpack_from("<Q", data)
+    if 8 + 51 * count > len(data):
+        raise ValueError(f"{count} points do not fit in {len(data)} bytes")
+    starts, offset = np.empty(count, np.int64), 8
+    for i in range(count):
+        starts[i] = offset
+        (track,) = struct.unpack_from("<Q", data, offset + 43)
+        offset += 51 + 8 * track
+    if offset > len(data):
+        raise ValueError("ends inside a point")
+    records = np.frombuffer(data, np.uint8)[starts[:, None] + np.arange(8, 35)]  # after the id: 3 doubles, 3 bytes
+    return records[:, :24].copy().view("<f8").astype(np.float32), records[:, 24:].copy()
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """Lines without comments; empty ones are kept, because an image without keypoints has one."""
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            if not line.startswith("#"):
+                yield line.rstrip("\r\n")
+
+
+def _cameras_text(path: Path) -> dict[int, ColmapCamera]:
+    cameras = {}
+    for line in filter(str.strip, _lines(path)):
+        camera_id, model, width, height, *params = line.split()
+        cameras[int(camera_id)] = _camera(model, int(width), int(height), tuple(map(float, params)))
+    return cameras
+
+
+def _images_text(path: Path) -> list[ColmapImage]:
+    images, lines = [], _lines(path)
+    for line in lines:
+        if not line.strip():
+            continue
+        fields = line.split(maxsplit=9)  # the name is the rest of the line, spaces included
+        pose = tuple(map(float, fields[1:8]))
+        images.append(ColmapImage(fields[9].strip(), int(fields[8]), _pose(pose[:4], pose[4:])))
+        next(lines, None)  # its keypoints
+    return images
+
+
+def _points_text(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    rows = [line.split(maxsplit=7)[1:7] for line in _lines(path) if line.strip()]
+    table = np.array(rows, np.float64).reshape(-1, 6)
+    return table[:, :3].astype(np.float32), table[:, 3:].astype(np.uint8)
+
+
+_FORMS = {
+    ".bin": {"cameras": _cameras_binary, "images": _images_binary, "points3D": _points_binary},
+    ".txt": {"cameras": _cameras_text, "images": _images_text, "points3D": _points_text},
+}

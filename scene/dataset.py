@@ -1,0 +1,191 @@
+"""A scene ready for training: cameras with their photographs, split, sized, and points to start from."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from scene.camera import Camera
+from scene.colmap import read_model
+from scene.photographs import PhotographCache, check_photographs, find_photographs, load_image, sizes_text
+from scene.point_cloud import read_point_cloud
+from scene.transforms import random_points, read_blender, read_nerfstudio
+from workspace import InputError, SceneFolder, image_key
+
+__all__ = ["PhotographCache", "Scene", "load_image", "load_scene"]
+
+log = logging.getLogger(__name__)
+
+WIDEST = 1600  # pixels; wider photographs are shrunk to it unless a resolution is given
+BLENDER_HALF_SIDE = 1.3  # world units; the cube that holds the objects of the Blender scenes
+HOLD_OUT_EVERY = 8
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Cameras sorted by name, points of structure from motion, and the size of the place.
+
+    `extent` is 1.1 times the largest distance of a training camera from their mean, in world units.
+    """
+
+    folder: SceneFolder
+    train: list[Camera]
+    test: list[Camera]
+    points: Float32[np.ndarray, "k 3"]
+    colors: UInt8[np.ndarray, "k 3"]
+    extent: float
+
+
+def load_scene(source_path: Path | str, *, images: str = "images", resolution: int = -1, eval: bool = False) -> Scene:
+    """Read a scene folder: a COLMAP model in `sparse/0`, else Blender's `transforms_train.json`, else nerfstudio's.
+
+    Args:
+        source_path: the scene folder.
+        images: folder of the photographs inside it, such as `images_4`; cameras are scaled to the photographs' size.
+        resolution: 1, 2, 4 or 8 divides the size; another value is a width in pixels; -1 keeps it, up to 1600 wide.
+        eval: hold out every 8th photograph by name (a Blender scene brings its own test views). Without it all train.
+
+    Raises:
+        InputError: nothing to read, distorted cameras, photographs that are missing, unreadable or of another shape
+            than their camera, or fewer than two places to look from. Missing and unreadable ones are listed at once.
+    """
+    folder = SceneFolder(Path(source_path))
+    root = folder.root
+    if not root.is_dir():
+        raise InputError(f"No folder {root}.")
+    test: list[Camera] = []
+    if (root / "sparse").is_dir():
+        cameras, xyz, rgb = _read_colmap(folder, images)
+    elif (root / "transforms_train.json").is_file():
+        cameras, test = read_blender(root)
+        xyz, rgb = random_points(cameras, BLENDER_HALF_SIDE)
+    elif (root / "transforms.json").is_file():
+        cameras, cloud = read_nerfstudio(root, images)
+        xyz, rgb = random_points(cameras) if cloud is None else read_point_cloud(cloud)
+    else:
+        photographs = root / images if (root / images).is_dir() else root
+        raise InputError(
+            f"No cameras in {root}: found neither sparse/0/ (COLMAP), transforms_train.json (Blender) nor transforms.json "
+            f"(nerfstudio). Make them from photographs or a video: python convert.py -s {photographs} -o <scene>"
+        )
+    _refuse_shared_keys(cameras + test)
+    cameras = sorted(_sized(cameras + test, resolution), key=lambda camera: camera.name)
+
+    held_out = {camera.name for camera in test}
+    if eval and not held_out:
+        held_out = {camera.name for camera in cameras[::HOLD_OUT_EVERY]}
+    train = [camera for camera in cameras if not eval or camera.name not in held_out]
+    test = [camera for camera in cameras if eval and camera.name in held_out]
+    return Scene(folder, train, test, xyz, rgb, _extent(root, train))
+
+
+def _read_colmap(folder: SceneFolder, images: str) -> tuple[list[Camera], np.ndarray, np.ndarray]:
+    photographs = folder.root / images
+    if not folder.sparse.is_dir():
+        above = sorted(path.name for path in folder.sparse.parent.iterdir())
+        hint = (
+            f"mkdir {folder.sparse} && mv {folder.sparse.parent}/*.* {folder.sparse}"
+            if "cameras.bin" in above or "cameras.txt" in above
+            else ""
+        )
+        raise InputError(
+            f"No folder {folder.sparse}; {folder.sparse.parent} holds {', '.join(above) or 'nothing'}. "
+            + (f"Move the model there: {hint}" if hint else f"Make the cameras: python convert.py -s {photographs} -o <scene>")
+        )
+    model = read_model(folder.sparse)
+    for camera in model.cameras.values():
+        if camera.pinhole() is None:
+            raise InputError(_distorted(folder, photographs, camera.model))
+    if not model.images or not len(model.xyz):
+        raise InputError(
+            f"{folder.sparse} holds {len(model.images)} registered photographs and {len(model.xyz)} points, too few for a scene. "
+            f"Make it again: python convert.py -s {photographs} -o <scene>"
+        )
+    paths = find_photographs(photographs, [image.name for image in model.images])
+    cameras = []
+    for image, path in zip(model.images, paths, strict=True):
+        intrinsics = model.cameras[image.camera_id]
+        cameras.append(
+            Camera(image_key(image.name), image.world_to_camera, *intrinsics.pinhole(), intrinsics.width, intrinsics.height, path)
+        )
+    return cameras, model.xyz, model.rgb
+
+
+def _distorted(folder: SceneFolder, photographs: Path, model: str) -> str:
+    target = folder.root.resolve().with_name(folder.root.resolve().name + "_undistorted")
+    return (
+        f"{folder.sparse} has cameras of model {model}, which is distorted; expected PINHOLE or SIMPLE_PINHOLE.\n"
+        f"Make an undistorted scene: python convert.py -s {photographs} -o {target} --distorted_model {folder.sparse}\nor, with COLMAP installed: "
+        f"colmap image_undistorter --image_path {photographs} --input_path {folder.sparse} --output_path {target} && "
+        f"mkdir {target}/sparse/0 && mv {target}/sparse/*.bin {target}/sparse/0"
+    )
+
+
+def _refuse_shared_keys(cameras: Sequence[Camera]) -> None:
+    seen: dict[str, Path | None] = {}
+    for camera in cameras:
+        if camera.name in seen:
+            raise InputError(
+                f"{seen[camera.name]} and {camera.image_path} have the same name but for the extension, or are listed twice; "
+                "results are kept by name. Rename one and make the cameras again."
+            )
+        seen[camera.name] = camera.image_path
+
+
+def _sized(cameras: Sequence[Camera], resolution: int) -> list[Camera]:
+    """The cameras at the size that training sees: first the photograph's own, then the wanted resolution."""
+    sizes = check_photographs([camera.image_path for camera in cameras])
+    sized, wrong, found = [], [], {}
+    for camera, photograph in zip(cameras, sizes, strict=True):
+        size = photograph.seen_by((camera.width, camera.height))
+        if size is None:
+            wrong.append(
+                f"  {camera.image_path}: {photograph.width}x{photograph.height}, its camera {camera.width}x{camera.height}"
+            )
+            continue
+        # photographs of one camera size have one size: a folder that mixes sizes was resized by accident
+        found.setdefault((camera.width, camera.height), {}).setdefault(size, camera.image_path)
+        sized.append(camera.resized(*_target(size, resolution)))
+    if wrong:
+        raise InputError(
+            f"{len(wrong)} of {len(cameras)} photographs do not have the shape of their camera:\n"
+            + "\n".join(wrong)
+            + "\nCameras "
+            "belong to the photographs they were made from; use those, or make the cameras again: python convert.py"
+        )
+    for camera_size, variants in found.items():
+        if len(variants) > 1:
+            examples = "\n".join(f"  {path}: {size[0]}x{size[1]}" for size, path in variants.items())
+            raise InputError(
+                f"Photographs of the {sizes_text([camera_size])} cameras have {len(variants)} different sizes:\n{examples}\n"
+                "Resize all of them alike, or use the original ones."
+            )
+        (size,) = variants
+        if size != camera_size:
+            log.info("Photographs are %s, their cameras %s: cameras scaled.", sizes_text([size]), sizes_text([camera_size]))
+    return sized
+
+
+def _target(size: tuple[int, int], resolution: int) -> tuple[int, int]:
+    width, height = size
+    if resolution in (1, 2, 4, 8):
+        return max(1, round(width / resolution)), max(1, round(height / resolution))
+    if resolution == -1:
+        resolution = min(width, WIDEST)
+    if resolution < 16:
+        raise InputError(f"Resolution {resolution} is neither -1, a divisor (1, 2, 4, 8) nor a width of 16 pixels or more.")
+    return resolution, max(1, height * resolution // width)
+
+
+def _extent(root: Path, cameras: Sequence[Camera]) -> float:
+    centers = np.stack([camera.center for camera in cameras]) if cameras else np.zeros((0, 3))
+    extent = 1.1 * float(np.linalg.norm(centers - centers.mean(0), axis=1).max()) if len(centers) else 0.0
+    if extent < 1e-6:
+        raise InputError(
+            f"{root} has {len(cameras)} training photographs that stand at one place; a scene needs at least two viewpoints, "
+            "better 30 or more. Take more photographs while walking around, then: python convert.py"
+        )
+    return extent

@@ -1,0 +1,152 @@
+"""Gaussians on disk: the 3DGS `.ply`, and the checkpoints of the reference trainers."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from plyfile import PlyData, PlyElement
+from torch import Tensor
+
+from scene.gaussian_model import GaussianModel, num_sh_rest
+from scene.point_cloud import read_vertices
+from workspace import InputError, atomic
+
+# numpy scalars inside a checkpoint (its spatial_lr_scale) are rebuilt by these, under numpy 2's names and numpy 1's
+_NUMPY_SCALARS = [
+    np._core.multiarray.scalar,
+    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
+    np.dtype,
+    type(np.dtype(np.float64)),
+    type(np.dtype(np.float32)),
+]
+
+
+def save_ply(path: Path, gaussians: GaussianModel) -> None:
+    """Write the raw parameters in the property order of 3DGS, whole or not at all. Normals are zero."""
+    n, rest = len(gaussians), gaussians.sh_rest.shape[1]
+    names = _property_names(rest)
+    columns = [
+        gaussians.means,
+        torch.zeros(n, 3),
+        gaussians.sh_dc.reshape(n, 3),
+        gaussians.sh_rest.transpose(1, 2).reshape(n, 3 * rest),  # channel-major: all red, all green, all blue
+        gaussians.opacity_logits,
+        gaussians.log_scales,
+        gaussians.quats,
+    ]
+    table = torch.cat([column.detach().cpu().float() for column in columns], dim=1).numpy()
+    vertices = np.ascontiguousarray(table, "<f4").view([(name, "<f4") for name in names])[:, 0]
+    with atomic(path) as temporary:
+        PlyData([PlyElement.describe(vertices, "vertex")], byte_order="<").write(str(temporary))
+
+
+def load_ply(path: Path) -> GaussianModel:
+    """Read a 3DGS `.ply` of SH degree 0 to 3; properties beyond the standard ones are passed over.
+
+    Raises:
+        InputError: the file is missing, cut short, no 3DGS file, or holds values that are not finite.
+    """
+    vertices = read_vertices(path)
+    names = {p.name for p in vertices.properties}
+    stored = sum(name.startswith("f_rest_") for name in names)
+    degree = next((d for d in range(4) if 3 * num_sh_rest(d) == stored), None)
+    if degree is None:
+        raise InputError(f"{path} has {stored} f_rest properties; expected 0, 9, 24 or 45 (SH degree 0, 1, 2 or 3).")
+    missing = [name for name in _property_names(stored // 3) if name not in names and name not in ("nx", "ny", "nz")]
+    if missing:
+        packed = " It is a compressed file; export it uncompressed." if "packed_position" in names else ""
+        raise InputError(f"{path} is not a 3DGS file: its vertices have no {', '.join(missing)}.{packed}")
+
+    def columns(*wanted: str) -> Tensor:
+        return torch.from_numpy(np.stack([np.asarray(vertices[name], np.float32) for name in wanted], axis=1))
+
+    rest = num_sh_rest(degree)
+    sh_rest = torch.zeros(vertices.count, 0, 3)
+    if rest:
+        sh_rest = columns(*(f"f_rest_{i}" for i in range(3 * rest))).reshape(-1, 3, rest).transpose(1, 2).contiguous()
+    gaussians = GaussianModel(
+        means=columns("x", "y", "z"),
+        log_scales=columns("scale_0", "scale_1", "scale_2"),
+        quats=columns("rot_0", "rot_1", "rot_2", "rot_3"),
+        opacity_logits=columns("opacity"),
+        sh_dc=columns("f_dc_0", "f_dc_1", "f_dc_2")[:, None],
+        sh_rest=sh_rest,
+        active_sh_degree=degree,
+    )
+    return _finite(path, gaussians)
+
+
+def load_checkpoint(path: Path) -> tuple[GaussianModel, Float[Tensor, "n c"] | None, int]:
+    """Read a reference `chkpnt<N>.pth`: the Gaussians, the language feature if it holds one, and the iteration.
+
+    Nothing in the file is executed; optimizer state is not taken over.
+
+    Raises:
+        InputError: the file is missing, cut short, unsafe, or not such a checkpoint.
+    """
+    state, iteration = _unpickle(path)
+    # RGB: 12 entries. Language: 13, with the feature after opacity. The published order is part of the format.
+    language = None
+    if len(state) == 13:
+        state, language = (*state[:7], *state[8:]), state[7]
+    degree, means, sh_dc, sh_rest, log_scales, quats, opacity_logits = state[:7]
+    raw = {"means": means, "log_scales": log_scales, "quats": quats, "opacity_logits": opacity_logits}
+    raw |= {"sh_dc": sh_dc, "sh_rest": sh_rest}
+    try:
+        raw = {name: value.detach().float().contiguous() for name, value in raw.items()}
+        gaussians = GaussianModel(**raw, active_sh_degree=int(degree))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is not a 3DGS checkpoint: {error}") from None
+    if language is not None:
+        language = language.detach().float().contiguous()
+        if language.ndim != 2 or len(language) != len(gaussians):
+            raise InputError(f"{path} has a language feature of shape {tuple(language.shape)} for {len(gaussians)} Gaussians.")
+    return _finite(path, gaussians), language, int(iteration)
+
+
+def load_gaussians(path: Path) -> GaussianModel:
+    """Read Gaussians from a `.ply` or a reference checkpoint, whichever the file is."""
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except FileNotFoundError:
+        raise InputError(f"No file {path}.") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder; expected a point_cloud.ply or a chkpnt*.pth.") from None
+    if magic.startswith(b"ply"):
+        return load_ply(path)
+    if magic.startswith((b"PK", b"\x80")):  # torch's zip files, and its older bare pickles
+        return load_checkpoint(path)[0]
+    raise InputError(f"{path} is neither a .ply nor a checkpoint of a 3DGS trainer.")
+
+
+def _property_names(rest: int) -> list[str]:
+    names = ["x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2", *(f"f_rest_{i}" for i in range(3 * rest))]
+    return [*names, "opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"]
+
+
+def _unpickle(path: Path) -> tuple[tuple, int]:
+    try:
+        with torch.serialization.safe_globals(_NUMPY_SCALARS):
+            content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"No file {path}.") from None
+    except pickle.UnpicklingError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} is not a checkpoint, or holds objects that are not safe to load: {reason}") from None
+    except (RuntimeError, EOFError, ValueError) as error:
+        raise InputError(f"{path} is cut short or not a checkpoint ({str(error).splitlines()[0]}).") from None
+    if isinstance(content, tuple) and len(content) == 2 and isinstance(content[0], tuple) and len(content[0]) in (12, 13):
+        return content
+    raise InputError(f"{path} is not a checkpoint of a 3DGS trainer; expected (12 or 13 entries, iteration).")
+
+
+def _finite(path: Path, gaussians: GaussianModel) -> GaussianModel:
+    for name in ("means", "log_scales", "quats", "opacity_logits", "sh_dc", "sh_rest"):
+        bad = (~getattr(gaussians, name).flatten(1).isfinite()).any(1).sum().item()
+        if bad:
+            raise InputError(f"{path}: {bad} of {len(gaussians)} Gaussians have {name} that are not finite numbers.")
+    return gaussians

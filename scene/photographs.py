@@ -1,0 +1,174 @@
+"""Photographs on disk: found by name, checked before work starts, read one at a time."""
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from scene.camera import Camera
+from workspace import InputError
+
+Image.MAX_IMAGE_PIXELS = None  # panoramas and scans are large on purpose; the pixel-bomb guard is for web uploads
+
+_ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)  # EXIF tag; its values that swap width and height
+_UNREADABLE = (OSError, SyntaxError, ValueError, UnidentifiedImageError)  # what Pillow's decoders raise on broken files
+
+
+def find_photographs(folder: Path, names: Sequence[str]) -> list[Path]:
+    """Paths of the photographs `names` (relative, with extension, case-sensitive) below `folder`.
+
+    Raises:
+        InputError: some are missing; every one is listed, with the file that differs only in case or extension if any.
+    """
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise InputError(describe_missing(folder, missing, len(names)))
+    return [folder / name for name in names]
+
+
+def describe_missing(folder: Path, missing: Sequence[str], total: int) -> str:
+    """What is missing below `folder`, one name a line, beside the file whose name is nearly the same."""
+    if not folder.is_dir():
+        return f"No folder {folder}; the cameras refer to {total} photographs in it, for example {missing[0]}."
+    present = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
+    near = {name.lower(): name for name in present} | {_stem(name): name for name in present}
+    lines = []
+    for name in missing:
+        other = near.get(name.lower()) or near.get(_stem(name))
+        lines.append(f"  {name}" + (f" (there is {other}: names must agree in case and extension)" if other else ""))
+    return f"{len(missing)} of {total} photographs are missing in {folder}:\n" + "\n".join(lines)
+
+
+def _stem(name: str) -> str:
+    return Path(name).with_suffix("").as_posix().lower()
+
+
+def check_photographs(paths: Sequence[Path]) -> list["PhotographSize"]:
+    """Decode every photograph once, in parallel, and return the sizes.
+
+    JPEGs are decoded at an eighth of their size, which still reads the whole stream and so finds truncation.
+
+    Raises:
+        InputError: some cannot be read to the end; every one is listed with the reason.
+    """
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        results = list(pool.map(_check, paths))
+    broken = [f"  {path}: {result}" for path, result in zip(paths, results, strict=True) if isinstance(result, str)]
+    if broken:
+        raise InputError(
+            f"{len(broken)} of {len(paths)} photographs cannot be read:\n" + "\n".join(broken) + "\nReplace them, or remove them "
+            "and make the cameras again: python convert.py -s <photographs> -o <scene>"
+        )
+    return [result for result in results if not isinstance(result, str)]
+
+
+class PhotographSize(NamedTuple):
+    """Size in pixels of a file's pixels as stored, and whether its EXIF orientation turns it on its side."""
+
+    width: int
+    height: int
+    turned: bool
+
+    def seen_by(self, camera: tuple[int, int]) -> tuple[int, int] | None:
+        """The size `camera` (width, height) sees: as stored when that fits, else upright; None when neither fits.
+
+        As stored comes first because COLMAP and 3DGS trainers ignore the EXIF orientation, so their cameras do too.
+        """
+        stored, upright = (self.width, self.height), (self.height, self.width)
+        if fits(stored, camera):
+            return stored
+        return upright if self.turned and fits(upright, camera) else None
+
+
+def _check(path: Path) -> PhotographSize | str:
+    try:
+        with Image.open(path) as image:
+            size = image.size
+            orientation = image.getexif().get(_ORIENTATION, 1)
+            image.draft("RGB", (max(1, size[0] // 8), max(1, size[1] // 8)))
+            image.load()
+    except _UNREADABLE as error:
+        reason = f"{error}".replace(f"'{path}'", "the file")
+        return reason if path.stat().st_size else "the file is empty"
+    return PhotographSize(*size, turned=orientation in _TURNED)
+
+
+def load_image(camera: Camera, background: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> UInt8[np.ndarray, "h w 3"]:
+    """Photograph of `camera` as RGB at the camera's size; averaged over areas where that shrinks it.
+
+    Transparent pixels are blended over `background` (RGB, 0..1). The EXIF orientation is applied when the camera's size
+    asks for it (see `PhotographSize.seen_by`).
+
+    Raises:
+        InputError: the file is gone or cannot be decoded.
+    """
+    if camera.image_path is None:
+        raise ValueError(f"Camera '{camera.name}' has no photograph.")
+    try:
+        with Image.open(camera.image_path) as image:
+            size = (camera.width, camera.height)
+            pixels = _colors(image if fits(image.size, size) else ImageOps.exif_transpose(image))
+            if pixels.size != size:
+                # BOX is the mean over each target pixel's footprint, fractional borders included; when enlarging it
+                # would repeat pixels, hence the cubic.
+                shrinks = size[0] <= pixels.width and size[1] <= pixels.height
+                pixels = pixels.resize(size, Image.Resampling.BOX if shrinks else Image.Resampling.BICUBIC)
+    except _UNREADABLE as error:
+        raise InputError(f"Photograph {camera.image_path} cannot be read: {error}.") from None
+    array = np.asarray(pixels)
+    if array.shape[2] == 3:
+        return array.copy()
+    colors, alpha = array[..., :3].astype(np.float32), array[..., 3:].astype(np.float32) / 255  # premultiplied
+    return np.clip(colors + 255 * (1 - alpha) * np.float32(background) + 0.5, 0, 255).astype(np.uint8)
+
+
+def _colors(image: Image.Image) -> Image.Image:
+    """Decoded pixels as RGB, or as RGBa (premultiplied, so that resizing keeps the colours of transparent pixels out)."""
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        values = np.asarray(image, np.float32)
+        scale = 255 / 65535 if image.mode != "F" else 255.0
+        return Image.fromarray(np.clip(values * scale + 0.5, 0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        return image.convert("RGBA").convert("RGBa")
+    return image.convert("RGB")
+
+
+class PhotographCache:
+    """`load_image` with the most recently used photographs kept in memory, up to a bound."""
+
+    def __init__(self, megabytes: float = 2048, background: tuple[float, float, float] = (0.0, 0.0, 0.0)):
+        self._capacity = int(megabytes * 2**20)
+        self._background = background
+        self._images: OrderedDict[tuple, np.ndarray] = OrderedDict()
+        self._bytes = 0
+
+    def load(self, camera: Camera) -> UInt8[np.ndarray, "h w 3"]:
+        """Photograph of `camera` at its size. The array is shared: do not write to it."""
+        key = (camera.image_path, camera.width, camera.height)
+        if key in self._images:
+            self._images.move_to_end(key)
+            return self._images[key]
+        image = load_image(camera, self._background)
+        image.flags.writeable = False
+        self._images[key] = image
+        self._bytes += image.nbytes
+        while self._bytes > self._capacity and len(self._images) > 1:
+            self._bytes -= self._images.popitem(last=False)[1].nbytes
+        return image
+
+
+def fits(size: tuple[int, int], camera: tuple[int, int]) -> bool:
+    """Whether a photograph of `size` (width, height) is the camera's picture, possibly resized with rounding."""
+    # (s w + a) h - (s h + b) w with |a|, |b| < 1 is below h + w
+    return abs(size[0] * camera[1] - size[1] * camera[0]) < camera[0] + camera[1]
+
+
+def sizes_text(sizes: Iterable[tuple[int, int]]) -> str:
+    """Sizes for a message: `800x533, 1600x1066`."""
+    return ", ".join(f"{w}x{h}" for w, h in sorted(set(sizes)))

@@ -1,0 +1,174 @@
+"""Scenes described by JSON: Blender's `transforms_train.json` and nerfstudio's `transforms.json`.
+
+Both store camera-to-world matrices in OpenGL axes (x right, y up, z backward).
+"""
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from PIL import Image
+
+from scene.camera import Camera
+from scene.photographs import describe_missing, find_photographs
+from workspace import IMAGE_SUFFIXES, InputError, image_key, read_json
+
+log = logging.getLogger(__name__)
+
+_DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
+_PINHOLES = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE", "SIMPLE_RADIAL", "RADIAL")  # when the coefficients are zero
+
+
+def read_blender(root: Path) -> tuple[list[Camera], list[Camera]]:
+    """Training and test cameras of a Blender scene (`camera_angle_x`, square pixels, principal point in the middle)."""
+    splits = []
+    for split in ("train", "test"):
+        path = root / f"transforms_{split}.json"
+        if split == "test" and not path.exists():
+            splits.append([])
+            continue
+        table = _table(path)
+        names = [_with_suffix(root, _file_path(path, frame)) for frame in table["frames"]]
+        paths = find_photographs(root, names)
+        cameras = []
+        for name, image_path, frame in zip(names, paths, table["frames"], strict=True):
+            width, height = _size(image_path)
+            focal = _focal(path, table, width)
+            pose = _world_to_camera(path, name, frame)
+            cameras.append(Camera(image_key(name), pose, focal, focal, width / 2, height / 2, width, height, image_path))
+        splits.append(cameras)
+    return splits[0], splits[1]
+
+
+def read_nerfstudio(root: Path, images: str = "images") -> tuple[list[Camera], Path | None]:
+    """Cameras of a nerfstudio or instant-ngp scene, and the path of the point cloud it names, if any.
+
+    Intrinsics stand at the top or in each frame. Frames whose photograph is missing are logged and passed over, since
+    published scenes list such frames; `images` replaces the folder `images` in their paths.
+
+    Raises:
+        InputError: the cameras have distortion, an intrinsic is missing, or no photograph is there.
+    """
+    path = root / "transforms.json"
+    table = _table(path)
+    frames = {}
+    for frame in table["frames"]:
+        name = Path(_file_path(path, frame))
+        if name.parts[0] == "images":
+            name = Path(images, *name.parts[1:])
+        frames[_with_suffix(root, name.as_posix())] = frame
+    missing = [name for name in frames if not (root / name).is_file()]
+    if len(missing) == len(frames):
+        raise InputError(f"{path} does not match its folder. " + describe_missing(root, missing, len(frames)))
+    if missing:
+        log.warning(describe_missing(root, missing, len(frames)) + "\nThese frames are passed over.")
+    _refuse_distortion(root, path, table, frames.values())
+    if any("mask_path" in frame for frame in frames.values()):
+        log.warning("%s names masks; they are not used, every pixel counts.", path)
+
+    cameras = []
+    for name, frame in frames.items():
+        if name in missing:
+            continue
+        values = {**table, **frame}
+        width, height = (int(values[k]) for k in ("w", "h")) if "w" in values and "h" in values else _size(root / name)
+        fx = float(values["fl_x"]) if "fl_x" in values else _focal(path, values, width)
+        fy = float(values["fl_y"]) if "fl_y" in values else fx
+        cx, cy = float(values.get("cx", width / 2)), float(values.get("cy", height / 2))
+        key = image_key(Path(name).relative_to(images) if Path(name).parts[0] == images else name)
+        cameras.append(Camera(key, _world_to_camera(path, name, frame), fx, fy, cx, cy, width, height, root / name))
+    points = table.get("ply_file_path")
+    return cameras, root / points if points else None
+
+
+def random_points(
+    cameras: Sequence[Camera], half_side: float | None = None, count: int = 100_000
+) -> tuple[Float[np.ndarray, "k 3"], np.ndarray]:
+    """Points to start from where a scene has none: uniform in a cube, grey, always the same ones.
+
+    A Blender scene stands at the origin in a cube of `half_side` 1.3, the published start. Without `half_side` the cube
+    is centred at the point nearest to all optical axes and reaches as far as the cameras do.
+    """
+    center = np.zeros(3)
+    if half_side is None:
+        origins = np.stack([camera.center for camera in cameras])
+        axes = np.stack([camera.world_to_camera[2, :3] for camera in cameras])
+        off_axis = np.eye(3) - axes[:, :, None] * axes[:, None, :]
+        # least squares; the small ridge towards the cameras' mean decides when the axes are parallel
+        ridge = 1e-3 * len(cameras) * np.eye(3)
+        center = np.linalg.solve(off_axis.sum(0) + ridge, np.einsum("nij,nj->i", off_axis, origins) + ridge @ origins.mean(0))
+        half_side = float(np.linalg.norm(origins - center, axis=1).max())
+    rng = np.random.default_rng(0)
+    xyz = center + rng.uniform(-half_side, half_side, (count, 3))
+    # the published recipe draws SH coefficients in [0, 1/255), which is this grey to within half a level
+    rgb = np.full((count, 3), 128, np.uint8)
+    return xyz.astype(np.float32), rgb
+
+
+def _table(path: Path) -> Mapping[str, Any]:
+    table = read_json(path)
+    if not isinstance(table, dict) or not isinstance(table.get("frames"), list) or not table["frames"]:
+        raise InputError(f"{path} has no list of frames; it is not a Blender or nerfstudio scene.")
+    return table
+
+
+def _file_path(path: Path, frame: Mapping[str, Any]) -> str:
+    name = frame.get("file_path") if isinstance(frame, dict) else None
+    if not isinstance(name, str) or not Path(name).name:
+        raise InputError(f"{path}: a frame without file_path.")
+    return Path(name).as_posix()  # drops a leading ./
+
+
+def _with_suffix(root: Path, name: str) -> str:
+    """Blender leaves the extension out; then it is the one of the file that is there, .png when none is."""
+    if Path(name).suffix.lower() in IMAGE_SUFFIXES:
+        return name
+    return next((name + suffix for suffix in IMAGE_SUFFIXES if (root / (name + suffix)).is_file()), name + ".png")
+
+
+def _size(path: Path) -> tuple[int, int]:
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"Photograph {path} cannot be read: {error}.") from None
+
+
+def _focal(path: Path, table: Mapping[str, Any], width: int) -> float:
+    if "camera_angle_x" not in table:
+        raise InputError(f"{path} gives no focal length: neither fl_x nor camera_angle_x.")
+    return width / (2 * math.tan(float(table["camera_angle_x"]) / 2))
+
+
+def _world_to_camera(path: Path, name: str, frame: Mapping[str, Any]) -> Float[np.ndarray, "4 4"]:
+    try:
+        camera_to_world = np.array(frame["transform_matrix"], np.float64)
+        if camera_to_world.shape == (3, 4):
+            camera_to_world = np.vstack([camera_to_world, [0, 0, 0, 1]])
+        rotation, center = camera_to_world[:3, :3], camera_to_world[:3, 3]
+        error = np.abs(rotation.T @ rotation - np.eye(3)).max()
+    except (KeyError, ValueError, IndexError):
+        raise InputError(f"{path}: frame {name} has no 4x4 transform_matrix.") from None
+    if camera_to_world.shape != (4, 4) or not error < 1e-3 or np.linalg.det(rotation) < 0:
+        raise InputError(f"{path}: transform_matrix of {name} is not a rotation and a translation:\n{camera_to_world}")
+    pose = np.eye(4)
+    pose[:3, :3] = (rotation * [1, -1, -1]).T  # OpenGL to OpenCV: y and z point the other way
+    pose[:3, 3] = -pose[:3, :3] @ center
+    return pose
+
+
+def _refuse_distortion(root: Path, path: Path, table: Mapping[str, Any], frames: Any) -> None:
+    for values in ({**table, **frame} for frame in frames):
+        found = {name: values[name] for name in _DISTORTION if values.get(name)}
+        model = values.get("camera_model", "OPENCV")
+        if found or model not in _PINHOLES:
+            text = ", ".join(f"{k}={v}" for k, v in found.items()) or "a lens that is no pinhole"
+            target = root.resolve().with_name(root.resolve().name + "_undistorted")
+            raise InputError(
+                f"{path}: the photographs are distorted (camera model {model}: {text}); expected pinhole cameras.\n"
+                f"Make an undistorted scene: python convert.py -s {root / 'images'} -o {target}"
+            )

@@ -1,0 +1,168 @@
+"""The rasterizer written for reading: plain PyTorch, every Gaussian at every pixel. Specification and oracle of all tests.
+
+Same arguments and results as `diff_gaussian_rasterization.rasterize`, in float32 or float64, on any device. Costs
+n * height * width operations, so keep the pictures small.
+"""
+
+import math
+
+import torch
+from diff_gaussian_rasterization import Rendering, View
+from jaxtyping import Float
+from torch import Tensor
+
+NEAR_PLANE = 0.2  # culled at camera z <= this
+BLUR = 0.3  # px^2 on the diagonal of the 2D covariance
+FRUSTUM_MARGIN = 1.3  # the Jacobian is taken at x/z, y/z clamped to this times the half-angle tangent
+MAX_ALPHA, MIN_ALPHA = 0.99, 1 / 255
+MIN_TRANSMITTANCE = 1e-4
+MIN_COMPENSATION = 2.5e-5  # lower bound of the determinant ratio under antialiasing
+PIXELS_AT_ONCE = 1024  # bounds the memory of the dense [pixels, n] evaluation
+
+
+def rotation_matrices(rotations: Float[Tensor, "n 4"]) -> Float[Tensor, "n 3 3"]:
+    """Rotation of each quaternion wxyz, which need not have unit length; the zero quaternion is the identity."""
+    length = rotations.norm(dim=1, keepdim=True)
+    identity = torch.tensor([1.0, 0, 0, 0], dtype=rotations.dtype, device=rotations.device)
+    safe = torch.where(length > 1e-12, rotations, identity)  # keeps the norm's gradient finite at zero
+    w, x, y, z = (safe / safe.norm(dim=1, keepdim=True)).unbind(1)
+    rows = [
+        torch.stack([1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)], 1),
+        torch.stack([2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)], 1),
+        torch.stack([2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)], 1),
+    ]
+    return torch.stack(rows, 1)
+
+
+def covariance_matrices(
+    scales: Float[Tensor, "n 3"], rotations: Float[Tensor, "n 4"], scale_modifier: float = 1.0
+) -> Float[Tensor, "n 3 3"]:
+    """R S S^T R^T."""
+    m = rotation_matrices(rotations) * (scale_modifier * scales)[:, None, :]
+    return m @ m.mT
+
+
+def _from_upper(c: Float[Tensor, "n 6"]) -> Float[Tensor, "n 3 3"]:
+    return torch.stack([c[:, [0, 1, 2]], c[:, [1, 3, 4]], c[:, [2, 4, 5]]], 1)
+
+
+def rasterize(
+    view: View,
+    means: Float[Tensor, "n 3"],
+    scales: Float[Tensor, "n 3"] | None,
+    rotations: Float[Tensor, "n 4"] | None,
+    opacities: Float[Tensor, " n"],
+    features: Float[Tensor, "n d"],
+    *,
+    background: Float[Tensor, " d"] | None = None,
+    covariances: Float[Tensor, "n 6"] | None = None,
+    means2d: Float[Tensor, "n _"] | None = None,
+    scale_modifier: float = 1.0,
+    antialiasing: bool = False,
+) -> Rendering:
+    """Blend `features` front to back. See `diff_gaussian_rasterization.rasterize` for the arguments."""
+    width, height = view.width, view.height
+    world_to_camera = view.world_to_camera.to(means)
+    rotation, translation = world_to_camera[:3, :3], world_to_camera[:3, 3]
+
+    # Projection. Culled Gaussians are dropped before anything is divided by their depth.
+    camera = means @ rotation.T + translation
+    front = (camera[:, 2] > NEAR_PLANE).nonzero()[:, 0]
+    x, y, z = camera[front].unbind(1)
+    mean2d = torch.stack([view.fx * x / z + view.cx, view.fy * y / z + view.cy], 1)
+    if means2d is not None:  # its value is not used; it receives the gradient in normalised device units
+        offset = means2d[front, :2] - means2d[front, :2].detach()
+        mean2d = mean2d + offset * torch.tensor([width / 2, height / 2]).to(means)
+
+    limit_x, limit_y = FRUSTUM_MARGIN * width / (2 * view.fx), FRUSTUM_MARGIN * height / (2 * view.fy)
+    tx, ty = (x / z).clamp(-limit_x, limit_x), (y / z).clamp(-limit_y, limit_y)
+    zero = torch.zeros_like(z)
+    jacobian = torch.stack(
+        [torch.stack([view.fx / z, zero, -view.fx * tx / z], 1), torch.stack([zero, view.fy / z, -view.fy * ty / z], 1)], 1
+    )
+    if covariances is not None:
+        covariance3d = _from_upper(covariances[front])
+    else:
+        covariance3d = covariance_matrices(scales[front], rotations[front], scale_modifier)
+    projection = jacobian @ rotation
+    sharp = projection @ covariance3d @ projection.mT
+    a, b, c = sharp[:, 0, 0] + BLUR, sharp[:, 0, 1], sharp[:, 1, 1] + BLUR
+    det = a * c - b * b
+    opacity = opacities[front]
+    if antialiasing:
+        sharp_det = sharp[:, 0, 0] * sharp[:, 1, 1] - b * b
+        opacity = opacity * (sharp_det / det).clamp(min=MIN_COMPENSATION).sqrt()
+
+    # A Gaussian is seen when the box around its alpha >= 1/255 region holds a pixel centre.
+    reach = 2 * (opacity.detach().clamp(min=1e-30) / MIN_ALPHA).log()
+    half_width, half_height = (reach.clamp(min=0) * a.detach()).sqrt(), (reach.clamp(min=0) * c.detach()).sqrt()
+    centre = mean2d.detach()
+    first_x, last_x = (centre[:, 0] - half_width - 0.5).ceil().clamp(min=0), (centre[:, 0] + half_width - 0.5).floor()
+    first_y, last_y = (centre[:, 1] - half_height - 0.5).ceil().clamp(min=0), (centre[:, 1] + half_height - 0.5).floor()
+    seen = (reach >= 0) & (first_x <= last_x.clamp(max=width - 1)) & (first_y <= last_y.clamp(max=height - 1)) & (det > 0)
+    radius = (3 * ((a + c) / 2 + (((a - c) / 2) ** 2 + b * b).sqrt()).sqrt()).ceil()
+    radii = torch.zeros(len(means), dtype=torch.int32, device=means.device)
+    radii[front] = torch.where(seen, radius, 0).to(torch.int32)
+
+    # Blending, nearest first; equal depths keep their order.
+    order = torch.argsort(torch.where(seen, z.detach(), math.inf), stable=True)[: int(seen.sum())]
+    mean2d, a, b, c, det = mean2d[order], a[order], b[order], c[order], det[order]
+    opacity, z, values = opacity[order], z[order], features[front][order]
+    rows, columns = torch.meshgrid(
+        torch.arange(height, device=means.device), torch.arange(width, device=means.device), indexing="ij"
+    )
+    pixels = torch.stack([columns, rows], -1).reshape(-1, 2).to(means) + 0.5
+    image, alpha_image, depth = [], [], []
+    for chunk in pixels.split(PIXELS_AT_ONCE):
+        dx, dy = (chunk[:, None] - mean2d[None]).unbind(-1)
+        q = (c * dx * dx - 2 * b * dx * dy + a * dy * dy) / det
+        alpha = (opacity * torch.exp(-q / 2)).clamp(max=MAX_ALPHA)
+        alpha = torch.where(alpha >= MIN_ALPHA, alpha, 0)
+        after = torch.cumprod(1 - alpha, dim=1)
+        before = torch.cat([torch.ones_like(after[:, :1]), after[:, :-1]], 1)
+        # `after` never grows, so the first Gaussian that takes it below the limit also ends all later ones.
+        weight = torch.where(after >= MIN_TRANSMITTANCE, alpha * before, 0)
+        image.append(weight @ values)
+        alpha_image.append(weight.sum(1))
+        depth.append(weight @ z)
+    alpha_flat = torch.cat(alpha_image)
+    flat = torch.cat(image)
+    if background is not None:
+        flat = flat + (1 - alpha_flat)[:, None] * background
+    return Rendering(
+        flat.T.reshape(features.shape[1], height, width),
+        alpha_flat.reshape(height, width),
+        torch.cat(depth).reshape(height, width),
+        radii,
+    )
+
+
+_SH_C1 = 0.4886025119029199
+_SH_C2 = (1.0925484305920792, 0.31539156525252005, 0.5462742152960396)
+_SH_C3 = (0.5900435899266435, 2.890611442640554, 0.4570457994644658, 0.3731763325901154, 1.445305721320277)
+
+
+def evaluate_sh(
+    degree: int, means: Float[Tensor, "n 3"], camera_center: Float[Tensor, " 3"], sh_coeffs: Float[Tensor, "n k 3"]
+) -> Float[Tensor, "n 3"]:
+    """Colours max(0, sh + 0.5) seen from `camera_center`, with the basis order and signs of the 3DGS files."""
+    x, y, z = torch.nn.functional.normalize(means - camera_center, dim=1).unbind(1)
+    basis = [torch.full_like(x, 0.28209479177387814)]
+    if degree > 0:
+        basis += [-_SH_C1 * y, _SH_C1 * z, -_SH_C1 * x]
+    if degree > 1:
+        k, k0, k2 = _SH_C2
+        basis += [k * x * y, -k * y * z, k0 * (2 * z * z - x * x - y * y), -k * x * z, k2 * (x * x - y * y)]
+    if degree > 2:
+        k3, k2, k1, k0, k4 = _SH_C3
+        basis += [
+            -k3 * y * (3 * x * x - y * y),
+            k2 * x * y * z,
+            -k1 * y * (4 * z * z - x * x - y * y),
+            k0 * z * (2 * z * z - 3 * x * x - 3 * y * y),
+            -k1 * x * (4 * z * z - x * x - y * y),
+            k4 * z * (x * x - y * y),
+            -k3 * x * (x * x - 3 * y * y),
+        ]
+    weights = torch.stack(basis, 1)
+    return (torch.einsum("nk,nkc->nc", weights, sh_coeffs[:, : weights.shape[1]]) + 0.5).clamp(min=0)

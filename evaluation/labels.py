@@ -83,7 +83,7 @@ def _outlined_frame(path: Path, name: str) -> OutlinedFrame:
         for item in content["objects"]:
             polygons = _polygons(item["segmentation"])
             box = np.asarray(item["bbox"], np.float64) if "bbox" in item else _bounds(polygons)
-            if width <= 0 or height <= 0 or box.shape != (4,) or not polygons:
+            if width <= 0 or height <= 0 or box.shape != (4,) or not all(map(len, polygons)):
                 raise ValueError("a picture without size, a box without four numbers, or an object without an outline")
             categories.setdefault(str(item["category"]).strip(), []).append(LabelObject(polygons, box))
     except (KeyError, TypeError, ValueError) as error:

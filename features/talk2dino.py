@@ -1,0 +1,85 @@
+"""Talk2DINO's head: from OpenAI CLIP's text space into DINOv2's patch space. Its weights are the user's own download."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from features.clip import ClipEncoder
+from workspace import InputError
+
+# OpenAI's ViT-B/16 was trained with the quick approximation of GELU, which OpenCLIP keeps as a model of its own.
+TEXT_MODEL, TEXT_WEIGHTS = "ViT-B-16-quickgelu", "openai"
+_WIDTHS = {768: "ViT-B/14", 1024: "ViT-L/14"}
+
+
+class Talk2DinoHead(nn.Module):
+    """`W2 tanh(W1 t + b1) + b2`: CLIP text embedding t (not normalised) to a vector to compare with patch tokens by cosine."""
+
+    def __init__(self, width: int, text_width: int = 512):
+        super().__init__()
+        self.linear_layer = nn.Linear(text_width, width)
+        self.hidden_layers = nn.ModuleList([nn.Linear(width, width)])
+
+    def forward(self, text: Float[Tensor, "p text"]) -> Float[Tensor, "p d"]:
+        """Vectors in the patch space; not unit."""
+        return self.hidden_layers[0](torch.tanh(self.linear_layer(text)))
+
+
+def load_head(path: Path | None) -> Talk2DinoHead:
+    """Read a published head (`vitb_mlp_infonce.pth`, 768 wide, or its ViT-L twin, 1024 wide), without executing it.
+
+    Raises:
+        InputError: no file was given, or it is missing, damaged, or has other keys or shapes.
+    """
+    if path is None:
+        raise InputError(
+            "Text queries on DINOv2 features need a Talk2DINO head, which has no licence and is not part of this project. "
+            "Download vitb_mlp_infonce.pth from Talk2DINO's repository and add --talk2dino_ckpt <file>."
+        )
+    path = Path(path)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"No file {path}; --talk2dino_ckpt takes the downloaded vitb_mlp_infonce.pth.") from None
+    except (RuntimeError, UnpicklingError, EOFError, ValueError) as error:
+        raise InputError(f"{path} is not a readable weight file ({str(error).splitlines()[0]}). Download it again.") from None
+    if isinstance(state, dict) and isinstance(state.get("model_state_dict"), dict):
+        state = state["model_state_dict"]
+    found = {name: list(value.shape) for name, value in state.items()} if isinstance(state, dict) else {}
+    width = found.get("linear_layer.bias", [0])[0]
+    expected = {
+        "linear_layer.weight": [width, 512],
+        "linear_layer.bias": [width],
+        "hidden_layers.0.weight": [width, width],
+        "hidden_layers.0.bias": [width],
+    }
+    if width not in _WIDTHS or found != expected:
+        raise InputError(f"{path} is not a Talk2DINO head: expected {expected} with width 768 or 1024, found {found}.")
+    head = Talk2DinoHead(width)
+    head.load_state_dict(state)
+    return head.eval().requires_grad_(False)
+
+
+class Talk2DinoText:
+    """Phrases in DINOv2's patch space: each is put into OpenAI's prompt templates, and their embeddings are averaged."""
+
+    def __init__(self, checkpoint: Path | None, device: torch.device | str):
+        self._head = load_head(checkpoint).to(device)
+        self._clip = ClipEncoder(TEXT_MODEL, TEXT_WEIGHTS, device)
+        self.width = self._head.linear_layer.out_features
+
+    @torch.inference_mode()
+    def embed(self, phrases: Sequence[str]) -> Float[Tensor, "p d"]:
+        """Unit rows."""
+        from open_clip import OPENAI_IMAGENET_TEMPLATES
+
+        # The head saw CLIP's text embeddings as they come, so they are averaged without being normalised.
+        texts = [
+            self._clip.embed_text([template(phrase) for template in OPENAI_IMAGENET_TEMPLATES], normalize=False).mean(dim=0)
+            for phrase in phrases
+        ]
+        return torch.nn.functional.normalize(self._head(torch.stack(texts)), dim=-1)

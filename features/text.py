@@ -1,0 +1,55 @@
+"""Phrases as vectors in the space of a scene's features, whichever extractor made them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from features.clip import MINI, ClipEncoder
+from features.talk2dino import Talk2DinoText
+
+NEGATIVES = ("object", "things", "stuff", "texture")  # the canonical phrases every query is measured against
+
+
+class TextEncoder(Protocol):
+    """What a query needs of a text encoder."""
+
+    negatives: tuple[str, ...]
+    width: int
+
+    def embed(self, phrases: Sequence[str]) -> Float[Tensor, "p d"]:
+        """Unit rows, one per phrase."""
+
+
+class _ClipText:
+    negatives = NEGATIVES
+
+    def __init__(self, model: str, pretrained: str | None, device: torch.device | str):
+        self._clip = ClipEncoder(model, pretrained, device)
+        self.width = self._clip.width
+
+    def embed(self, phrases: Sequence[str]) -> Float[Tensor, "p d"]:
+        return self._clip.embed_text(phrases)
+
+
+class _DinoText(Talk2DinoText):
+    negatives = NEGATIVES
+
+
+def text_encoder(
+    features_config: Mapping[str, Any], device: torch.device | str, talk2dino_ckpt: Path | None = None
+) -> TextEncoder:
+    """Text encoder whose vectors can be compared with the features made under `features_config` (the record's `config`).
+
+    Raises:
+        InputError: weights are missing; for DINOv2 features that includes `talk2dino_ckpt`.
+    """
+    features = features_config["features"]
+    if features == "sam_clip":
+        return _ClipText(features_config["clip_model"], features_config["clip_pretrained"], device)
+    if features in ("mini", "mini_dense"):
+        return _ClipText(MINI, None, device)
+    return _DinoText(talk2dino_ckpt, device)

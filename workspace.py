@@ -190,6 +190,16 @@ class ModelFolder:
         return max(found)
 
     @property
+    def rgb_metrics(self) -> Path:
+        """How well the RGB Gaussians reproduce photographs, per view."""
+        return self.point_clouds / "metrics.json"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Training curves."""
+        return self.root / "tensorboard"
+
+    @property
     def checkpoints(self) -> Path:
         """Resumable training states."""
         return self.root / "checkpoints"

@@ -1,0 +1,52 @@
+"""Resumable training states: written whole or not at all, the newest kept, never unpickled."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from workspace import InputError, ModelFolder, atomic
+
+
+def save_checkpoint(model: ModelFolder, stage: str, iteration: int, state: Mapping[str, Any]) -> Path:
+    """Write `state` (tensors, numbers, strings, and lists and dicts of them) and delete the stage's older checkpoints."""
+    path = model.checkpoint(stage, iteration)
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        try:
+            torch.save(dict(state), file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):  # PyTorch hides what the operating system said, such as a full disk
+                raise error.__context__ from None
+            raise
+    for older in _checkpoints(model, stage):
+        if older != path:
+            older.unlink()
+    return path
+
+
+def load_checkpoint(model: ModelFolder, stage: str, device: torch.device | str = "cpu") -> dict[str, Any] | None:
+    """State of the stage's newest checkpoint with its tensors on the CPU or `device`, or None when there is no checkpoint.
+
+    Raises:
+        InputError: the newest checkpoint cannot be read.
+    """
+    paths = _checkpoints(model, stage)
+    if not paths:
+        return None
+    try:
+        return torch.load(paths[-1], map_location=device, weights_only=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, KeyError) as error:
+        raise InputError(f"{paths[-1]} is not a readable checkpoint ({error}). Delete it and repeat the command.") from None
+
+
+def delete_checkpoints(model: ModelFolder, stage: str) -> None:
+    """Remove every checkpoint of the stage."""
+    for path in _checkpoints(model, stage):
+        path.unlink()
+
+
+def _checkpoints(model: ModelFolder, stage: str) -> list[Path]:
+    """Oldest first: the iteration is zero-padded in the name."""
+    return sorted(model.checkpoints.glob(f"{stage}_*.pth"), key=lambda path: int(path.stem.rpartition("_")[2]))

@@ -1,0 +1,136 @@
+"""Adaptive density control of 3D Gaussian Splatting: clone, split, prune, and reset of the opacities.
+
+Each function edits the rows of the Gaussians together with Adam's moments, so that survivors keep theirs and newcomers
+start from zero. The optimiser has one parameter group per tensor of the Gaussians, named like it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from gaussian_renderer.reference import rotation_matrices
+from scene.gaussian_model import GaussianModel
+
+PARAMETERS = ("means", "log_scales", "quats", "opacity_logits", "sh_dc", "sh_rest")
+RESET_OPACITY = 0.01
+SPLIT_SHRINK = 1.6  # the two children of a split have the parent's scale divided by this
+MIN_OPACITY = 0.005
+# Once the opacities were reset, larger Gaussians are pruned:
+MAX_SCREEN_RADIUS = 20  # pixels
+MAX_WORLD_SCALE = 0.1  # fraction of the scene's extent
+
+
+@dataclass(frozen=True)
+class DensityStatistics:
+    """What the views since the last densification said about each Gaussian."""
+
+    grad_sum: Float[Tensor, " n"]
+    """Sum over the views that saw it of the norm of the gradient at its 2D mean, in normalised device units."""
+    num_views: Float[Tensor, " n"]
+    max_radius: Float[Tensor, " n"]
+    """Largest radius on screen, pixels."""
+
+    @classmethod
+    def zeros(cls, num_gaussians: int, device: torch.device) -> "DensityStatistics":
+        """Statistics of no view."""
+        return cls(*(torch.zeros(num_gaussians, device=device) for _ in range(3)))
+
+    def record(self, grad_means2d: Float[Tensor, "n _"], radii: Int[Tensor, " n"]) -> None:
+        """Add one view, in place. `grad_means2d` is in normalised device units, `radii` in pixels, 0 where not seen."""
+        seen = radii > 0
+        self.grad_sum.add_(grad_means2d[:, :2].norm(dim=1).mul_(seen))
+        self.num_views.add_(seen)
+        torch.maximum(self.max_radius, radii.to(self.max_radius.dtype), out=self.max_radius)
+
+
+def densify(
+    gaussians: GaussianModel,
+    optimizer: torch.optim.Optimizer,
+    statistics: DensityStatistics,
+    extent: float,
+    grad_threshold: float,
+    percent_dense: float,
+    prune_large: bool,
+    generator: torch.Generator,
+) -> DensityStatistics:
+    """One round of clone, split and prune; returns empty statistics of the Gaussians that remain.
+
+    `grad_threshold` is in normalised device units; `percent_dense` x `extent` (world units) separates the small, which are
+    cloned, from the large, which are split in two. `prune_large` also removes what is too large on screen or in the world.
+    """
+    grad = statistics.grad_sum / statistics.num_views.clamp_min(1)
+    dense = grad >= grad_threshold
+    large = gaussians.scales.detach().amax(dim=1) > percent_dense * extent
+    radius = statistics.max_radius
+    num_clones = clone(gaussians, optimizer, dense & ~large)
+    selected = torch.cat([dense & large, dense.new_zeros(num_clones)])
+    radius = torch.cat([radius, radius.new_zeros(num_clones)])
+    split(gaussians, optimizer, selected, generator)
+    radius = torch.cat([radius[~selected], radius.new_zeros(2 * int(selected.sum()))])
+    doomed = gaussians.opacities.detach() < MIN_OPACITY
+    if prune_large:
+        doomed |= radius > MAX_SCREEN_RADIUS
+        doomed |= gaussians.scales.detach().amax(dim=1) > MAX_WORLD_SCALE * extent
+    prune(gaussians, optimizer, doomed)
+    return DensityStatistics.zeros(len(gaussians.means), gaussians.means.device)
+
+
+def clone(gaussians: GaussianModel, optimizer: torch.optim.Optimizer, selected: Bool[Tensor, " n"]) -> int:
+    """Append a copy of each selected Gaussian; returns their number."""
+    added = {name: getattr(gaussians, name).detach()[selected] for name in PARAMETERS}
+    edit_rows(gaussians, optimizer, torch.ones_like(selected), added)
+    return int(selected.sum())
+
+
+def split(
+    gaussians: GaussianModel, optimizer: torch.optim.Optimizer, selected: Bool[Tensor, " n"], generator: torch.Generator
+) -> None:
+    """Replace each selected Gaussian by two smaller ones whose means are drawn from it; the pairs stand at the end."""
+    twice = selected.nonzero()[:, 0].repeat(2)
+    parents = {name: getattr(gaussians, name).detach()[twice] for name in PARAMETERS}
+    scales = parents["log_scales"].exp()
+    # Drawn on the CPU whatever the device, so that one seed means one result.
+    offsets = torch.randn(scales.shape, generator=generator).to(scales) * scales
+    parents["means"] = parents["means"] + torch.einsum("nij,nj->ni", rotation_matrices(parents["quats"]), offsets)
+    parents["log_scales"] = (scales / SPLIT_SHRINK).log()
+    edit_rows(gaussians, optimizer, ~selected, parents)
+
+
+def prune(gaussians: GaussianModel, optimizer: torch.optim.Optimizer, doomed: Bool[Tensor, " n"]) -> None:
+    """Remove Gaussians."""
+    edit_rows(gaussians, optimizer, ~doomed, {})
+
+
+def reset_opacities(gaussians: GaussianModel, optimizer: torch.optim.Optimizer) -> None:
+    """Lower every opacity to at most 0.01 and forget its moments: what the photographs do not need never comes back."""
+    logits = gaussians.opacity_logits
+    with torch.no_grad():
+        logits.clamp_(max=float(torch.logit(torch.tensor(RESET_OPACITY))))
+    for moment in _moments(optimizer.state[logits]).values():
+        moment.zero_()
+
+
+def edit_rows(
+    gaussians: GaussianModel, optimizer: torch.optim.Optimizer, keep: Bool[Tensor, " n"], added: Mapping[str, Tensor]
+) -> None:
+    """Keep the rows of `keep` and append `added` to every tensor of the Gaussians and to Adam's moments of it."""
+    if keep.all() and not any(len(rows) for rows in added.values()):
+        return
+    for group in optimizer.param_groups:
+        name = group["name"]
+        old = group["params"][0]
+        tail = added.get(name, old.detach()[:0])
+        new = nn.Parameter(torch.cat([old.detach()[keep], tail]))
+        state = optimizer.state.pop(old, {})
+        for key, moment in _moments(state).items():
+            state[key] = torch.cat([moment[keep], torch.zeros_like(tail)])
+        optimizer.state[new] = state
+        group["params"] = [new]
+        setattr(gaussians, name, new)
+
+
+def _moments(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value for key, value in state.items() if key in ("exp_avg", "exp_avg_sq")}

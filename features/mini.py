@@ -1,19 +1,21 @@
-"""The bundled encoder: a CLIP-shaped pair of towers that knows toy worlds only, loaded by open_clip from `assets/mini`.
+"""The bundled encoder: a CLIP-shaped pair of towers that knows toy worlds only, loaded by open_clip from `assets/`.
 
 Trained by `assets/train_mini.py`. Its average pooling and its projection are both linear, so the embedding of a picture is
 the mean of its patch tokens, and patch tokens live in the space of the text.
 """
-
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-FOLDER = Path(__file__).resolve().parents[1] / "assets" / "mini"
-MODEL = f"local-dir:{FOLDER}"  # open_clip's name for a model in a folder
-MERGES = FOLDER / "merges.txt.gz"  # byte pairs of the few words it knows; other words fall apart into letters
+from workspace import ASSETS
+
+MODEL = "mini"  # open_clip names a model after its configuration file
+CONFIG = ASSETS / "mini.json"
+WEIGHTS = ASSETS / "mini.safetensors"
+MERGES = ASSETS / "mini_bpe.txt.gz"  # byte pairs of the few words it knows; other words fall apart into letters
+REPORT = ASSETS / "mini_report.json"  # what it achieved on unseen worlds
 NOTICE = (
     "The bundled encoder was trained on generated toy worlds and knows nothing else: on photographs it shows that the "
     "pipeline runs, not what the pictures hold. For photographs: --features sam_clip or --features dino."

@@ -1,19 +1,11 @@
-"""What can be said of a piece of a toy world, and which sayings are true of which piece.
+"""What can be said of a piece of a toy world, in attributes and in words."""
 
-A piece is seen alone, cut out of its picture. A saying that leaves something out ("mug" of a striped red mug) is true; one
-that says something else ("blue mug") is false; one that speaks of what the piece does not show (the colour of the mug a
-handle belongs to) is neither, and is left out of training.
-"""
-
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int8
 
 GENERIC = ("object", "things", "stuff", "texture")  # the canonical negatives: true of everything, telling of nothing
 TEMPLATES = ("{}", "a {}", "the {}", "a photo of a {}", "a picture of the {}", "one {}")
-UNKNOWN, FALSE, TRUE = -1, 0, 1
 
 
 @dataclass(frozen=True)
@@ -24,7 +16,7 @@ class Look:
     part: str | None = None
     color: str | None = None
     texture: str | None = None
-    kind_color: str | None = None  # of the whole that a part belongs to
+    whole_look: str | None = None  # adjectives of the whole that a part belongs to: `striped red`
 
     def words(self) -> str:
         """The saying in words: `striped red mug`, `white marble cube`, `red mug's yellow handle`, `lid of the pot`."""
@@ -35,32 +27,8 @@ class Look:
             return " ".join([*look, self.kind or "object"])
         if self.kind is None:
             return " ".join([*look, self.part])
-        whole = f"{self.kind_color} {self.kind}" if self.kind_color else self.kind
+        whole = f"{self.whole_look} {self.kind}" if self.whole_look else self.kind
         return f"{whole}'s {' '.join([*look, self.part])}"
-
-
-def truth(piece: Look, saying: Look) -> int:
-    """Whether `saying` is TRUE or FALSE of `piece`, or UNKNOWN."""
-    if piece.part != saying.part or (saying.kind is not None and saying.kind != piece.kind):
-        return FALSE
-    if saying.color is not None and saying.color != piece.color:
-        return FALSE
-    if saying.texture is not None and saying.texture != piece.texture:
-        return FALSE
-    if saying.kind_color is not None and piece.part is not None and saying.kind_color != piece.kind_color:
-        return UNKNOWN
-    return TRUE
-
-
-def truths(pieces: Sequence[Look], sayings: Sequence[Look]) -> Int8[np.ndarray, "p s"]:
-    """`truth` of every pair."""
-    known: dict[tuple[Look, Look], int] = {}
-    rows = [[known.setdefault((p, s), -2) for s in sayings] for p in pieces]
-    for i, p in enumerate(pieces):
-        for j, s in enumerate(sayings):
-            if rows[i][j] == -2:
-                known[p, s] = rows[i][j] = truth(p, s)
-    return np.int8(rows)
 
 
 def sayings_of(piece: Look) -> list[Look]:
@@ -69,8 +37,8 @@ def sayings_of(piece: Look) -> list[Look]:
     textures = (None,) if piece.texture == "plain" else (None, piece.texture)
     wholes = [(piece.kind, None)]
     if piece.part is not None:
-        wholes += [(None, None), (piece.kind, piece.kind_color)]
-    return [Look(k, piece.part, c, t, kc) for k, kc in wholes for c in colors for t in textures]
+        wholes += [(None, None), (piece.kind, piece.whole_look)]
+    return [Look(kind, piece.part, c, t, whole) for kind, whole in wholes for c in colors for t in textures]
 
 
 def spoken(rng: np.random.Generator, saying: Look) -> str:

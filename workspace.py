@@ -91,6 +91,20 @@ def image_key(relative: Path | str) -> str:
     return relative.with_name(relative.stem if relative.suffix.lower() in IMAGE_SUFFIXES else relative.name).as_posix()
 
 
+def image_files(folder: Path) -> dict[str, Path]:
+    """Photographs below `folder` by key, sorted by path; hidden ones are passed over. InputError when two share a key."""
+    files: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")) if folder.is_dir() else []:
+        relative = path.relative_to(folder)
+        if path.suffix.lower() not in IMAGE_SUFFIXES or any(part.startswith(".") for part in relative.parts):
+            continue
+        key = image_key(relative)
+        if key in files:
+            raise InputError(f"{files[key]} and {path} differ only in their extension; rename one of them.")
+        files[key] = path
+    return files
+
+
 @dataclass(frozen=True)
 class SceneFolder:
     """The user's data (`-s`): photographs, cameras, and the feature folders the LangSplat family shares."""
@@ -117,6 +131,20 @@ class SceneFolder:
         """Dense patch features."""
         return self.root / "dino_features"
 
+    @property
+    def labels(self) -> Path:
+        """Ground truth in the LERF-OVS format: `<key>.json` beside `<key>.jpg`."""
+        return self.root / "label"
+
+    @property
+    def part_ids(self) -> Path:
+        """Exact part of every pixel of a generated scene: 8-bit `<key>.png`, and `parts.json` that names them."""
+        return self.root / "part_ids"
+
+    def mask(self, key: str, phrase: str) -> Path:
+        """Exact mask (0 or 255) of what a phrase names in one image of a generated scene."""
+        return self.root / "masks" / key / f"{phrase}.png"
+
     def segment_embeddings(self, key: str) -> Path:
         """float32 [m, d] unit rows, the segments of all levels in the order default, s, m, l."""
         return self.language_features / f"{key}_f.npy"
@@ -140,22 +168,18 @@ class SceneFolder:
     def image_files(self) -> dict[str, Path]:
         """Photographs by key, sorted by path. Hidden files are passed over. Raises InputError when there are none, or
         when two files share a key."""
-        files: dict[str, Path] = {}
-        found = sorted(self.images.rglob("*")) if self.images.is_dir() else []
-        for path in found:
-            relative = path.relative_to(self.images)
-            if path.suffix.lower() not in IMAGE_SUFFIXES or any(part.startswith(".") for part in relative.parts):
-                continue
-            key = image_key(relative)
-            if key in files:
-                raise InputError(f"{files[key]} and {path} differ only in their extension; rename one of them.")
-            files[key] = path
+        files = image_files(self.images)
         if not files:
             raise InputError(
-                f"No photographs in {self.images} (looked for {', '.join(IMAGE_SUFFIXES)}). A scene folder holds images/ and "
-                f"sparse/0/; to make one: python convert.py -s <photographs or video> -o {self.root}"
+                f"No photographs in {self.images} (looked for {', '.join(IMAGE_SUFFIXES)}). "
+                f"A scene folder holds images/ and sparse/0/; to make one: python convert.py -s <photographs or video> -o {self.root}"
             )
         return files
+
+    @property
+    def conversion(self) -> Path:
+        """Working files of convert.py: upright photographs or video frames, database, models, log. May be deleted after."""
+        return self.root / "convert"
 
 
 @dataclass(frozen=True)

@@ -171,8 +171,8 @@ class SceneFolder:
         files = image_files(self.images)
         if not files:
             raise InputError(
-                f"No photographs in {self.images} (looked for {', '.join(IMAGE_SUFFIXES)}). "
-                f"A scene folder holds images/ and sparse/0/; to make one: python convert.py -s <photographs or video> -o {self.root}"
+                f"No photographs in {self.images} (looked for {', '.join(IMAGE_SUFFIXES)}). A scene folder holds images/ and "
+                f"sparse/0/; to make one: python convert.py -s <photographs or video> -o {self.root}"
             )
         return files
 
@@ -273,6 +273,15 @@ class ModelFolder:
     def report(self) -> Path:
         """Self-contained page of the last evaluation."""
         return self.evaluation / "report.html"
+
+    @property
+    def runs(self) -> Path:
+        """Mean and spread of the last evaluation over several model folders, kept with the first of them."""
+        return self.evaluation / "runs.json"
+
+    def answer_picture(self, key: str, name: str) -> Path:
+        """Picture of one answer in one view; `name` is the phrase as a file name."""
+        return self.evaluation / key / f"{name}.png"
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

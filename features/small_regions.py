@@ -1,0 +1,60 @@
+"""SAM's clean-up of masks: small holes filled, small islands removed, inside the mask's box instead of the whole frame."""
+
+import cv2
+import numpy as np
+
+from features.masks import Mask, cut_mask
+
+
+def remove_small_regions(mask: Mask, height: int, width: int, min_area: int) -> tuple[Mask, bool]:
+    """`mask` without holes and then without islands of fewer than `min_area` pixels, and whether that changed it.
+
+    The largest island stays whatever its size. `height` and `width` are the frame's: background that reaches the frame
+    outside the box is no hole, however little of it lies in the box.
+    """
+    # Even origin: OpenCV numbers components by 2x2 blocks, and equally large islands are told apart by number.
+    left, top = max(0, mask.left - 2) // 2 * 2, max(0, mask.top - 2) // 2 * 2
+    right = min(width, mask.left + mask.pixels.shape[1] + 1)
+    bottom = min(height, mask.top + mask.pixels.shape[0] + 1)
+    pixels = np.zeros((bottom - top, right - left), bool)
+    pixels[mask.top - top :, mask.left - left :][: mask.pixels.shape[0], : mask.pixels.shape[1]] = mask.pixels
+
+    labels, sizes = _components(~pixels)
+    for label, area in _outside(labels, (left, top, right, bottom), height, width):
+        sizes[label] += area
+    holes = np.flatnonzero(sizes[1:] < min_area) + 1  # label 0 is the mask itself
+    pixels |= np.isin(labels, holes)
+
+    labels, sizes = _components(pixels)
+    large = np.flatnonzero(sizes[1:] >= min_area) + 1  # label 0 is the background
+    changed = len(holes) > 0 or len(large) < len(sizes) - 1
+    if not changed:
+        return mask, False
+    if len(large) == 0:
+        large = [int(np.argmax(sizes[1:])) + 1]
+    return cut_mask(np.isin(labels, large), left, top), True
+
+
+def _components(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats(pixels.view(np.uint8), connectivity=8)
+    return labels, statistics[:, cv2.CC_STAT_AREA].astype(np.int64)
+
+
+def _outside(labels: np.ndarray, box: tuple[int, int, int, int], height: int, width: int) -> list[tuple[int, int]]:
+    """Labels of the background at the sides where the frame goes on beyond `box`, with the areas they reach there."""
+    left, top, right, bottom = box
+    sides = {
+        "left": (left > 0, labels[0, 0], left * height),
+        "right": (right < width, labels[0, -1], (width - right) * height),
+        "top": (top > 0, labels[0, 0], top * width),
+        "bottom": (bottom < height, labels[-1, 0], (height - bottom) * width),
+    }
+    open_sides = {name: (label, area) for name, (is_open, label, area) in sides.items() if is_open}
+    if open_sides.keys() in ({"left", "right"}, {"top", "bottom"}):
+        return list(open_sides.values())  # opposite sides alone do not meet outside the box
+    if not open_sides:
+        return []
+    # sides that meet: one region, which the margin of background along any of them belongs to
+    margin = next(iter(open_sides))
+    label = {"left": labels[0, 0], "right": labels[0, -1], "top": labels[0, 0], "bottom": labels[-1, 0]}[margin]
+    return [(label, height * width - labels.size)]

@@ -1,0 +1,55 @@
+"""What RGB training left in a model folder: the Gaussians, how they were made, and the scene they were made from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from scene.dataset import Scene, load_scene
+from scene.gaussian_files import load_ply
+from scene.gaussian_model import GaussianModel
+from workspace import InputError, ModelFolder, require
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """Gaussians of one model folder with the settings they were trained with."""
+
+    folder: ModelFolder
+    gaussians: GaussianModel
+    iteration: int
+    config: dict[str, Any]
+    """Settings of the RGB stage, among them source_path, images, resolution, eval and white_background."""
+
+    @property
+    def background(self) -> Float[Tensor, "3"]:
+        """RGB behind the Gaussians, 0..1."""
+        return torch.full((3,), float(self.config["white_background"]), device=self.gaussians.means.device)
+
+    def scene(self, source_path: Path | None = None, resolution: int | None = None) -> Scene:
+        """The scene as training saw it; `source_path` if it was moved since, `resolution` to see it at another size.
+
+        Raises:
+            InputError: the scene is not where it was, or cannot be read.
+        """
+        root = Path(self.config["source_path"]) if source_path is None else source_path
+        if not root.is_dir():
+            raise InputError(
+                f"The scene folder {root} is gone; {self.folder.root} was trained from it. If it was moved, add -s <scene>."
+            )
+        resolution = self.config["resolution"] if resolution is None else resolution
+        return load_scene(root, images=self.config["images"], resolution=resolution, eval=self.config["eval"])
+
+
+def load_trained(folder: ModelFolder, iteration: int = -1, device: torch.device | str = "cpu") -> TrainedModel:
+    """Read the Gaussians of a finished RGB stage; iteration -1 is the last.
+
+    Raises:
+        InputError: nothing was trained there, or not to its end, or there are no Gaussians of that iteration.
+    """
+    record = require(folder.point_clouds, "rgb", f"python train.py -s <scene> -m {folder.root}")
+    iteration = folder.latest_iteration() if iteration == -1 else iteration
+    return TrainedModel(folder, load_ply(folder.point_cloud(iteration)).to(device), iteration, record["config"])

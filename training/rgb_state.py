@@ -1,0 +1,77 @@
+"""Everything RGB training changes from one iteration to the next, so that saving it loses nothing."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from scene.gaussian_model import GaussianModel
+from training.densification import PARAMETERS, DensityStatistics
+
+ADAM_EPS = 1e-15
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+
+
+@dataclass
+class RgbState:
+    """Gaussians, optimiser, density statistics and random numbers after `iteration` iterations."""
+
+    gaussians: GaussianModel
+    """Its tensors are the parameters of `optimizer`."""
+    optimizer: torch.optim.Adam
+    statistics: DensityStatistics
+    generator: torch.Generator
+    """Of the camera order and of splits; lives on the CPU."""
+    iteration: int = 0
+    seconds: float = 0.0
+    """Training time of all runs so far, evaluation excluded."""
+    queue: list[int] = field(default_factory=list)
+    """Training cameras that come next."""
+
+    @classmethod
+    def start(cls, gaussians: GaussianModel, rates: dict[str, float], seed: int, iteration: int = 0) -> "RgbState":
+        """Begin with these Gaussians; `rates` are learning rates by parameter."""
+        optimizer = _adam(gaussians, rates)
+        statistics = DensityStatistics.zeros(len(gaussians), gaussians.means.device)
+        return cls(gaussians, optimizer, statistics, torch.Generator().manual_seed(seed), iteration)
+
+    def saved(self) -> dict[str, Any]:
+        """The state as tensors, numbers, lists and dicts."""
+        return {
+            "iteration": self.iteration,
+            "seconds": self.seconds,
+            "queue": self.queue,
+            "generator": self.generator.get_state(),
+            "active_sh_degree": self.gaussians.active_sh_degree,
+            "parameters": {name: getattr(self.gaussians, name).detach() for name in PARAMETERS},
+            "adam": {
+                group["name"]: {key: self.optimizer.state[group["params"][0]][key] for key in MOMENTS}
+                for group in self.optimizer.param_groups
+                if self.optimizer.state.get(group["params"][0])
+            },
+            "statistics": vars(self.statistics),
+        }
+
+    @classmethod
+    def restored(cls, saved: dict[str, Any], rates: dict[str, float]) -> "RgbState":
+        """The state that `saved` came from."""
+        gaussians = GaussianModel(**saved["parameters"], active_sh_degree=saved["active_sh_degree"])
+        optimizer = _adam(gaussians, rates)
+        for group in optimizer.param_groups:
+            if group["name"] in saved["adam"]:
+                optimizer.state[group["params"][0]] = dict(saved["adam"][group["name"]])
+        generator = torch.Generator()
+        generator.set_state(saved["generator"].cpu())
+        statistics = DensityStatistics(**saved["statistics"])
+        return cls(gaussians, optimizer, statistics, generator, saved["iteration"], saved["seconds"], list(saved["queue"]))
+
+
+def _adam(gaussians: GaussianModel, rates: dict[str, float]) -> torch.optim.Adam:
+    """One group per tensor, named like it; the tensors of `gaussians` become parameters."""
+    groups = []
+    for name in PARAMETERS:
+        parameter = nn.Parameter(getattr(gaussians, name).detach().contiguous())
+        setattr(gaussians, name, parameter)
+        groups.append({"params": [parameter], "lr": rates[name], "name": name})
+    return torch.optim.Adam(groups, eps=ADAM_EPS, fused=True)

@@ -1,0 +1,285 @@
+"""RGB training of 3D Gaussian Splatting: photographs with cameras in, Gaussians that reproduce them out."""
+
+import logging
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+import tyro
+from torch import Tensor
+
+from gaussian_renderer import render
+from scene.dataset import Scene, load_scene
+from scene.gaussian_files import load_checkpoint as load_reference_checkpoint
+from scene.gaussian_files import load_gaussians, save_ply
+from scene.gaussian_model import GaussianModel
+from scene.photographs import PhotographCache
+from training.checkpoints import delete_checkpoints, load_checkpoint, save_checkpoint
+from training.densification import densify, reset_opacities
+from training.interruption import stop_requests
+from training.losses import photometric_loss, psnr
+from training.photograph_stream import PhotographStream
+from training.progress import TrainingProgress
+from training.rgb_state import RgbState
+from training.schedule import Preset, Schedule
+from training.view_quality import measure_views, summary, table, train_sample
+from workspace import InputError, ModelFolder, read_json, stage, write_json
+
+log = logging.getLogger(__name__)
+
+LOOK_INTERVAL = 10  # iterations between looks at the loss: each waits for the device
+FEW_PHOTOGRAPHS = 12
+
+
+@dataclass(frozen=True)
+class RgbTrainConfig:
+    """Settings of RGB training. The defaults are those of 3D Gaussian Splatting (Kerbl et al. 2023)."""
+
+    source_path: Annotated[Path, tyro.conf.arg(aliases=["-s"])]
+    """Scene folder: images/ with sparse/0/, transforms_train.json or transforms.json."""
+    model_path: Annotated[Path | None, tyro.conf.arg(aliases=["-m"])] = None
+    """Folder for what is learned; output/<scene> when not given."""
+    images: Annotated[str, tyro.conf.arg(aliases=["-i"])] = "images"
+    """Folder of the photographs inside the scene."""
+    resolution: Annotated[int, tyro.conf.arg(aliases=["-r"])] = -1
+    """1, 2, 4 or 8 divides the photographs' size, another value is a width in pixels, -1 keeps it up to 1600 wide."""
+    eval: bool = False
+    """Hold out every 8th photograph by name for the test measures."""
+    white_background: bool = False
+    """White behind the Gaussians instead of black."""
+    preset: Preset = "published"
+    """published: the schedule of the paper. fast: a short one for CPUs, docs/rgb.md says what it changes."""
+    iterations: int | None = None
+    """Iterations, one photograph each; 30,000 (published) or 2,000 (fast) when not given."""
+    sh_degree: Literal[0, 1, 2, 3] = 3
+    """Highest degree of the spherical harmonics that colours depend on the direction by."""
+    position_lr_init: float = 1.6e-4
+    """First learning rate of positions, times the scene's extent."""
+    position_lr_final: float = 1.6e-6
+    """Last learning rate of positions, times the scene's extent."""
+    feature_lr: float = 2.5e-3
+    """Learning rate of the constant colour; the view-dependent part has a twentieth of it."""
+    opacity_lr: float = 0.05
+    """Learning rate of opacity logits."""
+    scaling_lr: float = 5e-3
+    """Learning rate of log scales."""
+    rotation_lr: float = 1e-3
+    """Learning rate of quaternions."""
+    lambda_dssim: float = 0.2
+    """Share of 1 - SSIM in the loss; the rest is L1."""
+    densify_grad_threshold: float = 2e-4
+    """Gaussians whose projected mean has a larger mean gradient are cloned or split, normalised device units."""
+    percent_dense: float = 0.01
+    """Of the scene's extent: smaller Gaussians are cloned, larger ones split."""
+    start_checkpoint: Path | None = None
+    """Gaussians to start from instead of points: a .ply (from iteration 0) or chkpnt*.pth (from its iteration)."""
+    seed: int = 0
+    """Of the order of photographs and of the positions of split Gaussians."""
+    save_iterations: tuple[int, ...] = ()
+    """Also write point_cloud.ply after these iterations."""
+    test_iterations: tuple[int, ...] = ()
+    """Also measure the held-out photographs after these iterations."""
+    checkpoint_interval: int = 1_000
+    """Iterations between resumable checkpoints; the newest is kept until training ends. 0: only when interrupted."""
+    resume: bool = True
+    """Continue from the checkpoint of an interrupted run."""
+    overwrite: bool = False
+    """Replace what was trained before with other settings."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto takes the GPU when there is one."""
+
+
+# Settings that say where, when and how much is written, not what is learned.
+_UNRECORDED = ("model_path", "save_iterations", "test_iterations", "checkpoint_interval", "resume", "overwrite", "device")
+
+
+def train_rgb(config: RgbTrainConfig) -> None:
+    """Fit Gaussians to the photographs of a scene (stage 3, RGB).
+
+    Raises:
+        InputError: nothing to train from, another configuration in the model folder, or training that diverged.
+    """
+    device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device)
+    model = ModelFolder.of(config.source_path, config.model_path)
+    schedule = Schedule.of(config.preset, config.iterations)
+    scene = load_scene(config.source_path, images=config.images, resolution=config.resolution, eval=config.eval)
+    if len(scene.train) < FEW_PHOTOGRAPHS:
+        log.warning("Only %d photographs to train from: views between them will look wrong.", len(scene.train))
+    settings = {name: value for name, value in asdict(config).items() if name not in _UNRECORDED}
+    settings["source_path"] = config.source_path.resolve().as_posix()
+    settings["iterations"] = schedule.iterations
+    settings["start_checkpoint"] = None if config.start_checkpoint is None else config.start_checkpoint.resolve().as_posix()
+    inputs = {"train_views": len(scene.train), "test_views": len(scene.test), "points": len(scene.points)}
+    with stage(model.point_clouds, "rgb", settings, inputs, config.overwrite):
+        if config.overwrite or not config.resume:
+            delete_checkpoints(model, "rgb")
+        done = model.point_cloud(schedule.iterations).exists() and model.rgb_metrics.exists()
+        if done and config.resume:
+            log.info("Already trained; --no-resume trains again.")
+        else:
+            _Trainer(config, schedule, scene, model, settings, device).run()
+        metrics = read_json(model.rgb_metrics)
+        log.info("%s", table(metrics["views"]))
+        log.info(
+            "%s Gaussians after %s iterations and %.0f s: %s",
+            f"{metrics['gaussians']:,}",
+            f"{metrics['iteration']:,}",
+            metrics["seconds"],
+            model.point_cloud(schedule.iterations),
+        )
+
+
+class _Trainer:
+    """One run of training over one scene."""
+
+    def __init__(
+        self,
+        config: RgbTrainConfig,
+        schedule: Schedule,
+        scene: Scene,
+        model: ModelFolder,
+        settings: dict[str, Any],
+        device: torch.device,
+    ):
+        self.config, self.schedule, self.scene, self.model, self.settings = config, schedule, scene, model, settings
+        background = float(config.white_background)
+        self.photographs = PhotographCache(background=(background,) * 3)
+        self.background = torch.full((3,), background, device=device)
+        self.device = device
+        self.state = self._initial_state()
+
+    def run(self) -> None:
+        """Train to the last iteration and write Gaussians and measures; a stop request leaves a checkpoint."""
+        config, schedule, state = self.config, self.schedule, self.state
+        stream = PhotographStream(self.scene.train, self.photographs, state.generator, state.queue)
+        state.queue = stream.queue
+        progress = TrainingProgress(schedule.iterations, state.iteration, self.model.tensorboard)
+        try:
+            with stop_requests() as stop_requested:
+                while state.iteration < schedule.iterations:
+                    began = time.perf_counter()
+                    iteration = state.iteration + 1
+                    camera, target = stream.next(schedule.divisor(iteration), self.device)
+                    loss, image = self.step(iteration, camera, target)
+                    last = iteration == schedule.iterations
+                    if iteration % LOOK_INTERVAL == 0 or last:
+                        progress.update(iteration, self.checked(loss, iteration), psnr(image, target), len(state.gaussians))
+                    state.iteration = iteration
+                    state.seconds += time.perf_counter() - began
+                    if iteration in config.save_iterations and not last:
+                        save_ply(self.model.point_cloud(iteration), state.gaussians)
+                    if iteration in config.test_iterations and not last and self.scene.test:
+                        progress.held_out(iteration, **summary(self.measure(self.scene.test)))
+                    due = config.checkpoint_interval > 0 and iteration % config.checkpoint_interval == 0
+                    if stop_requested() or (due and not last):
+                        self.checked(loss, iteration)
+                        save_checkpoint(self.model, "rgb", iteration, {"settings": self.settings, **state.saved()})
+                    if stop_requested():
+                        raise KeyboardInterrupt
+        finally:
+            stream.close()
+            progress.close()
+        self.finish()
+
+    def step(self, iteration: int, camera: Any, target: Tensor) -> tuple[Tensor, Tensor]:
+        """One iteration: draw, compare, move, and now and then change the number of Gaussians."""
+        config, schedule, state = self.config, self.schedule, self.state
+        gaussians, optimizer = state.gaussians, state.optimizer
+        extent = self.scene.extent
+        for group in optimizer.param_groups:
+            if group["name"] == "means":
+                group["lr"] = extent * schedule.position_lr(iteration, config.position_lr_init, config.position_lr_final)
+        if schedule.raises_sh_degree(iteration):
+            gaussians.active_sh_degree = min(gaussians.active_sh_degree + 1, gaussians.max_sh_degree)
+
+        means2d = gaussians.means.new_zeros(len(gaussians), 2).requires_grad_()
+        rendering = render(camera, gaussians, self.background, means2d=means2d)
+        loss = photometric_loss(rendering.image, target, config.lambda_dssim)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+        if iteration < schedule.densify_until:
+            state.statistics.record(means2d.grad, rendering.radii)
+        if schedule.densifies(iteration):
+            state.statistics = densify(
+                gaussians,
+                optimizer,
+                state.statistics,
+                extent,
+                config.densify_grad_threshold,
+                config.percent_dense,
+                schedule.prunes_large(iteration),
+                state.generator,
+            )
+            if not len(gaussians):
+                raise InputError(f"Every Gaussian was pruned at iteration {iteration}: {_DIVERGED}")
+        if schedule.resets_opacities(iteration):
+            reset_opacities(gaussians, optimizer)
+        return loss.detach(), rendering.image.detach()
+
+    def checked(self, loss: Tensor, iteration: int) -> float:
+        """The loss as a number; InputError when it is not finite, before such a state is saved."""
+        value = loss.item()
+        if not math.isfinite(value):
+            raise InputError(f"The loss is {value} at iteration {iteration}: {_DIVERGED}")
+        return value
+
+    def measure(self, cameras: Any) -> dict[str, dict[str, float]]:
+        """Quality at each camera."""
+        return measure_views(self.state.gaussians, cameras, self.photographs, self.background)
+
+    def finish(self) -> None:
+        """Write the Gaussians and their measures; the checkpoint is no longer needed."""
+        state = self.state
+        views = {"test": self.measure(self.scene.test), "train": self.measure(train_sample(self.scene.train))}
+        save_ply(self.model.point_cloud(state.iteration), state.gaussians)
+        report = {
+            "iteration": state.iteration,
+            "gaussians": len(state.gaussians),
+            "seconds": round(state.seconds, 1),
+            "device": str(self.device),
+            "mean": {split: summary(quality) for split, quality in views.items() if quality},
+            "views": views,
+        }
+        write_json(self.model.rgb_metrics, report)
+        delete_checkpoints(self.model, "rgb")
+
+    def _initial_state(self) -> RgbState:
+        config = self.config
+        rates = {
+            "means": config.position_lr_init * self.scene.extent,
+            "log_scales": config.scaling_lr,
+            "quats": config.rotation_lr,
+            "opacity_logits": config.opacity_lr,
+            "sh_dc": config.feature_lr,
+            "sh_rest": config.feature_lr / 20,
+        }
+        saved = load_checkpoint(self.model, "rgb", self.device)
+        if saved is not None:
+            if saved.pop("settings") != self.settings:
+                raise InputError(f"{self.model.checkpoints} holds a run with other settings. Add --no-resume to discard it.")
+            log.info("Continuing after iteration %d.", saved["iteration"])
+            return RgbState.restored(saved, rates)
+        gaussians, iteration = _first_gaussians(config, self.scene)
+        return RgbState.start(gaussians.to(self.device), rates, config.seed, min(iteration, self.schedule.iterations))
+
+
+def _first_gaussians(config: RgbTrainConfig, scene: Scene) -> tuple[GaussianModel, int]:
+    """Gaussians to start from, and the iterations they were trained for as far as known."""
+    path = config.start_checkpoint
+    if path is None:
+        return GaussianModel.from_points(scene.points, scene.colors, config.sh_degree), 0
+    if path.suffix == ".pth":
+        gaussians, _, iteration = load_reference_checkpoint(path)
+        return gaussians, iteration
+    return load_gaussians(path), 0
+
+
+_DIVERGED = (
+    "training diverged. Check that the cameras are right (python convert.py reports their error); "
+    "else lower --position_lr_init or --opacity_lr and repeat with --overwrite."
+)

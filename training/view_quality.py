@@ -1,0 +1,52 @@
+"""How well Gaussians reproduce photographs: PSNR and SSIM per view, as a table and as JSON."""
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+import torch
+
+from gaussian_renderer import render
+from scene.camera import Camera
+from scene.gaussian_model import GaussianModel
+from scene.photographs import PhotographCache
+from training.losses import psnr, ssim
+from training.photograph_stream import picture
+
+Quality = dict[str, dict[str, float]]
+"""View name -> {"psnr": dB, "ssim": -1..1}."""
+
+MOST_TRAIN_VIEWS = 10
+
+
+@torch.no_grad()
+def measure_views(
+    gaussians: GaussianModel, cameras: Sequence[Camera], photographs: PhotographCache, background: torch.Tensor
+) -> Quality:
+    """PSNR and SSIM of the rendering at each camera, clamped to 0..1, against its photograph."""
+    quality = {}
+    for camera in cameras:
+        target = picture(photographs.load(camera), gaussians.means.device)
+        image = render(camera, gaussians, background).image.clamp(0, 1)
+        quality[camera.name] = {"psnr": psnr(image, target), "ssim": ssim(image, target).item()}
+    return quality
+
+
+def train_sample(cameras: Sequence[Camera]) -> list[Camera]:
+    """At most ten training views spread over all: enough to see how far they are ahead of the held-out ones."""
+    step = -(-len(cameras) // MOST_TRAIN_VIEWS)
+    return list(cameras[::step])
+
+
+def summary(quality: Quality) -> dict[str, float]:
+    """Mean over the views."""
+    return {name: fmean(view[name] for view in quality.values()) for name in ("psnr", "ssim")}
+
+
+def table(splits: Mapping[str, Quality]) -> str:
+    """One line per held-out view, then the mean of each split that has views."""
+    rows = [(f"  {name}", *view.values()) for name, view in splits.get("test", {}).items()]
+    rows += [(f"{split} mean of {len(quality)}", *summary(quality).values()) for split, quality in splits.items() if quality]
+    width = max(len(name) for name, *_ in rows)
+    lines = [f"{'view':<{width}}  PSNR dB    SSIM"]
+    lines += [f"{name:<{width}}  {decibels:7.2f}  {similarity:6.4f}" for name, decibels, similarity in rows]
+    return "\n".join(lines)

@@ -118,9 +118,11 @@ def _distorted(folder: SceneFolder, photographs: Path, model: str) -> str:
     target = folder.root.resolve().with_name(folder.root.resolve().name + "_undistorted")
     return (
         f"{folder.sparse} has cameras of model {model}, which is distorted; expected PINHOLE or SIMPLE_PINHOLE.\n"
-        f"Make an undistorted scene: python convert.py -s {photographs} -o {target} --distorted_model {folder.sparse}\nor, with COLMAP installed: "
-        f"colmap image_undistorter --image_path {photographs} --input_path {folder.sparse} --output_path {target} && "
-        f"mkdir {target}/sparse/0 && mv {target}/sparse/*.bin {target}/sparse/0"
+        "Make a scene without distortion:\n"
+        f"  python convert.py -s {photographs} -o {target} --distorted_model {folder.sparse}\n"
+        "or, with COLMAP installed:\n"
+        f"  colmap image_undistorter --image_path {photographs} --input_path {folder.sparse} --output_path {target}\n"
+        f"  mkdir {target}/sparse/0 && mv {target}/sparse/*.bin {target}/sparse/0"
     )
 
 

@@ -139,6 +139,12 @@ def _colors(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def flatten(image: Image.Image) -> Image.Image:
+    """Decoded pixels as 8-bit RGB, transparent ones over black."""
+    colors = _colors(image)
+    return colors if colors.mode == "RGB" else Image.fromarray(np.asarray(colors)[..., :3])
+
+
 class PhotographCache:
     """`load_image` with the most recently used photographs kept in memory, up to a bound."""
 

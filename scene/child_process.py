@@ -1,0 +1,82 @@
+"""One function in a process of its own: it can be interrupted at any moment, and its native output goes to a log.
+
+Structure from motion spends minutes inside C++ that does not see Ctrl-C and writes to the terminal as it likes.
+"""
+
+import errno
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+_POLL = 0.5  # seconds between two looks at the progress
+
+
+class ChildError(Exception):
+    """The function raised or its process died; the message is the end of its log."""
+
+
+def run_in_child(function: Callable[..., Any], *arguments: Any, log: Path, watch: Callable[[], None]) -> Any:
+    """Call `function(*arguments)` in a fresh process and return what it returns; `watch` is called twice a second.
+
+    Everything the process prints is appended to `log`. An exception here (Ctrl-C above all) kills the process first.
+
+    Raises:
+        ChildError: the function raised, or the process died.
+        OSError: (ENOSPC) the disk of `log` is full.
+    """
+    context = multiprocessing.get_context("spawn")  # fork would copy the locks of threads that do not come along
+    receiver, sender = context.Pipe(duplex=False)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    start = log.stat().st_size if log.exists() else 0
+    process = context.Process(target=_run, args=(function, arguments, log, sender, os.getpid()), daemon=True)
+    process.start()
+    sender.close()
+    try:
+        while not wait([process.sentinel, receiver], timeout=_POLL):
+            watch()
+        result = receiver.recv() if receiver.poll() else ()
+        process.join()
+        watch()
+    except EOFError:  # the process died before it sent anything
+        result = ()
+    finally:
+        process.kill()
+        process.join()
+        receiver.close()
+    if result:
+        return result[0]
+    raise _failure(log, start, process.exitcode)
+
+
+def _run(function: Callable[..., Any], arguments: tuple, log: Path, sender: Connection, parent: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    with log.open("ab") as file:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(file.fileno(), stream.fileno())
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    sender.send((function(*arguments),))  # an exception ends the process with its traceback in the log
+
+
+def _end_with(parent: int) -> None:
+    """A parent that was killed cannot take its child along; without this the child would go on writing."""
+    while os.getppid() == parent:
+        time.sleep(_POLL)
+    os._exit(1)
+
+
+def _failure(log: Path, start: int, exitcode: int | None) -> Exception:
+    with log.open("rb") as file:
+        file.seek(start)
+        text = file.read().decode(errors="replace")
+    if "No space left" in text or "disk is full" in text:
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(log.parent))
+    cause = f"it was ended by signal {-exitcode}, often a sign of too little memory" if exitcode and exitcode < 0 else ""
+    errors = [line for line in text.splitlines() if line.startswith(("E2", "F2")) or "Error" in line] or text.splitlines()
+    return ChildError("\n".join([*filter(None, [cause]), *errors[-5:], f"(all of it: {log})"]))

@@ -1,0 +1,303 @@
+"""From photographs or a video to a scene folder: capture, features, matches, model, undistorted photographs."""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from tqdm import tqdm
+
+from scene import sfm_steps
+from scene.capture import camera_groups, find_capture, inspect, make_upright
+from scene.child_process import ChildError, run_in_child
+from scene.model_verdict import judge, verdict_table
+from scene.photographs import check_photographs, find_photographs
+from scene.video_frames import extract_frames
+from workspace import RECORD, InputError, SceneFolder, atomic, read_json, stage, write_json
+
+log = logging.getLogger(__name__)
+
+STEPS = "steps.json"
+MANY_PHOTOGRAPHS = 300  # above, matching all pairs takes hours on a laptop
+
+
+@dataclass(frozen=True)
+class ConvertConfig:
+    """Settings of `convert.py`."""
+
+    source_path: Annotated[Path, tyro.conf.arg(aliases=["-s"])]
+    """Folder of photographs (subfolders included), or a video file."""
+    output_path: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """Scene folder to make: images/ and sparse/0/, undistorted, plus working files in convert/."""
+    matching: Literal["auto", "exhaustive", "sequential"] = "auto"
+    """Which photographs are compared: all pairs, or neighbours in name order. auto: sequential for a video, and for more
+    than 300 numbered photographs."""
+    mapper: Literal["global", "incremental"] = "global"
+    """global solves all photographs at once and needs no focal length to start from; incremental adds one by one."""
+    camera: Literal["auto", "single", "per_folder", "per_image"] = "auto"
+    """Which photographs share one camera. auto: those with the same size and, by their EXIF data, the same lens."""
+    camera_model: Literal["OPENCV", "SIMPLE_RADIAL", "RADIAL", "FULL_OPENCV", "OPENCV_FISHEYE", "PINHOLE", "SIMPLE_PINHOLE"] = (
+        "OPENCV"
+    )
+    """Lens model to fit. With PINHOLE and SIMPLE_PINHOLE (photographs already undistorted) the files are copied unchanged."""
+    frames: int = 200
+    """Frames to take from a video, the sharpest of equal stretches."""
+    image_size: int = 1600
+    """Longer side in pixels at which features are looked for; the scene keeps the full size."""
+    num_features: int = 8192
+    """Features per photograph at most."""
+    distorted_model: Path | None = None
+    """COLMAP model of these photographs (a folder like sparse/0) to undistort instead of making one."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where features and matches are computed; the pycolmap of PyPI runs on the CPU."""
+    num_threads: int = -1
+    """Threads; -1 uses all cores."""
+    overwrite: bool = False
+    """Replace a scene made with other settings. Steps that the new settings do not touch are kept."""
+
+
+def convert(config: ConvertConfig) -> None:
+    """Photographs or a video -> a COLMAP scene with undistorted photographs, by structure from motion on the CPU."""
+    _require_pycolmap()
+    scene = SceneFolder(config.output_path)
+    _refuse_foreign_output(config, scene)
+    settings = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    for name in ("source_path", "output_path", "device", "num_threads", "overwrite"):
+        del settings[name]  # they do not change the result
+    settings["distorted_model"] = config.distorted_model and str(config.distorted_model.resolve())
+    inputs = {"capture": str(config.source_path.resolve()), "fingerprint": _fingerprint(config.source_path)}
+
+    record_path = scene.sparse.parent / RECORD
+    if record_path.exists() and not config.overwrite and read_json(record_path).get("complete"):
+        with stage(scene.sparse.parent, "convert", settings, inputs) as record:
+            log.info("%s is finished:\n%s", scene.root, verdict_table(record["report"]))
+            return
+    with stage(scene.sparse.parent, "convert", settings, inputs, config.overwrite) as record:
+        record["report"] = _Conversion(config, scene, inputs).run()
+    log.info("Scene %s:\n%s\nNext: python train.py -s %s", scene.root, verdict_table(record["report"]), scene.root)
+
+
+class _Conversion:
+    """The steps of one conversion, each skipped when it was finished with the same settings on the same input."""
+
+    def __init__(self, config: ConvertConfig, scene: SceneFolder, inputs: dict[str, str]):
+        self.config, self.scene, self.inputs = config, scene, inputs
+        self.work = scene.conversion
+        self.database, self.calibrated = self.work / "database.db", self.work / "calibrated.db"
+        self.models, self.undistorted = self.work / "models", self.work / "undistorted"
+        self.key = ""
+
+    def run(self) -> dict[str, Any]:
+        """All steps in order; the report of the verdict."""
+        photographs, names, is_video = self._capture()
+        if self.config.distorted_model is None:
+            self._features(photographs, names)
+            self._matches(names, is_video)
+            self._map(photographs)
+            folders = sorted(path.parent for path in self.models.glob("*/cameras.bin"))
+        else:
+            folders = [self.config.distorted_model.resolve()]
+            if not any((folders[0] / name).is_file() for name in ("cameras.bin", "cameras.txt")):
+                raise InputError(f"No COLMAP model in {folders[0]}: neither cameras.bin nor cameras.txt.")
+        models = self._child("verdict", sfm_steps.summarize_models, folders) if folders else []
+        if not models or len(models[0].registered) < 3:
+            raise InputError(
+                f"No model came out of {len(names)} photographs. They must overlap by more than half, be sharp, show still "
+                f"things with texture, and be taken from different places. Log: {self.work / 'colmap.log'}"
+            )
+        find_photographs(photographs, models[0].registered)
+        verdict = judge(models, names)
+        self._undistort(verdict.model, photographs)
+        return verdict.report()
+
+    def _capture(self) -> tuple[Path, list[str], bool]:
+        config, target = self.config, self.work / "photographs"
+        video = config.source_path.is_file()
+        with self._step("capture", {**self.inputs, "frames": config.frames if video else None}, target) as needed:
+            if video:
+                if needed:
+                    extract_frames(config.source_path, target, config.frames)
+                return target, sorted(path.name for path in target.iterdir()), True
+            folder, names = find_capture(config.source_path)
+            photographs = inspect(folder, names)
+            if config.distorted_model is not None or all(photograph.plain for photograph in photographs):
+                return folder, names, False  # a foreign model knows the photographs as they lie there
+            return target, make_upright(folder, photographs, target), False
+
+    def _features(self, photographs: Path, names: list[str]) -> None:
+        config = self.config
+        groups = [[names[i] for i in group] for group in camera_groups(inspect(photographs, names), config.camera)]
+        settings = {k: getattr(config, k) for k in ("camera", "camera_model", "image_size", "num_features")}
+        with self._step("features", settings, self.database) as needed:
+            if needed:
+                self._child(
+                    "features", sfm_steps.extract_features, self.database, photographs, groups, config.camera_model,
+                    config.image_size, config.num_features, config.num_threads, config.device,
+                    total=len(names), table="descriptors",
+                )  # fmt: skip
+
+    def _matches(self, names: list[str], is_video: bool) -> None:
+        config, pairs_path = self.config, self.work / "pairs.txt"
+        sequential = config.matching == "sequential"
+        spaced = [name for name in names if " " in name]  # COLMAP's lists of pairs are split at spaces
+        if config.matching == "auto":
+            numbered = all(Path(name).stem[-1:].isdigit() for name in names)
+            sequential = is_video or (len(names) > MANY_PHOTOGRAPHS and numbered and not spaced)
+        elif sequential and spaced:
+            raise InputError(
+                f"Names with spaces ({spaced[0]!r}) cannot be matched in order; rename them, or use --matching exhaustive."
+            )
+        pairs = sfm_steps.sequential_pairs(names) if sequential else []
+        total = len(pairs) if sequential else len(names) * (len(names) - 1) // 2
+        log.info("Matching %s: %d pairs.", "neighbours in name order" if sequential else "all photographs", total)
+        with self._step("matches", {"sequential": sequential}, self._clear_matches) as needed:
+            if needed and sequential:
+                with atomic(pairs_path) as temporary:
+                    temporary.write_text("".join(f"{a} {b}\n" for a, b in pairs), encoding="utf-8")
+                self._child(
+                    "matches", sfm_steps.match_pairs, self.database, pairs_path, config.num_threads, config.device,
+                    total=total, table="matches",
+                )  # fmt: skip
+            elif needed:
+                self._child(
+                    "matches", sfm_steps.match_all_pairs, self.database, config.num_threads, config.device,
+                    total=total, table="matches",
+                )  # fmt: skip
+
+    def _map(self, photographs: Path) -> None:
+        config = self.config
+        with self._step("model", {"mapper": config.mapper}, self.models) as needed:
+            if needed:
+                if not self._child("focal lengths", sfm_steps.calibrate, self.database, self.calibrated):
+                    log.warning("Focal lengths could not be found from the matches; the guess from EXIF or image size is used.")
+                self._child(
+                    "model", sfm_steps.map_scene, self.calibrated, photographs, self.models, config.mapper, config.num_threads
+                )  # fmt: skip
+
+    def _undistort(self, model: sfm_steps.ModelSummary, photographs: Path) -> None:
+        scene = self.scene
+        with self._step("undistorted", {"model": str(model.path)}, self.undistorted):
+            self._child(
+                "undistorted", sfm_steps.undistort, model.path, photographs, self.undistorted, model.registered,
+                self.config.num_threads, total=len(model.registered), folder=self.undistorted / "images",
+            )  # fmt: skip
+            # a full disk or a broken file must not become half a scene
+            check_photographs(find_photographs(self.undistorted / "images", model.registered))
+            if scene.images.exists():
+                shutil.rmtree(scene.images)  # ours: `_refuse_foreign_output` made sure
+            (self.undistorted / "images").replace(scene.images)
+            if scene.sparse.exists():
+                shutil.rmtree(scene.sparse)
+            (self.undistorted / "sparse").replace(scene.sparse)
+            shutil.rmtree(self.undistorted)
+
+    @contextmanager
+    def _step(self, name: str, settings: dict[str, Any], outputs: Path | Callable[[], None]) -> Iterator[bool]:
+        """Yield whether the step is needed. Its outputs are removed when they belong to other settings, here or upstream."""
+        self.key = hashlib.sha256(json.dumps([self.key, name, settings], sort_keys=True).encode()).hexdigest()
+        path = self.work / STEPS
+        steps = read_json(path) if path.exists() else {}
+        if steps.get(name, {}).get("key") != self.key:
+            if callable(outputs):
+                outputs()
+            elif outputs.is_dir():
+                shutil.rmtree(outputs)
+            else:
+                outputs.unlink(missing_ok=True)
+            steps[name] = {"key": self.key, "complete": False}
+            write_json(path, steps)
+        yield not steps[name]["complete"]
+        steps[name]["complete"] = True
+        write_json(path, steps)
+
+    def _clear_matches(self) -> None:
+        with closing(sqlite3.connect(self.database)) as connection, connection:
+            for table in ("matches", "two_view_geometries"):
+                connection.execute(f"DELETE FROM {table}")
+
+    def _child(
+        self,
+        label: str,
+        function: Callable[..., Any],
+        *arguments: Any,
+        total: int | None = None,
+        table: str = "",
+        folder: Path | None = None,
+    ) -> Any:
+        """Run a step in its own process under a progress bar that counts rows of a table or files of a folder."""
+        timed = None if total else "{desc}: {elapsed} {postfix}"  # nothing to count
+        with tqdm(total=total, desc=label, unit="pair" if table == "matches" else "image", bar_format=timed) as bar:
+
+            def watch() -> None:
+                if table:
+                    bar.n = max(bar.n, _rows(self.database, table))
+                elif folder is not None:
+                    bar.n = sum(path.is_file() for path in folder.rglob("*"))
+                else:
+                    bar.set_postfix_str(_last_message(self.work / "colmap.log"), refresh=False)
+                bar.refresh()
+
+            try:
+                return run_in_child(function, *arguments, log=self.work / "colmap.log", watch=watch)
+            except ChildError as failure:
+                raise InputError(f"Structure from motion stopped at the step '{label}':\n{failure}") from None
+
+
+def _rows(database: Path, table: str) -> int:
+    try:
+        with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True, timeout=0.1)) as connection:
+            return connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]
+    except sqlite3.OperationalError:  # not created yet, or locked for a moment
+        return 0
+
+
+def _last_message(path: Path) -> str:
+    """End of COLMAP's log without its prefix: the only sign of life of steps that count nothing."""
+    if not path.exists():
+        return ""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 2000))
+        lines = file.read().decode(errors="replace").splitlines()
+    return next((line.split("] ", 1)[1].strip()[:60] for line in reversed(lines) if "] " in line), "")
+
+
+def _require_pycolmap() -> None:
+    try:
+        import pycolmap  # noqa: F401
+    except ImportError:
+        raise InputError("convert.py needs pycolmap. Run: pip install pycolmap") from None
+
+
+def _refuse_foreign_output(config: ConvertConfig, scene: SceneFolder) -> None:
+    """The user's photographs and scenes are never touched: only a folder that this command made is written over."""
+    source, output = config.source_path.resolve(), scene.root.resolve()
+    if not source.exists():
+        raise InputError(f"No folder or video {config.source_path}.")
+    if source.is_dir() and (output == source or output.is_relative_to(source) or source.is_relative_to(output / "images")):
+        raise InputError(
+            f"The scene {scene.root} would be written among the photographs of {config.source_path}. Choose a folder elsewhere: "
+            f"python convert.py -s {config.source_path} -o {source.with_name(source.name + '_scene')}"
+        )
+    if not (scene.sparse.parent / RECORD).exists() and not (scene.conversion / STEPS).exists():
+        for folder in (scene.images, scene.sparse.parent):
+            if folder.exists() and any(folder.iterdir()):
+                raise InputError(f"{folder} holds files that convert.py did not make; they are not touched. Choose another -o.")
+
+
+def _fingerprint(source: Path) -> str:
+    """Names and sizes of the capture: photographs that were added or replaced start the conversion again."""
+    files: Sequence[Path] = (
+        [source]
+        if source.is_file()
+        else sorted(path for path in source.rglob("*") if path.is_file() and not path.name.startswith("."))
+    )
+    entries = [(path.relative_to(source).as_posix(), path.stat().st_size) for path in files]
+    return hashlib.sha256(json.dumps(entries).encode()).hexdigest()[:16]

@@ -1,0 +1,168 @@
+"""Structure from motion, step by step, through pycolmap. Each function runs in a process of its own.
+
+Every step continues from what an earlier, killed run left in its database, or begins again in its own folder.
+"""
+
+import shutil
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+SEED = 0
+UNDISTORTED_JPEG_QUALITY = 97
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """What a verdict needs of one reconstructed model; errors in pixels of the photographs."""
+
+    path: Path
+    registered: tuple[str, ...]
+    num_points: int
+    mean_error: float
+    mean_track_length: float
+    cameras: tuple[tuple[str, int, int, float, float], ...]  # model, width, height, fx, fy
+
+
+def extract_features(
+    database: Path, photographs: Path, groups: Sequence[Sequence[str]], camera_model: str, image_size: int, num_features: int,
+    num_threads: int, device: str,
+) -> None:  # fmt: skip
+    """SIFT features of every photograph; each group of names shares one camera. Photographs done before are passed over."""
+    import pycolmap
+
+    options = pycolmap.FeatureExtractionOptions(max_image_size=image_size, num_threads=num_threads)
+    options.sift.max_num_features = num_features
+    singles = [group[0] for group in groups if len(group) == 1]
+    shared = [group for group in groups if len(group) > 1]
+    jobs = [(group, pycolmap.CameraMode.SINGLE) for group in shared]
+    if singles:
+        jobs.append((singles, pycolmap.CameraMode.PER_IMAGE))
+    for names, mode in jobs:
+        reader = pycolmap.ImageReaderOptions(camera_model=camera_model)
+        if mode == pycolmap.CameraMode.SINGLE:
+            # a killed run has written this group's camera already; a second one would split the group
+            reader.existing_camera_id = _camera_of(database, names)
+        pycolmap.extract_features(
+            database, photographs, list(names), camera_mode=mode, reader_options=reader, extraction_options=options,
+            device=getattr(pycolmap.Device, device),
+        )  # fmt: skip
+
+
+def _camera_of(database: Path, names: Sequence[str]) -> int:
+    if not database.exists():
+        return -1
+    with closing(sqlite3.connect(database)) as connection:
+        found = dict(connection.execute("SELECT name, camera_id FROM images"))
+    return next((found[name] for name in names if name in found), -1)
+
+
+def match_all_pairs(database: Path, num_threads: int, device: str) -> None:
+    """Match every photograph with every other, passing over pairs that are in the database."""
+    import pycolmap
+
+    options = pycolmap.FeatureMatchingOptions(num_threads=num_threads)
+    pycolmap.match_exhaustive(database, options, verification_options=_verification(), device=getattr(pycolmap.Device, device))
+
+
+def match_pairs(database: Path, pairs: Path, num_threads: int, device: str) -> None:
+    """Match the pairs of names listed in the file `pairs`, passing over pairs that are in the database."""
+    import pycolmap
+
+    options = pycolmap.FeatureMatchingOptions(num_threads=num_threads)
+    pairing = pycolmap.ImportedPairingOptions(match_list_path=pairs)
+    pycolmap.match_image_pairs(
+        database, options, pairing, verification_options=_verification(), device=getattr(pycolmap.Device, device)
+    )
+
+
+def _verification():  # noqa: ANN202 (pycolmap is imported in the child only)
+    import pycolmap
+
+    options = pycolmap.TwoViewGeometryOptions()
+    options.ransac.random_seed = SEED
+    return options
+
+
+def sequential_pairs(names: Sequence[str], overlap: int = 10) -> list[tuple[str, str]]:
+    """Pairs of an ordered capture: each with its next `overlap`, with those 2^k further on, and every `overlap`-th with
+    all of its kind, which closes loops without a vocabulary."""
+    count = len(names)
+    offsets = {*range(1, overlap + 1), *(2**k for k in range(count.bit_length()))}
+    pairs = {(i, i + offset) for i in range(count) for offset in offsets if i + offset < count}
+    keyframes = range(0, count, overlap)
+    pairs |= {(i, j) for i in keyframes for j in keyframes if i < j}
+    return [(names[i], names[j]) for i, j in sorted(pairs)]
+
+
+def calibrate(source: Path, target: Path) -> bool:
+    """Copy the database and find focal lengths there from the pairs' fundamental matrices; False when too few agree.
+
+    Photographs without EXIF start from a guessed focal length, and mapping from a wrong one bends the whole scene.
+    """
+    import pycolmap
+
+    target.unlink(missing_ok=True)
+    with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
+        old.backup(new)
+    return pycolmap.calibrate_view_graph(target, pycolmap.ViewGraphCalibrationOptions(random_seed=SEED))
+
+
+def map_scene(database: Path, photographs: Path, output: Path, mapper: str, num_threads: int) -> None:
+    """Poses and points: `global` solves all photographs at once, `incremental` adds them one by one. Models in `output`/<i>."""
+    import pycolmap
+
+    shutil.rmtree(output, ignore_errors=True)
+    output.mkdir(parents=True)
+    if mapper == "global":
+        options = pycolmap.GlobalPipelineOptions(num_threads=num_threads, random_seed=SEED)
+        pycolmap.global_mapping(database, photographs, output, options)
+    else:
+        options = pycolmap.IncrementalPipelineOptions(num_threads=num_threads, random_seed=SEED, min_model_size=3)
+        pycolmap.incremental_mapping(database, photographs, output, options)
+
+
+def summarize_models(folders: Sequence[Path]) -> list[ModelSummary]:
+    """Summaries of the models in `folders`, the largest first (photographs, then points)."""
+    import pycolmap
+
+    summaries = []
+    for folder in folders:
+        model = pycolmap.Reconstruction(folder)
+        cameras = tuple(
+            (camera.model.name, camera.width, camera.height, camera.mean_focal_length(), camera.mean_focal_length())
+            if len(camera.focal_length_idxs()) == 1
+            else (camera.model.name, camera.width, camera.height, camera.focal_length_x, camera.focal_length_y)
+            for camera in model.cameras.values()
+        )
+        registered = tuple(sorted(model.images[i].name for i in model.reg_image_ids()))
+        summaries.append(
+            ModelSummary(
+                path=folder,
+                registered=registered,
+                num_points=model.num_points3D(),
+                mean_error=model.compute_mean_reprojection_error(),
+                mean_track_length=model.compute_mean_track_length(),
+                cameras=cameras,
+            )
+        )
+    return sorted(summaries, key=lambda s: (len(s.registered), s.num_points), reverse=True)
+
+
+def undistort(model: Path, photographs: Path, output: Path, registered: Sequence[str], num_threads: int) -> None:
+    """Write `output`/images and `output`/sparse with pinhole cameras. Photographs that need no change are copied as they are."""
+    import pycolmap
+
+    shutil.rmtree(output, ignore_errors=True)
+    cameras = pycolmap.Reconstruction(model).cameras.values()
+    if all(camera.model.name in ("PINHOLE", "SIMPLE_PINHOLE") for camera in cameras):
+        for name in registered:
+            (output / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(photographs / name, output / "images" / name)
+        shutil.copytree(model, output / "sparse")
+        return
+    pycolmap.undistort_images(
+        output, model, photographs, list(registered), jpeg_quality=UNDISTORTED_JPEG_QUALITY, num_threads=num_threads
+    )  # fmt: skip

@@ -98,7 +98,7 @@ class Material:
         """Share of the second colour, 0 or 1."""
         if self.texture == "plain":
             return np.zeros(len(points), np.float32)
-        u, v = (primitive.surface(primitive.local(points)) * np.float32(self.repeats)).T
+        u, v = (primitive.pattern_coordinates(points) * np.float32(self.repeats)).T
         if self.texture == "striped":
             return ((u if self.upright else v) % 1 < np.float32(0.4)).astype(np.float32)
         if self.texture == "checkered":

@@ -15,6 +15,7 @@ from scene.toy_world_shapes import EPSILON, Distances, Ellipsoid, Points, Polyto
 
 SUBSAMPLES = np.float32([[-0.33, -0.12], [0.12, -0.33], [0.33, 0.12], [-0.12, 0.33]])  # a rotated grid within the pixel
 CONTRAST = 0.035  # difference to a neighbour, in displayed brightness, above which a pixel is sampled again
+SMOOTH_NORMALS = 0.95  # cosine between normals above which neighbouring points share their light
 LAMP_SAMPLES = 3  # per edge of the lamp, seen from a point on an object
 BAKED_SAMPLES = 7  # per edge of the lamp, seen from the table and the floor
 
@@ -216,15 +217,14 @@ class Renderer:
         direct = np.maximum(dot(ray, normals), 0) / length(ray) * np.float32(0.6) + np.float32(0.12)
         return np.stack([direct, openness], 1)
 
-    def shade(
-        self, points: Points, normals: Points, hit: Int[np.ndarray, "k"], directions: Points, light: Float[np.ndarray, "k 2"]
-    ) -> Points:
-        """Displayed colour, 0 to 1, of surface points seen along `directions` under `light` (see `illuminate`)."""
+    def shade(self, hits: Hits, light: Float[np.ndarray, "k 2"]) -> Points:
+        """Displayed colour, 0 to 1, of surface points under `light` (see `illuminate`)."""
         lamp = self.world.light
-        up = (normals[:, 2:] + 1) / 2
+        up = (hits.normals[:, 2:] + 1) / 2
         incoming = np.float32(1.1) * light[:, :1] * lamp.color + light[:, 1:] * (lamp.sky * up + lamp.bounce * (1 - up))
-        gloss = self.gloss[hit] * np.minimum(1, 2 * light[:, 0])  # no highlight in the shade
-        return display(self.albedo(points, hit) * incoming + (gloss * self._highlight(points, normals, directions))[:, None])
+        gloss = self.gloss[hits.primitive] * np.minimum(1, 2 * light[:, 0])  # no highlight in the shade
+        highlight = gloss * self._highlight(hits.points, hits.normals, hits.directions)
+        return display(self.albedo(hits.points, hits.primitive) * incoming + highlight[:, None])
 
     def _highlight(self, points: Points, normals: Points, directions: Points) -> Distances:
         light = self.world.light
@@ -233,7 +233,7 @@ class Renderer:
         half /= np.maximum(length(half), np.float32(1e-6))[:, None]
         return np.maximum(dot(half, normals), 0) ** 40
 
-    def cast(self, camera: Camera, pixels: Float[np.ndarray, "k 2"]) -> "Hits":
+    def cast(self, camera: Camera, pixels: Float[np.ndarray, "k 2"]) -> Hits:
         """First surface behind pixel coordinates (x, y)."""
         local = np.ones((len(pixels), 3), np.float32)
         local[:, :2] = (pixels - np.float32([camera.cx, camera.cy])) / np.float32([camera.fx, camera.fy])
@@ -247,37 +247,50 @@ class Renderer:
     def render(self, camera: Camera, antialias: bool = True) -> Picture:
         """The camera's picture."""
         width, height = camera.width, camera.height
-        grid = np.meshgrid(np.arange(width) + np.float32(0.5), np.arange(height) + np.float32(0.5))
-        pixels = np.stack(grid, -1).reshape(-1, 2).astype(np.float32)
+        x, y = np.meshgrid(np.arange(width, dtype=np.int32), np.arange(height, dtype=np.int32))
+        pixels = np.stack([x, y], -1).reshape(-1, 2).astype(np.float32) + np.float32(0.5)
         hits = self.cast(camera, pixels)
-        light = self.illuminate(hits.points, hits.normals, hits.primitive)
-        color = self.shade(hits.points, hits.normals, hits.primitive, hits.directions, light)
+        light = self._light_of_pixels(hits, ((x | y) & 1 == 0).ravel(), width)
+        color = self.shade(hits, light)
         parts = self.part_of[hits.primitive].reshape(height, width)
         if antialias:
             uneven = np.flatnonzero(_uneven(color.reshape(height, width, 3), parts))
             total = np.zeros((len(uneven), 3), np.float32)
             for offset in SUBSAMPLES:
                 fine = self.cast(camera, pixels[uneven] + offset)
-                borrowed = self._borrow_light(fine, hits, light, uneven, width, height)
-                total += self.shade(fine.points, fine.normals, fine.primitive, fine.directions, borrowed)
+                total += self.shade(fine, self._borrow_light(fine, uneven, hits, light, width))
             color[uneven] = total / len(SUBSAMPLES)
         image = np.uint8(np.clip(color * 255 + 0.5, 0, 255)).reshape(height, width, 3)
         return Picture(image, parts, hits.depth.reshape(height, width))
 
+    def _light_of_pixels(self, hits: Hits, chosen: Bool[np.ndarray, "p"], width: int) -> Float[np.ndarray, "p 2"]:
+        """Light at every pixel: computed at the chosen ones, interpolated on smooth surfaces between them. Where it is
+        only looked up, it is looked up everywhere."""
+        chosen = chosen | np.isin(self.item_of[hits.primitive], (self.wall, *self.lightmaps))
+        light = np.full((len(chosen), 2), np.nan, np.float32)
+        light[chosen] = self.illuminate(hits.points[chosen], hits.normals[chosen], hits.primitive[chosen])
+        rest = np.flatnonzero(~chosen)
+        light[rest] = self._borrow_light(Hits(*(x[rest] for x in hits)), rest, hits, light, width)
+        return light
+
     def _borrow_light(
-        self, fine: "Hits", hits: "Hits", light: Float[np.ndarray, "p 2"], index: Int[np.ndarray, "k"], width: int, height: int
+        self, wanted: Hits, index: Int[np.ndarray, "k"], hits: Hits, light: Float[np.ndarray, "p 2"], width: int
     ) -> Float[np.ndarray, "k 2"]:
-        """Light at subsamples: that of the pixel or a neighbour on the same smooth surface, else computed."""
-        result = np.empty((len(index), 2), np.float32)
-        open_ = np.arange(len(index))
-        for dy, dx in ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1)):
-            y = np.clip(index[open_] // width + dy, 0, height - 1)
-            near = y * width + np.clip(index[open_] % width + dx, 0, width - 1)
-            same = (hits.primitive[near] == fine.primitive[open_]) & (dot(hits.normals[near], fine.normals[open_]) > 0.95)
-            result[open_[same]] = light[near[same]]
-            open_ = open_[~same]
-        result[open_] = self.illuminate(fine.points[open_], fine.normals[open_], fine.primitive[open_])
-        return result
+        """Mean light of those pixels around `index` that lie on the same smooth surface and are known; computed where
+        there is none."""
+        total, count = np.zeros((len(index), 2), np.float32), np.zeros(len(index), np.float32)
+        height = len(light) // width
+        row, column = np.divmod(index, width)
+        for dy, dx in np.ndindex(3, 3):
+            near = np.clip(row + dy - 1, 0, height - 1) * width + np.clip(column + dx - 1, 0, width - 1)
+            same = (hits.primitive[near] == wanted.primitive) & ~np.isnan(light[near, 0])
+            same[same] = dot(hits.normals[near[same]], wanted.normals[same]) > SMOOTH_NORMALS
+            total[same] += light[near[same]]
+            count += same
+        alone = count == 0
+        total /= np.maximum(count, 1)[:, None]
+        total[alone] = self.illuminate(wanted.points[alone], wanted.normals[alone], wanted.primitive[alone])
+        return total
 
 
 def _uneven(image: Float[np.ndarray, "h w 3"], ids: Int[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:

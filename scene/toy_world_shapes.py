@@ -57,7 +57,7 @@ class Primitive:
     def intersect(self, origins: Origins, directions: Points, nearest: float = 1e-4) -> Distances:
         """Ray parameter of the first crossing beyond `nearest`; infinity where there is none."""
         inverse = np.linalg.inv(self.linear)
-        return self.cross((origins - self.offset) @ inverse.T, directions @ inverse.T, np.float32(nearest))
+        return self._cross((origins - self.offset) @ inverse.T, directions @ inverse.T, np.float32(nearest))
 
     def local(self, points: Points) -> Points:
         """World points in the primitive's own frame."""
@@ -65,42 +65,44 @@ class Primitive:
 
     def normals(self, points: Points) -> Points:
         """Outward unit normals in the world at world points on the surface."""
-        normals = self.gradient(self.local(points)) @ np.linalg.inv(self.linear)
+        normals = self._gradient(self.local(points)) @ np.linalg.inv(self.linear)
         return normals / np.maximum(length(normals), np.float32(1e-12))[:, None]
 
     def balls(self) -> Float[np.ndarray, "b 4"]:
         """Balls (centre, radius) that stand in for the primitive when it blocks ambient light."""
-        local = np.asarray(self.local_balls(), np.float32).reshape(-1, 4)
+        local = np.asarray(self._local_balls(), np.float32).reshape(-1, 4)
         size = np.abs(np.linalg.det(self.linear)) ** (1 / 3)
         return np.concatenate([local[:, :3] @ self.linear.T + self.offset, local[:, 3:] * size], axis=1).astype(np.float32)
 
     def bounding_ball(self) -> tuple[Float[np.ndarray, "3"], float]:
         """Centre and radius of a ball around the primitive in the world."""
-        centre, radius = self.local_bound()
+        centre, radius = self._local_bound()
         return (self.linear @ centre + self.offset).astype(np.float32), float(radius * np.linalg.norm(self.linear, 2))
 
-    def cross(self, o: Origins, d: Points, nearest: np.float32) -> Distances:
-        """`intersect` in the local frame."""
-        raise NotImplementedError
-
-    def gradient(self, p: Points) -> Points:
-        """Outward normals of any length, in the local frame."""
-        raise NotImplementedError
-
-    def surface(self, p: Points) -> Float[np.ndarray, "k 2"]:
-        """Pattern coordinates of local points, both in turns of the widest circumference."""
-        raise NotImplementedError
+    def pattern_coordinates(self, points: Points) -> Float[np.ndarray, "k 2"]:
+        """Coordinates of world points around and along the surface, both in turns of the widest circumference."""
+        return self._surface(self.local(points))
 
     def ring(self, v: Distances) -> Distances:
-        """Circumference at height `v`, relative to the widest one; patterns with rows thin out by it."""
+        """Circumference at pattern height `v`, relative to the widest one; patterns with rows thin out by it."""
         return np.ones_like(v)
 
-    def local_bound(self) -> tuple[Float[np.ndarray, "3"], float]:
-        """Centre and radius of a ball around the surface in the local frame."""
+    # What a shape defines, all in its own frame: `intersect`, `normals` (of any length), `pattern_coordinates`,
+    # `bounding_ball` and `balls`.
+
+    def _cross(self, o: Origins, d: Points, nearest: np.float32) -> Distances:
         raise NotImplementedError
 
-    def local_balls(self) -> list[list[float]]:
-        """`balls` in the local frame."""
+    def _gradient(self, p: Points) -> Points:
+        raise NotImplementedError
+
+    def _surface(self, p: Points) -> Float[np.ndarray, "k 2"]:
+        raise NotImplementedError
+
+    def _local_bound(self) -> tuple[Float[np.ndarray, "3"], float]:
+        raise NotImplementedError
+
+    def _local_balls(self) -> list[list[float]]:
         return []
 
 
@@ -108,7 +110,7 @@ class Primitive:
 class Ellipsoid(Primitive):
     """The unit sphere."""
 
-    def cross(self, o: Origins, d: Points, nearest: np.float32) -> Distances:
+    def _cross(self, o: Origins, d: Points, nearest: np.float32) -> Distances:
         a, b, c = dot(d, d), dot(o, d), dot(o, o) - 1
         discriminant = b * b - a * c
         root = np.sqrt(np.maximum(discriminant, 0))
@@ -116,19 +118,20 @@ class Ellipsoid(Primitive):
         t = np.where(first > nearest, first, second)
         return np.where((discriminant > 0) & (t > nearest), t, np.float32(np.inf))
 
-    def gradient(self, p: Points) -> Points:
+    def _gradient(self, p: Points) -> Points:
         return p
 
-    def surface(self, p: Points) -> Float[np.ndarray, "k 2"]:
+    def _surface(self, p: Points) -> Float[np.ndarray, "k 2"]:
         return np.stack([np.arctan2(p[:, 1], p[:, 0]) / TURN + 0.5, np.arcsin(np.clip(p[:, 2], -1, 1)) / TURN + 0.25], 1)
 
     def ring(self, v: Distances) -> Distances:
+        """See Primitive."""
         return np.cos(TURN * (v - 0.25))
 
-    def local_bound(self) -> tuple[Float[np.ndarray, "3"], float]:
+    def _local_bound(self) -> tuple[Float[np.ndarray, "3"], float]:
         return np.zeros(3, np.float32), 1.0
 
-    def local_balls(self) -> list[list[float]]:
+    def _local_balls(self) -> list[list[float]]:
         return [[0, 0, 0, 1]]
 
 
@@ -140,7 +143,7 @@ class Polytope(Primitive):
     heights: Float[np.ndarray, "f"]
     inside_out: bool = False
 
-    def cross(self, o: Origins, d: Points, nearest: np.float32) -> Distances:
+    def _cross(self, o: Origins, d: Points, nearest: np.float32) -> Distances:
         enter = np.full(len(d), -np.inf, np.float32)
         leave = np.full(len(d), np.inf, np.float32)
         outside = np.zeros(len(d), bool)
@@ -154,12 +157,12 @@ class Polytope(Primitive):
         t = leave if self.inside_out else enter
         return np.where((enter < leave) & (t > nearest) & ~outside, t, np.float32(np.inf))
 
-    def gradient(self, p: Points) -> Points:
+    def _gradient(self, p: Points) -> Points:
         normals = self.faces[(p @ self.faces.T - self.heights).argmax(1)]
         return -normals if self.inside_out else normals
 
-    def surface(self, p: Points) -> Float[np.ndarray, "k 2"]:
-        normals = np.abs(self.gradient(p))
+    def _surface(self, p: Points) -> Float[np.ndarray, "k 2"]:
+        normals = np.abs(self._gradient(p))
         axis = (normals * np.float32([1.0, 1.01, 1.02])).argmax(1)  # ties at 45 degrees fall on one side
         scale = np.linalg.norm(self.linear, axis=0) / np.linalg.norm(self.linear, axis=0).max()
         q = p * scale
@@ -167,10 +170,10 @@ class Polytope(Primitive):
         v = np.where(axis == 2, q[:, 1], q[:, 2])
         return np.stack([u / 8 + 0.5, v / 8 + 0.5], 1)
 
-    def local_bound(self) -> tuple[Float[np.ndarray, "3"], float]:
+    def _local_bound(self) -> tuple[Float[np.ndarray, "3"], float]:
         return np.zeros(3, np.float32), 1.7321 * float(self.heights.max())
 
-    def local_balls(self) -> list[list[float]]:
+    def _local_balls(self) -> list[list[float]]:
         return [] if self.inside_out else [[0, 0, 0, 1.0]]
 
 
@@ -180,7 +183,7 @@ class Revolution(Primitive):
 
     profile: Float[np.ndarray, "m 2"]
 
-    def cross(self, o: Origins, d: Points, nearest: np.float32) -> Distances:
+    def _cross(self, o: Origins, d: Points, nearest: np.float32) -> Distances:
         best = np.full(len(d), np.inf, np.float32)
         axial, radial = d[:, 2], dot(d[:, :2], d[:, :2])
         along, across = dot(o[:, :2], d[:, :2]), dot(o[:, :2], o[:, :2])
@@ -221,7 +224,7 @@ class Revolution(Primitive):
             best, segment, fraction = (np.where(closer, x, y) for x, y in ((square, best), (i, segment), (along, fraction)))
         return segment.astype(np.int32), fraction.astype(np.float32)
 
-    def gradient(self, p: Points) -> Points:
+    def _gradient(self, p: Points) -> Points:
         edge = np.diff(self.profile, axis=0)
         normal = np.stack([edge[:, 1], -edge[:, 0]], 1) / length(edge)[:, None]  # the right hand of the walk
         # vertex normals where the profile bends gently, facet normals at its edges
@@ -241,19 +244,20 @@ class Revolution(Primitive):
         steps = length(np.diff(self.profile, axis=0)) / (TURN * self.profile[:, 0].max())
         return np.concatenate([[0], np.cumsum(steps)]).astype(np.float32)
 
-    def surface(self, p: Points) -> Float[np.ndarray, "k 2"]:
+    def _surface(self, p: Points) -> Float[np.ndarray, "k 2"]:
         segment, along = self.nearest_on_profile(p)
         v = self.walked[segment] + along * np.diff(self.walked)[segment]
         return np.stack([np.arctan2(p[:, 1], p[:, 0]) / TURN + 0.5, v], 1).astype(np.float32)
 
     def ring(self, v: Distances) -> Distances:
+        """See Primitive."""
         return np.interp(v, self.walked, self.profile[:, 0] / self.profile[:, 0].max()).astype(np.float32)
 
-    def local_bound(self) -> tuple[Float[np.ndarray, "3"], float]:
+    def _local_bound(self) -> tuple[Float[np.ndarray, "3"], float]:
         low, high = self.profile[:, 1].min(), self.profile[:, 1].max()
         return np.float32([0, 0, (low + high) / 2]), float(np.hypot(self.profile[:, 0].max(), (high - low) / 2))
 
-    def local_balls(self) -> list[list[float]]:
+    def _local_balls(self) -> list[list[float]]:
         low, high, widest = self.profile[:, 1].min(), self.profile[:, 1].max(), self.profile[:, 0].max()
         count = int(np.clip(np.ceil((high - low) / (2 * widest)), 1, 4))
         height = (high - low) / count
@@ -288,11 +292,11 @@ class Tube(Primitive):
         curve[:, 0], curve[:, 1] = np.cos(angle), np.sin(angle)
         return curve, (angle / limit + 1) / 2
 
-    def cross(self, o: Origins, d: Points, nearest: np.float32) -> Distances:
+    def _cross(self, o: Origins, d: Points, nearest: np.float32) -> Distances:
         o = np.broadcast_to(o, d.shape)
         speed = length(d)
         unit = d / speed[:, None]
-        centre, bound = self.local_bound()
+        centre, bound = self._local_bound()
         towards = dot(centre - o, unit)
         t = np.maximum(towards - np.float32(bound * 1.01), nearest * speed)
         end = towards + np.float32(bound * 1.01)
@@ -311,10 +315,10 @@ class Tube(Primitive):
                 break
         return np.where(hit > nearest * speed, hit / speed, np.float32(np.inf))
 
-    def gradient(self, p: Points) -> Points:
+    def _gradient(self, p: Points) -> Points:
         return p - self.nearest_on_curve(p)[0]
 
-    def surface(self, p: Points) -> Float[np.ndarray, "k 2"]:
+    def _surface(self, p: Points) -> Float[np.ndarray, "k 2"]:
         curve, along = self.nearest_on_curve(p)
         reach = 2.0 if self.straight else 2 * np.radians(self.half_angle)
         offset = p - curve
@@ -322,10 +326,10 @@ class Tube(Primitive):
         around = np.arctan2(offset[:, 2], outward) / TURN + 0.5
         return np.stack([around, along * reach / (TURN * max(self.thickness))], 1).astype(np.float32)
 
-    def local_bound(self) -> tuple[Float[np.ndarray, "3"], float]:
+    def _local_bound(self) -> tuple[Float[np.ndarray, "3"], float]:
         return np.zeros(3, np.float32), 1 + max(self.thickness)
 
-    def local_balls(self) -> list[list[float]]:
+    def _local_balls(self) -> list[list[float]]:
         thick = sum(self.thickness) / 2
         if self.straight:
             return [[x, 0, 0, thick] for x in (-0.7, 0, 0.7)]

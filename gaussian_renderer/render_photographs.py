@@ -1,0 +1,136 @@
+"""Pictures of trained Gaussians: the training and held-out views, chosen images, and a flight along the cameras as video."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Literal
+
+import imageio_ffmpeg
+import numpy as np
+import torch
+import tyro
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from gaussian_renderer import render
+from gaussian_renderer.camera_path import camera_path
+from gaussian_renderer.trained_model import TrainedModel, load_trained
+from scene.camera import Camera
+from workspace import InputError, ModelFolder, atomic, stage
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RenderConfig:
+    """What to draw. The model folder knows the scene and the settings it was trained with."""
+
+    model_path: Annotated[Path, tyro.conf.arg(aliases=["-m"])]
+    """Model folder of train.py."""
+    source_path: Annotated[Path | None, tyro.conf.arg(aliases=["-s"])] = None
+    """Scene folder, when it was moved since training."""
+    iteration: int = -1
+    """Iteration of the Gaussians; -1 is the last."""
+    resolution: Annotated[int | None, tyro.conf.arg(aliases=["-r"])] = None
+    """1, 2, 4 or 8 divides the photographs' size, another value is a width in pixels; as trained when not given."""
+    names: tuple[str, ...] = ()
+    """Only these images: names below images/ without extension."""
+    skip_train: bool = False
+    """Leave out the training views."""
+    skip_test: bool = False
+    """Leave out the held-out views."""
+    video: bool = False
+    """Also fly along the training cameras: renders/path/rgb.mp4."""
+    frames: int = 240
+    """Frames of the video."""
+    fps: int = 30
+    """Frames per second of the video."""
+    overwrite: bool = False
+    """Draw again what is there."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto takes the GPU when there is one."""
+
+
+def render_photographs(config: RenderConfig) -> None:
+    """Draw the views of a trained scene (stage 4, RGB); pictures that are there already are kept.
+
+    Raises:
+        InputError: nothing trained, scene gone, or no image of a name.
+    """
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
+    trained = load_trained(ModelFolder(config.model_path), config.iteration, device)
+    scene = trained.scene(config.source_path, config.resolution)
+    splits = {"train": scene.train, "test": scene.test}
+    _refuse_unknown(config.names, [camera.name for cameras in splits.values() for camera in cameras])
+    for split, skipped in (("train", config.skip_train), ("test", config.skip_test)):
+        wanted = [camera for camera in splits[split] if not config.names or camera.name in config.names]
+        if wanted and not skipped:
+            _draw_split(trained, split, splits[split], wanted, config)
+    if config.video:
+        path = camera_path(scene.train, config.frames)
+        folder = _draw_split(trained, "path", path, path, config)
+        video = folder.with_suffix(".mp4")
+        _encode(video, [folder / f"{camera.name}.png" for camera in path], config.fps)
+        log.info("%s", video)
+
+
+def picture_bytes(image: Float[Tensor, "3 h w"]) -> UInt8[np.ndarray, "h w 3"]:
+    """The picture as pixels, rounded, clamped to what a file can hold."""
+    return (image.clamp(0, 1) * 255 + 0.5).byte().permute(1, 2, 0).cpu().numpy()
+
+
+def save_picture(path: Path, pixels: UInt8[np.ndarray, "h w _"] | UInt8[np.ndarray, "h w"]) -> None:
+    """Write RGB, RGBA or grey pixels as an image file, whole or not at all."""
+    with atomic(path) as temporary:
+        Image.fromarray(pixels).save(temporary)
+
+
+@torch.no_grad()
+def _draw_split(
+    trained: TrainedModel, split: str, cameras: Sequence[Camera], wanted: Sequence[Camera], config: RenderConfig
+) -> Path:
+    folder = trained.folder.renders(split, "rgb")
+    settings = {"iteration": trained.iteration, "size": [cameras[0].width, cameras[0].height], "views": len(cameras)}
+    inputs = {"geometry": trained.gaussians.geometry_hash()}
+    with stage(folder, "render", settings, inputs, config.overwrite) as record:
+        missing = [camera for camera in wanted if not _file(folder, camera).exists()]
+        for camera in tqdm(missing, desc=f"render {split}", unit="view"):
+            image = render(camera, trained.gaussians, trained.background).image
+            save_picture(_file(folder, camera), picture_bytes(image))
+        record["complete"] = all(_file(folder, camera).exists() for camera in cameras)
+    log.info("%d pictures drawn, %d were there: %s", len(missing), len(wanted) - len(missing), folder)
+    return folder
+
+
+def _file(folder: Path, camera: Camera) -> Path:
+    return folder / f"{camera.name}.png"
+
+
+def _refuse_unknown(names: Sequence[str], known: Sequence[str]) -> None:
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        near = get_close_matches(unknown[0], known, n=3) or list(known[:3])
+        raise InputError(
+            f"No image named {', '.join(unknown)} in the scene. Names are paths below images/ without extension, "
+            f"such as {', '.join(near)}."
+        )
+
+
+def _encode(video: Path, pictures: Sequence[Path], fps: int) -> None:
+    """Write the pictures, which have one even size, as H.264."""
+    with Image.open(pictures[0]) as first:
+        size = first.size
+    with atomic(video) as temporary:
+        # macro_block_size 1 keeps the size; quality 8 of 10 shows no blocks in smooth renderings.
+        writer = imageio_ffmpeg.write_frames(str(temporary), size, fps=fps, codec="libx264", quality=8, macro_block_size=1)
+        writer.send(None)
+        try:
+            for path in tqdm(pictures, desc="encode", unit="frame"):
+                with Image.open(path) as picture:
+                    writer.send(np.ascontiguousarray(picture.convert("RGB")))
+        finally:
+            writer.close()

@@ -1,0 +1,31 @@
+// The two ways back through blending: to the features alone, or to the geometry as well.
+#pragma once
+
+#include "state.h"
+
+namespace gaussian::cuda {
+
+// A pixel of one channel of an image [channels, height, width]; 0 outside of it.
+__device__ __forceinline__ float image_value(const float* image, int64_t channel, int64_t channels, int x, int y,
+                                             int width, int height) {
+  if (!image || channel >= channels || x >= width || y >= height) return 0.f;
+  return image[(channel * height + y) * width + x];
+}
+
+// Adds to grad_features [n, channels].
+void feature_backward(const Camera<float>& camera, const State& state, int64_t channels, const float* grad_image,
+                      float* grad_features, cudaStream_t stream);
+
+// Sums over pixels for one splat; see SplatGradient.
+struct alignas(16) SplatSums {
+  float g, g_t1, g_t2, g_t1t1, g_t1t2, g_t2t2;
+  float depth;  // of weight times the gradient of the depth image
+  float unused;
+};
+
+// Adds to sums [num_visible] and, when it is not null, to grad_features [n, channels].
+void splat_backward(const Camera<float>& camera, const State& state, const Features<float>& features,
+                    const ImageGradients<float>& image_gradients, SplatSums* sums, float* grad_features,
+                    cudaStream_t stream);
+
+}  // namespace gaussian::cuda

@@ -1,0 +1,113 @@
+// The splats that reach one 8x4 block of pixels, for the warp that owns the block.
+//
+// A tile's list is read 32 pairs at a time; a ballot over the pairs' block masks keeps those that reach the block, and
+// a queue in shared memory gathers them into full batches. No warp waits for another.
+#pragma once
+
+#include "state.h"
+
+namespace gaussian::cuda {
+
+constexpr int kWarpsPerGroup = 4;  // warps of a CUDA thread block: half a tile
+constexpr int kGroupThreads = kWarpsPerGroup * kWarp;
+constexpr int kGroupsPerTile = kBlocksPerTile / kWarpsPerGroup;
+
+// The pixel of a thread. Grid: x = groups of all tiles, y = chunks of channels.
+struct Pixel {
+  int tile, block;  // tile of the image, block of the tile
+  int lane;
+  int block_x, block_y;  // first pixel of the block
+  int x, y;
+  bool inside;  // of the image
+  int64_t index;
+
+  __device__ Pixel(const State& state, int width, int height) {
+    tile = static_cast<int>(blockIdx.x) / kGroupsPerTile;
+    block = static_cast<int>(blockIdx.x) % kGroupsPerTile * kWarpsPerGroup + static_cast<int>(threadIdx.x) / kWarp;
+    lane = static_cast<int>(threadIdx.x) % kWarp;
+    constexpr int across = kTile / kBlockWidth;
+    block_x = tile % state.tiles_x * kTile + block % across * kBlockWidth;
+    block_y = tile / state.tiles_x * kTile + block / across * kBlockHeight;
+    x = block_x + lane % kBlockWidth;
+    y = block_y + lane / kBlockWidth;
+    inside = x < width && y < height;
+    index = static_cast<int64_t>(y) * width + x;
+  }
+};
+
+struct BlockQueue {
+  uint32_t positions[2 * kWarp];  // in the tile's list
+};
+
+template <bool kBackToFront>
+class BlockList {
+ public:
+  struct Entry {
+    DeviceSplat splat;
+    uint32_t position;  // in the tile's list
+    uint32_t rank;      // in State::splats
+  };
+
+  // Covers the first `length` pairs of the tile.
+  __device__ BlockList(const State& state, const Pixel& pixel, uint32_t length, BlockQueue& queue)
+      : ranks_(state.ranks + state.tile_starts[pixel.tile]),
+        masks_(state.block_masks + state.tile_starts[pixel.tile]),
+        splats_(state.splats),
+        bit_(pixel.block),
+        lane_(pixel.lane),
+        length_(length),
+        queue_(queue) {}
+
+  // The next batch: lane i gets the i-th splat. Returns how many there are, the same for all lanes; 0 at the end.
+  __device__ int fetch(Entry& entry) {
+    while (queued_ < kWarp && read_ < length_) {
+      const uint32_t offset = read_ + lane_;
+      const uint32_t candidate = kBackToFront ? length_ - 1 - offset : offset;
+      const bool hit = offset < length_ && (masks_[candidate] >> bit_ & 1u);
+      const unsigned hits = __ballot_sync(kFullWarp, hit);
+      if (hit) queue_.positions[queued_ + __popc(hits & ((1u << lane_) - 1))] = candidate;
+      queued_ += __popc(hits);
+      read_ += kWarp;
+    }
+    __syncwarp();
+    const int count = min(queued_, kWarp);
+    const bool held = lane_ + kWarp < queued_;
+    entry.position = lane_ < count ? queue_.positions[lane_] : 0;
+    const uint32_t next = held ? queue_.positions[lane_ + kWarp] : 0;
+    __syncwarp();
+    if (held) queue_.positions[lane_] = next;
+    queued_ -= count;
+    if (lane_ < count) {
+      entry.rank = ranks_[entry.position];
+      entry.splat = splats_[entry.rank];
+    }
+    return count;
+  }
+
+ private:
+  const uint32_t* ranks_;
+  const uint8_t* masks_;
+  const DeviceSplat* splats_;
+  int bit_, lane_;
+  uint32_t length_;
+  BlockQueue& queue_;
+  uint32_t read_ = 0;
+  int queued_ = 0;
+};
+
+// Pairs of a tile: fewer than 2^31, since a splat is there once.
+__device__ __forceinline__ uint32_t tile_length(const State& state, int tile) {
+  return static_cast<uint32_t>(state.tile_starts[tile + 1] - state.tile_starts[tile]);
+}
+
+__device__ __forceinline__ float fast_exp2(float x) {
+#ifdef __CUDA_ARCH__
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));  // 2^-22 relative; exp2f adds code for denormal results
+  return y;
+#else
+  return std::exp2(x);
+#endif
+}
+
+}  // namespace gaussian::cuda

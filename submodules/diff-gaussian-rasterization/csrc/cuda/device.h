@@ -1,0 +1,64 @@
+// Talking to the CUDA runtime: error checks, the current device, launches, and scratch memory from the caller's
+// allocator.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "../types.h"
+
+namespace gaussian::cuda {
+
+inline void check(cudaError_t error, const char* what) {
+  if (error == cudaSuccess) return;
+  throw std::runtime_error(std::string("CUDA error in ") + what + ": " + cudaGetErrorString(error));
+}
+
+// Makes a device current for the lifetime of the object.
+class DeviceGuard {
+ public:
+  explicit DeviceGuard(const Execution& execution) {
+    check(cudaGetDevice(&previous_), "cudaGetDevice");
+    check(cudaSetDevice(execution.device), "cudaSetDevice");
+  }
+  ~DeviceGuard() { cudaSetDevice(previous_); }
+  DeviceGuard(const DeviceGuard&) = delete;
+  DeviceGuard& operator=(const DeviceGuard&) = delete;
+
+ private:
+  int previous_ = 0;
+};
+
+inline cudaStream_t stream_of(const Execution& execution) { return static_cast<cudaStream_t>(execution.stream); }
+
+// Queues a kernel and reports a launch that could not start; with no blocks there is nothing to do.
+template <class... Parameters, class... Arguments>
+void launch(const char* name, void (*kernel)(Parameters...), dim3 blocks, int threads, cudaStream_t stream,
+            Arguments&&... arguments) {
+  if (blocks.x == 0 || blocks.y == 0) return;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = blocks;
+  config.blockDim = dim3(threads);
+  config.stream = stream;
+  check(cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...), name);
+}
+
+constexpr int kThreads = 256;  // of a block in kernels with one thread per element
+
+// Blocks for one thread per element.
+inline dim3 blocks_for(int64_t elements) { return dim3(static_cast<unsigned>((elements + kThreads - 1) / kThreads)); }
+
+template <class T>
+T* allocate(const Allocator& allocator, int64_t count) {
+  if (count == 0) return nullptr;
+  return static_cast<T*>(allocator.allocate(allocator.context, static_cast<size_t>(count) * sizeof(T)));
+}
+
+inline void clear(void* memory, int64_t bytes, cudaStream_t stream) {
+  if (bytes > 0) check(cudaMemsetAsync(memory, 0, static_cast<size_t>(bytes), stream), "cudaMemsetAsync");
+}
+
+}  // namespace gaussian::cuda

@@ -1,0 +1,93 @@
+// Gradient of blending with respect to features alone: a front-to-back replay in which a splat receives weight times
+// pixel gradient. Different warps see the same splat and meet in atomic additions, so repeated runs agree only up to
+// the rounding of float32 sums taken in another order.
+#include "blend_backward.h"
+#include "channels.h"
+#include "device.h"
+#include "weight_product.h"
+
+namespace gaussian::cuda {
+namespace {
+
+struct FeatureStage {
+  alignas(16) DeviceSplat splats[kWarp];
+  PixelMatrix weights;
+  BlockQueue queue;
+};
+
+template <int C>
+__global__ void __launch_bounds__(kGroupThreads)
+    feature_backward_kernel(int width, int height, State state, int64_t channels, const float* grad_image,
+                            float* grad_features) {
+  __shared__ FeatureStage stages[kWarpsPerGroup];
+  FeatureStage& stage = stages[threadIdx.x / kWarp];
+  const Pixel pixel(state, width, height);
+  const int64_t first_channel = static_cast<int64_t>(blockIdx.y) * C;
+  const float x = pixel.x + 0.5f, y = pixel.y + 0.5f;
+
+  constexpr int kTiles = (C + kMmaColumns - 1) / kMmaColumns;
+  ColumnFragments grads[kTiles];
+#pragma unroll
+  for (int tile = 0; tile < kTiles; ++tile)
+    fill_columns(grads[tile], pixel.lane, [&](int dx, int dy, int column) {
+      return image_value(grad_image, first_channel + tile * kMmaColumns + column, channels, pixel.block_x + dx,
+                         pixel.block_y + dy, width, height);
+    });
+
+  float transmittance = 1.f;
+  bool done = !pixel.inside;
+  BlockList<false> list(state, pixel, tile_length(state, pixel.tile), stage.queue);
+  while (!__all_sync(kFullWarp, done)) {
+    BlockList<false>::Entry mine;
+    const int count = list.fetch(mine);
+    if (count == 0) break;
+    if (pixel.lane < count) stage.splats[pixel.lane] = mine.splat;
+    __syncwarp();
+    for (int first = 0; first < count; first += kMmaRows) {
+      bool any = false;
+      for (int row = 0; row < kMmaRows; ++row) {
+        float weight = 0.f;
+        if (first + row < count && !done) {
+          const DeviceSplat s = stage.splats[first + row];
+          const float exponent = log2_alpha(splat_of(s), x - s.x, y - s.y);
+          if (exponent >= static_cast<float>(kLog2MinAlpha)) {
+            const float alpha = fminf(fast_exp2(exponent), static_cast<float>(kMaxAlpha));
+            const float behind = transmittance * (1.f - alpha);
+            done = behind < static_cast<float>(kMinTransmittance);
+            if (!done) {
+              weight = alpha * transmittance;
+              transmittance = behind;
+              any = true;
+            }
+          }
+        }
+        stage.weights.values[row * kRowStride + pixel.lane] = weight;
+      }
+      if (!__any_sync(kFullWarp, any)) continue;
+      __syncwarp();
+      float sums[kTiles][4];
+      multiply(stage.weights, grads, pixel.lane, sums);
+#pragma unroll
+      for (int tile = 0; tile < kTiles; ++tile)
+        for_each_entry(sums[tile], pixel.lane, [&](int row, int column, float value) {
+          const int64_t channel = first_channel + tile * kMmaColumns + column;
+          if (first + row < count && tile * kMmaColumns + column < C && channel < channels && value != 0.f)
+            atomicAdd(grad_features + stage.splats[first + row].gaussian * channels + channel, value);
+        });
+      __syncwarp();
+    }
+  }
+}
+
+}  // namespace
+
+void feature_backward(const Camera<float>& camera, const State& state, int64_t channels, const float* grad_image,
+                      float* grad_features, cudaStream_t stream) {
+  const dim3 groups(static_cast<unsigned>(state.tiles_x * state.tiles_y * kGroupsPerTile), chunks_of(channels));
+  with_channels(channels, [&](auto c) {
+    launch("feature_backward_kernel", feature_backward_kernel<c>, groups, kGroupThreads, stream, camera.width,
+           camera.height, state, channels, grad_image, grad_features);
+  });
+}
+
+}  // namespace gaussian::cuda

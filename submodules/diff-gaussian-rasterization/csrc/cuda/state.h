@@ -1,0 +1,66 @@
+// What a prepared view holds on the device.
+//
+// The image is cut into tiles of 16x16 pixels, each tile into eight blocks of 8x4 pixels, one for each warp. A pair is
+// a (tile, splat) whose footprints meet. The pairs of a tile are contiguous, front to back.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <type_traits>
+
+#include "../gaussian_math.h"
+
+namespace gaussian::cuda {
+
+constexpr int kWarp = 32;
+constexpr int kBlockWidth = 8, kBlockHeight = 4;  // pixels of one warp
+constexpr int kBlocksPerTile = kTile / kBlockWidth * (kTile / kBlockHeight);
+constexpr unsigned kFullWarp = 0xffffffffu;
+
+// A splat as blending reads it: two 16-byte loads.
+struct alignas(16) DeviceSplat {
+  float x, y, ux, uy;
+  float vy, log2_opacity, depth;
+  uint32_t gaussian;  // its row in the caller's arrays
+};
+
+__device__ __forceinline__ Splat<float> splat_of(const DeviceSplat& s) {
+  return {s.x, s.y, s.ux, s.uy, s.vy, s.log2_opacity};
+}
+
+struct State {
+  DeviceSplat* splats;   // [num_visible] front to back
+  uint32_t* ranks;       // [num_pairs] index into splats
+  int64_t* tile_starts;  // [tiles + 1] the pairs of tile t begin at tile_starts[t]
+  float* transmittance;  // [H, W] left behind the last splat of a pixel; written when alpha is blended
+  uint32_t* last;        // [H, W] pairs of the tile up to and with that splat; written likewise
+  uint8_t* block_masks;  // [num_pairs] bit b: the splat reaches block b of the tile
+  int64_t bytes;
+  int tiles_x, tiles_y;
+};
+
+// The layout of the state memory; with `data` null only `bytes` is meaningful.
+inline State state_layout(void* data, int width, int height, int64_t num_visible, int64_t num_pairs) {
+  State state = {};
+  state.tiles_x = (width + kTile - 1) / kTile;
+  state.tiles_y = (height + kTile - 1) / kTile;
+  const int64_t pixels = static_cast<int64_t>(width) * height;
+  char* const base = static_cast<char*>(data);
+  const auto place = [&](auto*& pointer, int64_t count) {
+    pointer = reinterpret_cast<std::remove_reference_t<decltype(pointer)>>(base + state.bytes);
+    state.bytes += (count * static_cast<int64_t>(sizeof(*pointer)) + 63) / 64 * 64;
+  };
+  place(state.splats, num_visible);
+  place(state.ranks, num_pairs);
+  place(state.tile_starts, static_cast<int64_t>(state.tiles_x) * state.tiles_y + 1);
+  place(state.transmittance, pixels);
+  place(state.last, pixels);
+  place(state.block_masks, num_pairs);
+  return state;
+}
+
+inline State state_of(const Prepared& prepared, int width, int height) {
+  return state_layout(prepared.data, width, height, prepared.num_visible, prepared.num_pairs);
+}
+
+}  // namespace gaussian::cuda

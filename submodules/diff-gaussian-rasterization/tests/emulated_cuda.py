@@ -1,0 +1,115 @@
+"""The CUDA backend on the host: its kernels compiled as C++ against tests/emulation and called through ctypes."""
+
+import ctypes
+import hashlib
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+
+PACKAGE = Path(__file__).resolve().parents[1]
+EMULATION = PACKAGE / "tests" / "emulation"
+FLAGS = ["-std=c++17", "-O1", "-g", "-fPIC", f"-I{EMULATION}"]
+GEOMETRY = ("means", "means2d", "scales", "rotations", "covariances", "opacities")
+ORDERS = {"forward": 0, "reverse": 1, "shuffled": 2}
+
+Address, Int64, Int32, Float = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32, ctypes.c_float
+
+
+def _struct(name, **fields):
+    return type(name, (ctypes.Structure,), {"_fields_": list(fields.items())})
+
+
+Camera = _struct(
+    "Camera", rotation=Float * 9, translation=Float * 3, fx=Float, fy=Float, cx=Float, cy=Float, tan_x=Float, tan_y=Float,
+    width=Int32, height=Int32,
+)  # fmt: skip
+Gaussians = _struct(
+    "Gaussians", count=Int64, means=Address, scales=Address, rotations=Address, covariances=Address, opacities=Address,
+    scale_modifier=Float, antialiasing=ctypes.c_bool,
+)  # fmt: skip
+Features = _struct("Features", channels=Int64, values=Address, background=Address)
+Images = _struct("Images", image=Address, alpha=Address, depth=Address)
+Gradients = _struct("Gradients", features=Address, **dict.fromkeys(GEOMETRY, Address))
+Call = _struct(
+    "Call", camera=Camera, gaussians=Gaussians, features=Features, images=Images, image_gradients=Images, gradients=Gradients,
+    radii=Address, num_visible=Int64, num_pairs=Int64, thread_order=Int32,
+)  # fmt: skip
+Harmonics = _struct(
+    "Harmonics", count=Int64, stride=Int64, degree=ctypes.c_int, means=Address, coefficients=Address, camera_center=Float * 3
+)
+HarmonicsGradients = _struct("HarmonicsGradients", means=Address, coefficients=Address)
+
+
+def compiler() -> str | None:
+    return shutil.which("g++") or shutil.which("clang++")
+
+
+def build(cache: Path) -> ctypes.CDLL:
+    """Compile the backend, unless a library of the same sources is in `cache`."""
+    sources = sorted((PACKAGE / "csrc" / "cuda").glob("*.cu")) + [EMULATION / "rasterize.cpp"]
+    headers = sorted([*(PACKAGE / "csrc").glob("**/*.h"), *EMULATION.glob("**/*.*")])
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources + headers) + " ".join(FLAGS).encode())
+    library = cache / f"emulated_{digest.hexdigest()[:16]}.so"
+    if not library.exists():
+
+        def compile_one(source: Path) -> Path:
+            target = cache / f"{source.stem}.o"
+            subprocess.run([compiler(), *FLAGS, "-x", "c++", "-c", source, "-o", target], check=True)
+            return target
+
+        with ThreadPoolExecutor(2) as pool:
+            objects = list(pool.map(compile_one, sources))
+        partial = library.with_suffix(".partial")
+        subprocess.run([compiler(), "-shared", *objects, "-o", partial], check=True)
+        partial.replace(library)
+    loaded = ctypes.CDLL(str(library))
+    loaded.last_error.restype = ctypes.c_char_p
+    loaded.view_size.restype = ctypes.c_size_t
+    loaded.first_nonfinite.restype = Int64
+    assert loaded.view_size() == ctypes.sizeof(Call), "the structs here and in csrc/types.h differ"
+    return loaded
+
+
+def address(tensor: torch.Tensor | None) -> int | None:
+    if tensor is None:
+        return None
+    assert tensor.is_contiguous()
+    return tensor.data_ptr()
+
+
+def rasterize(library, view, inputs, features, background=None, image_gradients=None, wanted=(), order="forward"):
+    """Blend and, with `wanted` names of gradients, go back. Returns (image, alpha, depth, radii, gradients by name).
+
+    `inputs` holds means, scales, rotations or covariances, opacities and the options; outputs begin as NaN.
+    """
+    n, channels = features.shape
+    width, height = view.width, view.height
+    call = Call()
+    world_to_camera = view.world_to_camera.float()
+    call.camera = Camera(
+        (Float * 9)(*world_to_camera[:3, :3].flatten().tolist()), (Float * 3)(*world_to_camera[:3, 3].tolist()),
+        view.fx, view.fy, view.cx, view.cy, width / (2 * view.fx), height / (2 * view.fy), width, height,
+    )  # fmt: skip
+    given = {name: address(inputs.get(name)) for name in ("means", "scales", "rotations", "covariances", "opacities")}
+    call.gaussians = Gaussians(
+        count=n, **given, scale_modifier=inputs.get("scale_modifier", 1.0), antialiasing=inputs.get("antialiasing", False)
+    )
+    call.features = Features(channels, address(features), address(background))
+    nan = float("nan")
+    image = torch.full((channels, height, width), nan)
+    alpha, depth = torch.full((2, height, width), nan)
+    call.images = Images(address(image), address(alpha), address(depth))
+    if image_gradients is not None:
+        call.image_gradients = Images(*[address(g) for g in image_gradients])
+    shapes = {"features": channels, "means": 3, "means2d": 2, "scales": 3, "rotations": 4, "covariances": 6, "opacities": 1}
+    gradients = {name: torch.full((n, shapes[name]), nan) for name in wanted}
+    call.gradients = Gradients(**{name: address(g) for name, g in gradients.items()})
+    radii = torch.full((n,), -1, dtype=torch.int32)
+    call.radii = address(radii)
+    call.thread_order = ORDERS[order]
+    if library.rasterize(ctypes.byref(call)):
+        raise RuntimeError(library.last_error().decode())
+    return image, alpha, depth, radii, gradients

@@ -1,0 +1,90 @@
+// One view through the CUDA backend, emulated: prepare, blend, both ways back. Called from Python through ctypes.
+#include <cuda_runtime.h>
+
+#include <cstdlib>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "../../csrc/backend.h"
+
+namespace {
+
+// Exactly the size asked for, so that an address sanitizer sees every overrun; what was not written reads as NaN.
+struct Memory {
+  std::vector<std::unique_ptr<unsigned char, decltype(&std::free)>> blocks;
+
+  static void* allocate(void* context, size_t bytes) {
+    void* block = nullptr;
+    if (posix_memalign(&block, 64, bytes) != 0) throw std::bad_alloc();
+    std::memset(block, 0xff, bytes);
+    static_cast<Memory*>(context)->blocks.emplace_back(static_cast<unsigned char*>(block), &std::free);
+    return block;
+  }
+  gaussian::Allocator allocator() { return {this, &allocate}; }
+};
+
+thread_local std::string message;
+
+template <class Function>
+int guarded(const Function& function) {
+  try {
+    function();
+    return 0;
+  } catch (const std::exception& error) {
+    message = error.what();
+    return 1;
+  }
+}
+
+}  // namespace
+
+extern "C" {
+
+struct View {
+  gaussian::Camera<float> camera;
+  gaussian::Gaussians<float> gaussians;
+  gaussian::Features<float> features;
+  gaussian::Images<float> images;
+  gaussian::ImageGradients<float> image_gradients;
+  gaussian::Gradients<float> gradients;
+  int32_t* radii;
+  int64_t num_visible, num_pairs;  // written
+  int32_t thread_order;
+};
+
+const char* last_error() { return message.c_str(); }
+size_t view_size() { return sizeof(View); }
+
+// Prepares and blends; then, with any gradient wanted, goes back.
+int rasterize(View* view) {
+  return guarded([&] {
+    emulation::thread_order = view->thread_order;
+    Memory state, scratch;
+    const gaussian::Execution execution = {1, 0, nullptr};
+    const auto prepared = gaussian::cuda::prepare(view->camera, view->gaussians, view->radii, state.allocator(),
+                                                  scratch.allocator(), execution);
+    scratch.blocks.clear();
+    view->num_visible = prepared.num_visible;
+    view->num_pairs = prepared.num_pairs;
+    gaussian::cuda::blend(view->camera, prepared, view->features, view->images, scratch.allocator(), execution);
+    if (view->gradients.features || view->gradients.geometry())
+      gaussian::cuda::blend_backward(view->camera, view->gaussians, prepared, view->features, view->image_gradients,
+                                     view->gradients, scratch.allocator(), execution);
+  });
+}
+
+int harmonics(gaussian::Harmonics<float>* harmonics, float* colors, const float* grad_colors,
+              gaussian::HarmonicsGradients<float>* gradients) {
+  return guarded([&] {
+    const gaussian::Execution execution = {1, 0, nullptr};
+    gaussian::cuda::evaluate_sh(*harmonics, colors, execution);
+    gaussian::cuda::evaluate_sh_backward(*harmonics, colors, grad_colors, *gradients, execution);
+  });
+}
+
+int64_t first_nonfinite(const float* values, int64_t count) {
+  return gaussian::cuda::first_nonfinite(values, count, {1, 0, nullptr});
+}
+}

@@ -1,0 +1,210 @@
+"""Stage 2: fit the scene's compressor, say how well it reconstructs, and write the codes of every image."""
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+import tyro
+from tqdm import tqdm
+
+from autoencoder.compressor import read_compressor, write_compressor
+from autoencoder.embeddings import SAMPLE_ROWS, read_embeddings, split_embeddings
+from autoencoder.fitting import Recipe, fit
+from autoencoder.gradient import CosineAxis
+from autoencoder.network import Autoencoder, published_widths
+from autoencoder.pca import PCA, Moments
+from autoencoder.reconstruction import measure
+from features.record import SEGMENTED, Features, features_record
+from training.checkpoints import delete_checkpoints, load_checkpoint, save_checkpoint
+from training.interruption import stop_requests
+from workspace import RECORD, InputError, ModelFolder, SceneFolder, save_array, stage, write_json
+
+log = logging.getLogger(__name__)
+
+# Step size, batch, epochs and share of embeddings fitted, as published: LangSplat's for segments (which fits all of them;
+# deviates from it by the one in twenty that is held out to measure on), DinoSplat's for patch tokens.
+SEGMENT_RECIPE = {"lr": 7e-4, "batch_size": 64, "epochs": 100, "train_share": 0.95}
+PATCH_RECIPE = {"lr": 1e-3, "batch_size": 1024, "epochs": 100, "train_share": 0.2}
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """Compress a scene's features to a few channels and write the codes of every image.
+
+    A run that was stopped continues when the same command is given again.
+    """
+
+    source_path: Annotated[Path, tyro.conf.arg(aliases=["-s"])]
+    """Scene folder with extracted features."""
+    model_path: Annotated[Path | None, tyro.conf.arg(aliases=["-m"])] = None
+    """Model folder; by default output/<scene>."""
+    features: Features | None = None
+    """Which features, when the scene has segments and patch grids."""
+    method: Literal["autoencoder", "pca"] = "autoencoder"
+    """The published network, or principal components: seconds instead of minutes, linear, best with 16 channels or more."""
+    code_width: int = 3
+    """Channels of a code."""
+    checkpoint: Path | None = None
+    """Take this compressor instead of fitting one: LangSplat's best_ckpt.pth or another model's compressor.pth."""
+    epochs: int | None = None
+    """Passes over the fitted embeddings; by default 100."""
+    batch_size: int | None = None
+    """Embeddings per update; by default 64 for segments, 1024 for patch tokens."""
+    lr: float | None = None
+    """Adam's step size; by default 7e-4 for segments, 1e-3 for patch tokens."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """Keep the step size, as published, or let it fall to zero: better after the same number of epochs."""
+    cosine_axis: CosineAxis = "feature"
+    """Axis of the cosine in the loss; the published code takes it over the batch."""
+    train_share: float | None = None
+    """Share of all embeddings to fit, the others measure; by default 0.95 for segments, 0.2 for patch tokens, and 0.95
+    of either for principal components."""
+    seed: int = 0
+    """Of the initial weights, the split and the order of embeddings."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to fit."""
+    overwrite: bool = False
+    """Replace a compressor made with other settings."""
+
+
+def train_autoencoder(config: AutoencoderConfig) -> None:
+    """Compress a scene's features to a few channels and write the codes of every image."""
+    scene = SceneFolder(config.source_path)
+    model = ModelFolder.of(config.source_path, config.model_path)
+    device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device)
+    made_with = features_record(scene, config.features)["config"]
+    settings = _settings(config, made_with["features"])
+    keys = list(scene.image_files())
+    if config.overwrite:
+        delete_checkpoints(model, "autoencoder")
+    with stage(model.autoencoder, "autoencoder", settings, {"features": made_with}, config.overwrite) as record:
+        if "report" in record and model.compressor.is_file():
+            compressor = read_compressor(model.compressor, device)
+        else:
+            compressor, record["report"] = _fitted(config, settings, scene, model, keys, made_with["features"], device)
+            write_compressor(model.compressor, compressor)
+            write_json(model.autoencoder / RECORD, {**record, "complete": False})
+            delete_checkpoints(model, "autoencoder")
+        _print_report(compressor, record["report"])
+        _write_codes(compressor, scene, model, keys, made_with["features"], device)
+
+
+def _settings(config: AutoencoderConfig, features: str) -> dict[str, Any]:
+    """What decides the result, with the defaults of the features filled in; refuses values that make no sense."""
+    published = SEGMENT_RECIPE if features in SEGMENTED else PATCH_RECIPE
+    chosen = {name: value if (value := getattr(config, name)) is not None else published[name] for name in published}
+    if config.method == "pca" and config.train_share is None:
+        chosen["train_share"] = SEGMENT_RECIPE["train_share"]
+    for name, value, allowed in (
+        ("code_width", config.code_width, config.code_width >= 1),
+        ("epochs", chosen["epochs"], chosen["epochs"] >= 1),
+        ("batch_size", chosen["batch_size"], chosen["batch_size"] >= 2),
+        ("lr", chosen["lr"], chosen["lr"] > 0),
+        ("train_share", chosen["train_share"], 0 < chosen["train_share"] < 1),
+    ):
+        if not allowed:
+            raise InputError(f"--{name} {value}: expected {'a share between 0 and 1' if name == 'train_share' else 'more'}.")
+    share = {"train_share": chosen["train_share"], "seed": config.seed}
+    if config.checkpoint is not None:
+        if not config.checkpoint.is_file():
+            raise InputError(f"No file {config.checkpoint}; expected a compressor such as LangSplat's best_ckpt.pth.")
+        return {"checkpoint": hashlib.sha256(config.checkpoint.read_bytes()).hexdigest(), **share}
+    settings = {"method": config.method, "code_width": config.code_width, **share}
+    if config.method == "autoencoder":
+        settings |= chosen | {"schedule": config.schedule, "cosine_axis": config.cosine_axis}
+    return settings
+
+
+def _fitted(
+    config: AutoencoderConfig,
+    settings: Mapping[str, Any],
+    scene: SceneFolder,
+    model: ModelFolder,
+    keys: list[str],
+    features: str,
+    device: torch.device,
+) -> tuple[Autoencoder | PCA, dict[str, Any]]:
+    """The compressor and its reconstruction of fitted and of held-out embeddings."""
+    parts = split_embeddings(scene, keys, features, settings["train_share"], config.seed, device)
+    parts = tqdm(parts, desc="reading embeddings", unit="image", total=len(keys))
+    given = None if config.checkpoint is None else read_compressor(config.checkpoint, device)
+    if given is None and config.method == "pca":
+        given, train, validation = _principal_components(parts, config, len(keys))
+    else:
+        fitted, held_out = zip(*parts, strict=True)
+        train, validation = torch.cat(fitted), torch.cat(held_out)
+    if len(train) < 2:
+        raise InputError(f"{scene.root} has {len(train) + len(validation)} embeddings, too few to fit a compressor to.")
+    if given is not None and given.feature_width != train.shape[1]:
+        raise InputError(
+            f"{config.checkpoint} compresses features {given.feature_width} wide; those of {scene.root} are {train.shape[1]}."
+        )
+    compressor = given or _fit_autoencoder(settings, model, train, validation)
+    sample = torch.randperm(len(train), generator=torch.Generator().manual_seed(config.seed))[:SAMPLE_ROWS].to(train.device)
+    report = {name: asdict(measure(compressor, rows)) for name, rows in (("train", train[sample]), ("validation", validation))}
+    widths = {"method": compressor.method, "feature_width": compressor.feature_width, "code_width": compressor.code_width}
+    return compressor, {**widths, **report}
+
+
+def _principal_components(parts, config: AutoencoderConfig, images: int) -> tuple[PCA, torch.Tensor, torch.Tensor]:
+    """Components of all embeddings to fit, and samples of fitted and held-out ones; only the samples stay in memory."""
+    moments, fitted_sample, held_out = None, [], []
+    for fitted, measured in parts:
+        moments = moments or Moments(fitted.shape[1], fitted.device)
+        moments.add(fitted)
+        fitted_sample.append(fitted[: -(-SAMPLE_ROWS // images)].clone())
+        held_out.append(measured)
+    if moments.count < 2:
+        return None, torch.cat(fitted_sample), torch.cat(held_out)
+    try:
+        return moments.components(config.code_width), torch.cat(fitted_sample), torch.cat(held_out)
+    except ValueError as error:
+        raise InputError(f"--code_width {config.code_width}: {error}.") from None
+
+
+def _fit_autoencoder(
+    settings: Mapping[str, Any], model: ModelFolder, train: torch.Tensor, validation: torch.Tensor
+) -> Autoencoder:
+    recipe = Recipe(**{name: settings[name] for name in ("epochs", "batch_size", "lr", "schedule", "cosine_axis", "seed")})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        network = Autoencoder(*published_widths(train.shape[1], settings["code_width"])).to(train.device)
+    resume = load_checkpoint(model, "autoencoder", train.device)
+    if resume is not None:
+        log.info("Continuing after epoch %d of %d.", resume["epoch"], recipe.epochs)
+    with stop_requests() as stop:
+        return fit(
+            network,
+            train,
+            validation,
+            recipe,
+            resume=resume,
+            save=lambda epoch, state: save_checkpoint(model, "autoencoder", epoch, state),
+            stop=stop,
+        )
+
+
+def _print_report(compressor: Autoencoder | PCA, report: Mapping[str, Any]) -> None:
+    log.info(
+        "%s %d -> %d. Cosine of embeddings and decoded codes:", compressor.method, compressor.feature_width, compressor.code_width
+    )
+    log.info("  %-12s %8s %8s %14s", "", "rows", "mean", "5th percentile")
+    for name in ("train", "validation"):
+        row = report[name]
+        log.info("  %-12s %8d %8.4f %14.4f", name, row["rows"], row["mean"], row["percentile_5"])
+
+
+@torch.no_grad()
+def _write_codes(
+    compressor: Autoencoder | PCA, scene: SceneFolder, model: ModelFolder, keys: list[str], features: str, device: torch.device
+) -> None:
+    stored = np.float32 if features in SEGMENTED else np.float16
+    for key in tqdm(keys, desc="writing codes", unit="image"):
+        if not model.codes(key).exists():
+            embeddings = torch.from_numpy(read_embeddings(scene, key, features)).to(device, torch.float32)
+            save_array(model.codes(key), compressor.encode(embeddings).cpu().numpy().astype(stored))

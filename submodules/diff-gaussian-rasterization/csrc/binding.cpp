@@ -1,0 +1,269 @@
+// The extension module `_C`. Tensors cross as addresses; the Python side has checked their shape, type and device.
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/array.h>
+#include <nanobind/stl/string.h>
+
+#include <array>
+#include <stdexcept>
+#include <string>
+
+#include "backend.h"
+
+namespace nb = nanobind;
+using namespace gaussian;
+
+namespace {
+
+using Address = uintptr_t;  // of a tensor's first element; 0 for none
+
+// Untyped twins of the structs in types.h, filled by Python.
+struct PyCamera {
+  std::array<double, 9> rotation{};
+  std::array<double, 3> translation{};
+  double fx = 1, fy = 1, cx = 0, cy = 0;
+  int32_t width = 0, height = 0;
+
+  template <class T>
+  Camera<T> typed() const {
+    Camera<T> out{};
+    for (int i = 0; i < 9; ++i) out.rotation[i] = T(rotation[i]);
+    for (int i = 0; i < 3; ++i) out.translation[i] = T(translation[i]);
+    out.fx = T(fx), out.fy = T(fy), out.cx = T(cx), out.cy = T(cy);
+    out.tan_x = T(width / (2 * fx)), out.tan_y = T(height / (2 * fy));
+    out.width = width, out.height = height;
+    return out;
+  }
+};
+
+struct PyGaussians {
+  int64_t count = 0;
+  Address means = 0, scales = 0, rotations = 0, covariances = 0, opacities = 0;
+  double scale_modifier = 1;
+  bool antialiasing = false;
+
+  template <class T>
+  Gaussians<T> typed() const {
+    const auto at = [](Address a) { return reinterpret_cast<const T*>(a); };
+    return {count,           at(means),     at(scales),        at(rotations),
+            at(covariances), at(opacities), T(scale_modifier), antialiasing};
+  }
+};
+
+struct PyFeatures {
+  int64_t channels = 0;
+  Address values = 0, background = 0;
+
+  template <class T>
+  Features<T> typed() const {
+    return {channels, reinterpret_cast<const T*>(values), reinterpret_cast<const T*>(background)};
+  }
+};
+
+struct PyImages {
+  Address image = 0, alpha = 0, depth = 0;
+
+  template <class Struct, class Pointer>
+  Struct typed() const {
+    return {reinterpret_cast<Pointer>(image), reinterpret_cast<Pointer>(alpha), reinterpret_cast<Pointer>(depth)};
+  }
+};
+
+struct PyGradients {
+  Address features = 0, means = 0, means2d = 0, scales = 0, rotations = 0, covariances = 0, opacities = 0;
+
+  template <class T>
+  Gradients<T> typed() const {
+    const auto at = [](Address a) { return reinterpret_cast<T*>(a); };
+    return {at(features), at(means), at(means2d), at(scales), at(rotations), at(covariances), at(opacities)};
+  }
+};
+
+struct PyPrepared {
+  Address data = 0;
+  int64_t bytes = 0, num_visible = 0, num_pairs = 0;
+  Prepared typed() const { return {reinterpret_cast<void*>(data), bytes, num_visible, num_pairs}; }
+};
+
+// Where a call runs: "cpu" or "cuda", float or double.
+struct Target {
+  bool cuda = false, is_double = false;
+  int threads = 1, device = 0;
+  Address stream = 0;
+  Execution execution() const { return {threads < 1 ? 1 : threads, device, reinterpret_cast<void*>(stream)}; }
+};
+
+// Calls a Python function bytes -> address. Also from code that runs without the interpreter lock.
+void* allocate_in_python(void* context, size_t bytes) {
+  nb::gil_scoped_acquire lock;
+  const nb::handle function(static_cast<PyObject*>(context));
+  return reinterpret_cast<void*>(nb::cast<Address>(function(bytes)));
+}
+
+Allocator allocator(const nb::callable& function) { return {function.ptr(), allocate_in_python}; }
+
+#ifdef GAUSSIAN_CUDA
+#define ON_CUDA(call) return cuda::call
+#else
+#define ON_CUDA(call)                                                                                               \
+  throw std::runtime_error("diff_gaussian_rasterization was built without CUDA; install it again where nvcc is on " \
+                           "PATH")
+#endif
+
+// Runs `call` of the backend that `target` names with T as its type.
+#define DISPATCH(target, call)       \
+  do {                               \
+    if ((target).cuda) {             \
+      using T = float;               \
+      ON_CUDA(call);                 \
+    } else if ((target).is_double) { \
+      using T = double;              \
+      return cpu::call;              \
+    } else {                         \
+      using T = float;               \
+      return cpu::call;              \
+    }                                \
+  } while (false)
+
+Prepared prepare_on(const Target& target, const PyCamera& camera, const PyGaussians& gaussians, Address radii,
+                    Allocator state, Allocator scratch) {
+  DISPATCH(target, prepare(camera.typed<T>(), gaussians.typed<T>(), reinterpret_cast<int32_t*>(radii), state, scratch,
+                           target.execution()));
+}
+
+PyPrepared prepare(const Target& target, const PyCamera& camera, const PyGaussians& gaussians, Address radii,
+                   const nb::callable& state, const nb::callable& scratch) {
+  nb::gil_scoped_release unlocked;
+  const Prepared out = prepare_on(target, camera, gaussians, radii, allocator(state), allocator(scratch));
+  return {reinterpret_cast<Address>(out.data), out.bytes, out.num_visible, out.num_pairs};
+}
+
+void blend(const Target& target, const PyCamera& camera, const PyPrepared& prepared, const PyFeatures& features,
+           const PyImages& images, const nb::callable& scratch) {
+  nb::gil_scoped_release unlocked;
+  DISPATCH(target, blend(camera.typed<T>(), prepared.typed(), features.typed<T>(), images.typed<Images<T>, T*>(),
+                         allocator(scratch), target.execution()));
+}
+
+void blend_backward(const Target& target, const PyCamera& camera, const PyGaussians& gaussians,
+                    const PyPrepared& prepared, const PyFeatures& features, const PyImages& image_gradients,
+                    const PyGradients& gradients, const nb::callable& scratch) {
+  nb::gil_scoped_release unlocked;
+  DISPATCH(target, blend_backward(camera.typed<T>(), gaussians.typed<T>(), prepared.typed(), features.typed<T>(),
+                                  image_gradients.typed<ImageGradients<T>, const T*>(), gradients.typed<T>(),
+                                  allocator(scratch), target.execution()));
+}
+
+struct PyHarmonics {
+  int64_t count = 0, stride = 0;
+  int degree = 0;
+  Address means = 0, coefficients = 0;
+  std::array<double, 3> camera_center{};
+
+  template <class T>
+  Harmonics<T> typed() const {
+    return {count,
+            stride,
+            degree,
+            reinterpret_cast<const T*>(means),
+            reinterpret_cast<const T*>(coefficients),
+            {T(camera_center[0]), T(camera_center[1]), T(camera_center[2])}};
+  }
+};
+
+void evaluate_sh(const Target& target, const PyHarmonics& sh, Address colors) {
+  nb::gil_scoped_release unlocked;
+  DISPATCH(target, evaluate_sh(sh.typed<T>(), reinterpret_cast<T*>(colors), target.execution()));
+}
+
+void evaluate_sh_backward(const Target& target, const PyHarmonics& sh, Address colors, Address grad_colors,
+                          Address grad_means, Address grad_coefficients) {
+  nb::gil_scoped_release unlocked;
+  DISPATCH(target, evaluate_sh_backward(
+                       sh.typed<T>(), reinterpret_cast<const T*>(colors), reinterpret_cast<const T*>(grad_colors),
+                       HarmonicsGradients<T>{reinterpret_cast<T*>(grad_means), reinterpret_cast<T*>(grad_coefficients)},
+                       target.execution()));
+}
+
+int64_t first_nonfinite(const Target& target, Address values, int64_t count) {
+  nb::gil_scoped_release unlocked;
+  DISPATCH(target, first_nonfinite(reinterpret_cast<const T*>(values), count, target.execution()));
+}
+
+}  // namespace
+
+NB_MODULE(_C, m) {
+  nb::class_<Target>(m, "Target")
+      .def(nb::init<>())
+      .def_rw("cuda", &Target::cuda)
+      .def_rw("is_double", &Target::is_double)
+      .def_rw("threads", &Target::threads)
+      .def_rw("device", &Target::device)
+      .def_rw("stream", &Target::stream);
+  nb::class_<PyCamera>(m, "Camera")
+      .def(nb::init<>())
+      .def_rw("rotation", &PyCamera::rotation)
+      .def_rw("translation", &PyCamera::translation)
+      .def_rw("fx", &PyCamera::fx)
+      .def_rw("fy", &PyCamera::fy)
+      .def_rw("cx", &PyCamera::cx)
+      .def_rw("cy", &PyCamera::cy)
+      .def_rw("width", &PyCamera::width)
+      .def_rw("height", &PyCamera::height);
+  nb::class_<PyGaussians>(m, "Gaussians")
+      .def(nb::init<>())
+      .def_rw("count", &PyGaussians::count)
+      .def_rw("means", &PyGaussians::means)
+      .def_rw("scales", &PyGaussians::scales)
+      .def_rw("rotations", &PyGaussians::rotations)
+      .def_rw("covariances", &PyGaussians::covariances)
+      .def_rw("opacities", &PyGaussians::opacities)
+      .def_rw("scale_modifier", &PyGaussians::scale_modifier)
+      .def_rw("antialiasing", &PyGaussians::antialiasing);
+  nb::class_<PyFeatures>(m, "Features")
+      .def(nb::init<>())
+      .def_rw("channels", &PyFeatures::channels)
+      .def_rw("values", &PyFeatures::values)
+      .def_rw("background", &PyFeatures::background);
+  nb::class_<PyImages>(m, "Images")
+      .def(nb::init<>())
+      .def_rw("image", &PyImages::image)
+      .def_rw("alpha", &PyImages::alpha)
+      .def_rw("depth", &PyImages::depth);
+  nb::class_<PyGradients>(m, "Gradients")
+      .def(nb::init<>())
+      .def_rw("features", &PyGradients::features)
+      .def_rw("means", &PyGradients::means)
+      .def_rw("means2d", &PyGradients::means2d)
+      .def_rw("scales", &PyGradients::scales)
+      .def_rw("rotations", &PyGradients::rotations)
+      .def_rw("covariances", &PyGradients::covariances)
+      .def_rw("opacities", &PyGradients::opacities);
+  nb::class_<PyPrepared>(m, "Prepared")
+      .def(nb::init<>())
+      .def_rw("data", &PyPrepared::data)
+      .def_rw("bytes", &PyPrepared::bytes)
+      .def_rw("num_visible", &PyPrepared::num_visible)
+      .def_rw("num_pairs", &PyPrepared::num_pairs);
+  nb::class_<PyHarmonics>(m, "Harmonics")
+      .def(nb::init<>())
+      .def_rw("count", &PyHarmonics::count)
+      .def_rw("stride", &PyHarmonics::stride)
+      .def_rw("degree", &PyHarmonics::degree)
+      .def_rw("means", &PyHarmonics::means)
+      .def_rw("coefficients", &PyHarmonics::coefficients)
+      .def_rw("camera_center", &PyHarmonics::camera_center);
+
+  m.def("prepare", prepare);
+  m.def("blend", blend);
+  m.def("blend_backward", blend_backward);
+  m.def("evaluate_sh", evaluate_sh);
+  m.def("evaluate_sh_backward", evaluate_sh_backward);
+  m.def("first_nonfinite", first_nonfinite);
+  m.def("force_scalar", cpu::force_scalar);
+  m.def("instruction_set", [] { return std::string(cpu::instruction_set()); });
+#ifdef GAUSSIAN_CUDA
+  m.attr("has_cuda") = true;
+#else
+  m.attr("has_cuda") = false;
+#endif
+}

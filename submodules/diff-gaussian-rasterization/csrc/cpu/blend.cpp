@@ -1,0 +1,72 @@
+// Forward pass: per tile, find the visits once, then accumulate the channels a few at a time.
+#include "../backend.h"
+#include "../gaussian_math.h"
+#include "tile_pass.h"
+
+namespace gaussian::cpu {
+namespace {
+
+template <class T>
+struct BlendWorkspace {
+  TileVisits<T> visits;
+  alignas(64) T features[kBatch * kForwardChannels];
+  alignas(64) T sums[kTilePixels * kForwardChannels];
+};
+
+}  // namespace
+
+template <class T>
+void blend_view(const Camera<T>& camera, const Prepared& prepared, const Features<T>& features, const Images<T>& images,
+                const Execution& execution) {
+  const PreparedView<T> view = PreparedView<T>::of(prepared);
+  const PreparedHeader& header = *view.header;
+  const TileKernels<T>& kernel = kernels<T>();
+  const Channels<T> channels{features.values, features.channels, images.depth ? view.depth : nullptr};
+  const int64_t tiles = int64_t(header.tiles_x) * header.tiles_y, pixels = int64_t(camera.width) * camera.height;
+  std::vector<std::unique_ptr<BlendWorkspace<T>>> workspaces(execution.threads);
+  for (auto& workspace : workspaces) workspace = std::make_unique<BlendWorkspace<T>>();
+
+  parallel_for(execution.threads, tiles, [&](int64_t item, int thread) {
+    BlendWorkspace<T>& work = *workspaces[thread];
+    const uint32_t tile = view.tile_order[item];
+    const TileArea area = tile_area(header, tile);
+    const uint32_t begin = view.tile_begin[tile], end = view.tile_begin[tile + 1];
+    work.visits.evaluate(kernel, view.pairs + begin, end - begin, area, false);
+    const T* transmittance = work.visits.state.transmittance;
+
+    for (int64_t first = 0; first < channels.count(); first += kForwardChannels) {
+      const int count = int(std::min<int64_t>(kForwardChannels, channels.count() - first));
+      std::fill_n(work.sums, kTilePixels * count, T(0));
+      for (int batch = 0; batch < work.visits.batches(); ++batch) {
+        channels.gather(work.visits.pairs(batch), work.visits.pair_count(batch), first, count, work.features);
+        kernel.accumulate(work.visits.visits(batch), work.features, count, work.sums);
+      }
+      for (int c = 0; c < count; ++c) {
+        const int64_t channel = first + c;
+        const bool is_depth = channel == features.channels;
+        const T behind = !is_depth && features.background ? features.background[channel] : T(0);
+        T* image = (is_depth ? images.depth : images.image + channel * pixels) + area.pixel(camera.width);
+        const T* sums = work.sums + kTilePixels * c;
+        for_each_run(area, camera.width, [&](int from, int64_t to, int length) {
+          for (int i = 0; i < length; ++i) image[to + i] = sums[from + i] + transmittance[from + i] * behind;
+        });
+      }
+    }
+    if (!images.alpha) return;
+    T* alpha = images.alpha + area.pixel(camera.width);
+    for_each_run(area, camera.width, [&](int from, int64_t to, int length) {
+      for (int i = 0; i < length; ++i) alpha[to + i] = T(1) - transmittance[from + i];
+    });
+  });
+}
+
+void blend(const Camera<float>& camera, const Prepared& prepared, const Features<float>& features,
+           const Images<float>& images, Allocator, const Execution& execution) {
+  blend_view(camera, prepared, features, images, execution);
+}
+void blend(const Camera<double>& camera, const Prepared& prepared, const Features<double>& features,
+           const Images<double>& images, Allocator, const Execution& execution) {
+  blend_view(camera, prepared, features, images, execution);
+}
+
+}  // namespace gaussian::cpu

@@ -1,0 +1,282 @@
+// Backward pass. Tiles run in parallel and write their gradients to one slot per (Gaussian, tile) pair; then every
+// Gaussian sums its own slots in a fixed order. No atomics and no per-thread copies, so the result does not depend on
+// the number of threads.
+#include "../backend.h"
+#include "../gaussian_math.h"
+#include "tile_pass.h"
+
+namespace gaussian::cpu {
+namespace {
+
+constexpr int kGeometrySlot = 7;                    // SplatGradient, then the gradient by depth
+constexpr int64_t kSlotBytes = int64_t(512) << 20;  // above this, many channels go in several passes
+constexpr int64_t kLeastChannels = 32;              // per pass; fewer would repeat the evaluation too often
+
+template <class T>
+struct BackwardWorkspace {
+  TileVisits<T> visits;
+  alignas(64) T features[kBatch * kForwardChannels];
+  alignas(64) T values[kTilePixels * kForwardChannels];  // image gradients, by channel or by pixel
+  alignas(64) T sums[kBatch * kLanes];
+  alignas(64) T behind[kTilePixels];
+};
+
+// 1, x, y, xx, xy, yy of every pixel, relative to the tile's centre: what the sums over pixels are weighed with.
+template <class T>
+struct alignas(64) MomentBasis {
+  T values[kTilePixels * kLanes];
+  MomentBasis() {
+    for (int k = 0; k < kBlocks; ++k)
+      for (int lane = 0; lane < kLanes; ++lane) {
+        const T x = T(4 * (k % 4) + lane % 4) - T(7.5), y = T(2 * (k / 4) + lane / 4) - T(7.5);
+        const T basis[kLanes] = {1, x, y, x * x, x * y, y * y, 0, 0};
+        std::copy_n(basis, kLanes, values + kLanes * (kLanes * k + lane));
+      }
+  }
+};
+
+// From moments over tile coordinates to sums over t1 and t2, which are linear in them.
+template <class T>
+void write_splat_gradient(const Pair<T>& pair, const T* moments, T* slot) {
+  const T one = moments[0], x = moments[1], y = moments[2], xx = moments[3], xy = moments[4], yy = moments[5];
+  const T t1 = pair.a0 * one + pair.ux * x + pair.uy * y, t2 = pair.b0 * one + pair.vy * y;
+  const T x_t1 = pair.a0 * x + pair.ux * xx + pair.uy * xy, y_t1 = pair.a0 * y + pair.ux * xy + pair.uy * yy;
+  slot[0] = one, slot[1] = t1, slot[2] = t2;
+  slot[3] = pair.a0 * t1 + pair.ux * x_t1 + pair.uy * y_t1;
+  slot[4] = pair.b0 * t1 + pair.vy * y_t1;
+  slot[5] = pair.b0 * t2 + pair.vy * (pair.b0 * y + pair.vy * yy);
+}
+
+// One pass over all tiles: geometry (or not) and the feature channels [first, last).
+template <class T>
+class TilePass {
+ public:
+  TilePass(const Camera<T>& camera, const PreparedView<T>& view, const Features<T>& features,
+           const ImageGradients<T>& grads, bool geometry, int64_t first, int64_t last, T* slots)
+      : camera_(camera),
+        view_(view),
+        features_(features),
+        grads_(grads),
+        geometry_(geometry),
+        first_(first),
+        last_(last),
+        slots_(slots),
+        stride_((geometry ? kGeometrySlot : 0) + (last - first)),
+        pixels_(int64_t(camera.width) * camera.height) {}
+
+  void run(int threads) const {
+    std::vector<std::unique_ptr<BackwardWorkspace<T>>> workspaces(threads);
+    for (auto& workspace : workspaces) workspace = std::make_unique<BackwardWorkspace<T>>();
+    parallel_for(threads, int64_t(view_.header->tiles_x) * view_.header->tiles_y,
+                 [&](int64_t item, int thread) { tile(view_.tile_order[item], *workspaces[thread]); });
+  }
+
+ private:
+  void tile(uint32_t tile, BackwardWorkspace<T>& work) const {
+    const uint32_t begin = view_.tile_begin[tile], end = view_.tile_begin[tile + 1];
+    const TileArea area = tile_area(*view_.header, tile);
+    T* slots = slots_ + begin * stride_;
+    work.visits.evaluate(kernel_, view_.pairs + begin, end - begin, area, geometry_);
+    int64_t reached = 0;  // pairs behind the last evaluated batch get zero
+    for (int batch = 0; batch < work.visits.batches(); ++batch) reached += work.visits.pair_count(batch);
+    std::fill(slots + reached * stride_, slots + (end - begin) * stride_, T(0));
+    if (geometry_) geometry(area, work, slots);
+    int64_t channel = first_;
+    for (; last_ - channel > 2; channel += kLanes) {
+      const int count = int(std::min<int64_t>(kLanes, last_ - channel));
+      load_pixels(channel, count, area, work.values);
+      scatter(kernel_.scatter8, nullptr, work, [&](int64_t pair, const T* sums) {
+        std::copy_n(sums, count, slots + (pair + 1) * stride_ - (last_ - channel));
+      });
+    }
+    for (; channel < last_; ++channel) {
+      load_channel(grads_.image + channel * pixels_, area, work.values);
+      scatter(kernel_.scatter1, nullptr, work,
+              [&](int64_t pair, const T* sums) { slots[(pair + 1) * stride_ - (last_ - channel)] = sum_lanes(sums); });
+    }
+  }
+
+  void geometry(const TileArea& area, BackwardWorkspace<T>& work, T* slots) const {
+    TileVisits<T>& visits = work.visits;
+    visits.products.reserve(kLanes * size_t(visits.size()));
+    T* products = visits.products.get();
+    const Channels<T> channels{features_.values, grads_.image ? features_.channels : 0,
+                               grads_.depth ? view_.depth : nullptr};
+    std::fill_n(work.behind, kTilePixels, T(0));
+    if (channels.count() == 0) std::fill_n(products, kLanes * visits.size(), T(0));
+    for (int64_t first = 0; first < channels.count(); first += kForwardChannels) {
+      const int count = int(std::min<int64_t>(kForwardChannels, channels.count() - first));
+      for (int c = 0; c < count; ++c) {
+        const bool is_depth = first + c == channels.width;
+        T* values = work.values + kTilePixels * c;
+        load_channel(is_depth ? grads_.depth : grads_.image + (first + c) * pixels_, area, values);
+        if (is_depth || !features_.background) continue;
+        for (int p = 0; p < kTilePixels; ++p) work.behind[p] += features_.background[first + c] * values[p];
+      }
+      for (int batch = 0; batch < visits.batches(); ++batch) {
+        channels.gather(visits.pairs(batch), visits.pair_count(batch), first, count, work.features);
+        kernel_.dot(visits.visits(batch), work.features, count, work.values, first > 0,
+                    products + kLanes * visits.offset(batch));
+      }
+    }
+    if (grads_.alpha) {  // alpha = 1 - final transmittance
+      load_channel(grads_.alpha, area, work.values);
+      for (int p = 0; p < kTilePixels; ++p) work.behind[p] -= work.values[p];
+    }
+    for (int batch = visits.batches() - 1; batch >= 0; --batch)
+      kernel_.differentiate(visits.visits(batch), work.behind, products + kLanes * visits.offset(batch));
+
+    static const MomentBasis<T> basis;
+    const Pair<T>* pairs = visits.batches() ? visits.pairs(0) : nullptr;
+    scatter(kernel_.scatter8, products, work, basis.values, [&](int64_t pair, const T* sums) {
+      write_splat_gradient(pairs[pair], sums, slots + pair * stride_);
+      slots[pair * stride_ + kGeometrySlot - 1] = 0;
+    });
+    if (!grads_.depth) return;
+    load_channel(grads_.depth, area, work.values);
+    scatter(kernel_.scatter1, nullptr, work,
+            [&](int64_t pair, const T* sums) { slots[pair * stride_ + kGeometrySlot - 1] = sum_lanes(sums); });
+  }
+
+  // Sums factors (the weights when null) times `values` over the pixels of every pair: write(pair, 8 sums).
+  template <class Kernel, class Write>
+  void scatter(Kernel kernel, const T* factors, BackwardWorkspace<T>& work, const T* values, Write&& write) const {
+    int64_t pair = 0;
+    for (int batch = 0; batch < work.visits.batches(); ++batch) {
+      const Visits<T> visits = work.visits.visits(batch);
+      const int count = work.visits.pair_count(batch);
+      std::fill_n(work.sums, kLanes * count, T(0));
+      kernel(visits, factors ? factors + kLanes * work.visits.offset(batch) : visits.weight, values, work.sums);
+      for (int i = 0; i < count; ++i, ++pair) write(pair, work.sums + kLanes * i);
+    }
+  }
+  template <class Kernel, class Write>
+  void scatter(Kernel kernel, const T* factors, BackwardWorkspace<T>& work, Write&& write) const {
+    scatter(kernel, factors, work, work.values, write);
+  }
+
+  static T sum_lanes(const T* v) { return ((v[0] + v[4]) + (v[1] + v[5])) + ((v[2] + v[6]) + (v[3] + v[7])); }
+
+  // One channel of an image gradient in block order; zero outside the image.
+  void load_channel(const T* image, const TileArea& area, T* values) const {
+    if (area.columns < 16 || area.rows < 16) std::fill_n(values, kTilePixels, T(0));
+    image += area.pixel(camera_.width);
+    for_each_run(area, camera_.width, [&](int to, int64_t from, int length) {
+      for (int i = 0; i < length; ++i) values[to + i] = image[from + i];
+    });
+  }
+
+  // Up to 8 channels with the channels of a pixel side by side; zero outside the image and past `count`.
+  void load_pixels(int64_t channel, int count, const TileArea& area, T* values) const {
+    if (area.columns < 16 || area.rows < 16 || count < kLanes) std::fill_n(values, kTilePixels * kLanes, T(0));
+    for (int c = 0; c < count; ++c) {
+      const T* image = grads_.image + (channel + c) * pixels_ + area.pixel(camera_.width);
+      for_each_run(area, camera_.width, [&](int to, int64_t from, int length) {
+        for (int i = 0; i < length; ++i) values[kLanes * (to + i) + c] = image[from + i];
+      });
+    }
+  }
+
+  const TileKernels<T>& kernel_ = kernels<T>();
+  const Camera<T>& camera_;
+  const PreparedView<T>& view_;
+  const Features<T>& features_;
+  const ImageGradients<T>& grads_;
+  const bool geometry_;
+  const int64_t first_, last_;
+  T* const slots_;
+  const int64_t stride_, pixels_;
+};
+
+constexpr int64_t kGrain = 2048;
+
+template <class T>
+void zero_culled(const PreparedView<T>& view, const Gradients<T>& grads, int64_t channels, int threads) {
+  const auto zero = [](T* array, int64_t row, int64_t width) {
+    if (array) std::fill_n(array + row * width, width, T(0));
+  };
+  parallel_ranges(threads, view.header->count, kGrain, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      if (view.depth[i] > 0) continue;
+      zero(grads.features, i, channels);
+      zero(grads.means, i, 3), zero(grads.means2d, i, 2), zero(grads.scales, i, 3), zero(grads.rotations, i, 4);
+      zero(grads.covariances, i, 6), zero(grads.opacities, i, 1);
+    }
+  });
+}
+
+// Sums the slots of every visible Gaussian, and takes the geometry back through the projection.
+template <class T>
+void gather_slots(const Camera<T>& camera, const Gaussians<T>& gaussians, const PreparedView<T>& view, const T* slots,
+                  bool geometry, int64_t first, int64_t last, int64_t channels, const Gradients<T>& grads,
+                  int threads) {
+  const int64_t stride = (geometry ? kGeometrySlot : 0) + (last - first);
+  const auto copy = [](const T* from, int width, T* array, int64_t row) {
+    if (array) std::copy_n(from, width, array + row * width);
+  };
+  parallel_ranges(threads, view.header->num_visible, kGrain, [&](int64_t begin, int64_t end, int) {
+    for (int64_t v = begin; v < end; ++v) {
+      const int64_t i = view.gaussian[v];
+      const uint32_t *place = view.pair_place + view.pair_begin[v],
+                     *place_end = view.pair_place + view.pair_begin[v + 1];
+      if (geometry) {
+        T sums[kGeometrySlot] = {};
+        for (const uint32_t* at = place; at < place_end; ++at)
+          for (int s = 0; s < kGeometrySlot; ++s) sums[s] += slots[*at * stride + s];
+        const SplatGradient<T> splat{sums[0], sums[1], sums[2], sums[3], sums[4], sums[5]};
+        Projection<T> projection;
+        ParameterGradient<T> out{};
+        if (project(camera, gaussians, i, projection))
+          project_backward(camera, gaussians, i, projection, splat, sums[6], out);
+        copy(out.mean, 3, grads.means, i), copy(out.mean2d, 2, grads.means2d, i);
+        copy(out.scale, 3, grads.scales, i), copy(out.rotation, 4, grads.rotations, i);
+        copy(out.covariance, 6, grads.covariances, i), copy(&out.opacity, 1, grads.opacities, i);
+      }
+      if (first == last) continue;
+      T* out = grads.features + i * channels;
+      std::fill(out + first, out + last, T(0));
+      for (const uint32_t* at = place; at < place_end; ++at) {
+        const T* slot = slots + (*at + int64_t(1)) * stride - (last - first);
+        for (int64_t c = first; c < last; ++c) out[c] += slot[c - first];
+      }
+    }
+  });
+}
+
+}  // namespace
+
+template <class T>
+void blend_view_backward(const Camera<T>& camera, const Gaussians<T>& gaussians, const Prepared& prepared,
+                         const Features<T>& features, const ImageGradients<T>& image_grads, const Gradients<T>& grads,
+                         Allocator scratch, const Execution& execution) {
+  const PreparedView<T> view = PreparedView<T>::of(prepared);
+  const int threads = execution.threads;
+  zero_culled(view, grads, features.channels, threads);
+  const int64_t channels = grads.features && image_grads.image ? features.channels : 0;
+  if (grads.features && channels == 0 && features.channels > 0)
+    std::fill_n(grads.features, gaussians.count * features.channels, T(0));
+
+  bool geometry = grads.geometry();
+  const int64_t affordable = kSlotBytes / (std::max<int64_t>(1, prepared.num_pairs) * int64_t(sizeof(T)));
+  const int64_t per_pass = std::max(kLeastChannels, affordable / kLanes * kLanes);
+  const int64_t widest = (geometry ? kGeometrySlot : 0) + std::min(channels, per_pass);
+  T* slots = static_cast<T*>(scratch.allocate(scratch.context, size_t(prepared.num_pairs * widest) * sizeof(T)));
+  for (int64_t first = 0; geometry || first < channels; first += per_pass, geometry = false) {
+    const int64_t last = std::max(first, std::min(channels, first + per_pass));
+    TilePass<T>(camera, view, features, image_grads, geometry, first, last, slots).run(threads);
+    gather_slots(camera, gaussians, view, slots, geometry, first, last, features.channels, grads, threads);
+  }
+}
+
+void blend_backward(const Camera<float>& camera, const Gaussians<float>& gaussians, const Prepared& prepared,
+                    const Features<float>& features, const ImageGradients<float>& image_grads,
+                    const Gradients<float>& grads, Allocator scratch, const Execution& execution) {
+  blend_view_backward(camera, gaussians, prepared, features, image_grads, grads, scratch, execution);
+}
+void blend_backward(const Camera<double>& camera, const Gaussians<double>& gaussians, const Prepared& prepared,
+                    const Features<double>& features, const ImageGradients<double>& image_grads,
+                    const Gradients<double>& grads, Allocator scratch, const Execution& execution) {
+  blend_view_backward(camera, gaussians, prepared, features, image_grads, grads, scratch, execution);
+}
+
+}  // namespace gaussian::cpu

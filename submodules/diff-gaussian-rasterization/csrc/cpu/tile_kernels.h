@@ -1,0 +1,76 @@
+// The inner loops of the CPU backend, one table of functions per instruction set.
+//
+// A tile is 16x16 pixels, cut into 32 blocks of 4x2 pixels; the 8 pixels of a block are the 8 lanes of a vector. A
+// visit is one Gaussian at one block where at least one pixel blends it. Visits of a tile are found once (`evaluate`),
+// stored with their weights, and everything after that (any number of channels, forward or backward) is a loop over
+// visits.
+#pragma once
+
+#include <cstdint>
+
+namespace gaussian::cpu {
+
+constexpr int kLanes = 8;
+constexpr int kBlocks = 32;  // per tile; block k covers columns 4 (k % 4), rows 2 (k / 4)
+constexpr int kTilePixels = kBlocks * kLanes;
+constexpr int kBatch = 256;           // pairs evaluated together: their index fits a byte, their features fit L1
+constexpr int kForwardChannels = 12;  // accumulators that stay in 16 registers next to a weight and a feature
+constexpr int kMoments = 6;           // 1, x, y, xx, xy, yy
+
+// A Gaussian at a tile: t1 = a0 + ux x + uy y, t2 = b0 + vy y with x, y relative to the tile's centre (see Splat).
+template <class T>
+struct Pair {
+  T a0, ux, uy, b0, vy, log2_opacity;
+  uint32_t blocks;    // bit k: some pixel of block k may reach alpha >= 1/255
+  uint32_t gaussian;  // row in the caller's arrays
+};
+
+template <class T>
+struct alignas(64) TileState {
+  T running[kTilePixels];        // product of 1 - alpha, also past the stop, in block order
+  T transmittance[kTilePixels];  // the same, frozen at the stop
+  uint32_t alive;                // blocks with a pixel that still blends
+};
+
+// Visits of one batch: those of block k are [begin[k], begin[k + 1]).
+template <class T>
+struct Visits {
+  int32_t begin[kBlocks + 1];
+  uint8_t* index;  // pair within the batch
+  T* weight;       // [visits, 8] alpha times transmittance
+  T* alpha;        // [visits, 8] or null; zero where the pixel does not blend
+};
+
+template <class T>
+struct TileKernels {
+  // Sets everything but `gaussian` for a splat and a tile centre; `reach` as in Extent.
+  void (*make_pair)(const T* splat, T reach, T center_x, T center_y, Pair<T>& pair);
+  // An upper bound of the visits of a batch.
+  int64_t (*count_visits)(const Pair<T>* pairs, int count, uint32_t alive);
+  // Finds the visits of a batch in depth order and blends their weights through `state`.
+  void (*evaluate)(const Pair<T>* pairs, int count, TileState<T>& state, Visits<T>& visits);
+  // accumulators[channel][256] += weight * features[pair][channel] for `channels` <= 12 channels.
+  void (*accumulate)(const Visits<T>& visits, const T* features, int channels, T* accumulators);
+  // products[visit][8] (+)= sum over channels of features[pair][channel] * values[channel][256].
+  void (*dot)(const Visits<T>& visits, const T* features, int channels, const T* values, bool add, T* products);
+  // Turns products into g = dL / d ln(alpha), walking back from the last visit. `behind` [256] is the product of the
+  // gradient with the colour seen behind the current visit; it starts as that of the background.
+  void (*differentiate)(const Visits<T>& visits, T* behind, T* products);
+  // sums[pair][channel] += sum over pixels of factor * values[block][pixel][channel], 8 channels.
+  void (*scatter8)(const Visits<T>& visits, const T* factors, const T* values, T* sums);
+  // sums[pair][lane] += factor * values[block][lane]: one channel, to be summed over the lanes by the caller.
+  void (*scatter1)(const Visits<T>& visits, const T* factors, const T* values, T* sums);
+};
+
+const TileKernels<float>& avx2_kernels();  // only on processors with AVX2 and FMA
+template <class T>
+const TileKernels<T>& scalar_kernels();
+// The ones to use now.
+template <class T>
+const TileKernels<T>& kernels();
+template <>
+const TileKernels<float>& kernels<float>();
+template <>
+const TileKernels<double>& kernels<double>();
+
+}  // namespace gaussian::cpu

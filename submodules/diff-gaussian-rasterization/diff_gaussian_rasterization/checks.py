@@ -1,0 +1,78 @@
+"""Precise refusals of wrong input. Everything behind them works on addresses and trusts shapes, types and devices."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from . import _C
+from .memory import target_for
+
+DTYPES = (torch.float32, torch.float64)
+
+
+def check_tensor(name: str, tensor: Tensor, shape: Sequence[int | str], like: Tensor | None = None) -> None:
+    """Raise unless `tensor` is a float tensor of `shape` (a name stands for any length) with `like`'s type and device."""
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name} must be a tensor, found {type(tensor).__name__}.")
+    wanted = "[" + ", ".join(map(str, shape)) + "]"
+    fits = tensor.dim() == len(shape) and all(isinstance(s, str) or s == t for s, t in zip(shape, tensor.shape, strict=False))
+    if not fits:
+        raise ValueError(f"{name} must have shape {wanted}, found {list(tensor.shape)}.")
+    if like is None:
+        if tensor.dtype not in DTYPES:
+            raise TypeError(f"{name} must be float32 (or float64 on the CPU), found {tensor.dtype}.")
+        if tensor.device.type not in ("cpu", "cuda"):
+            raise ValueError(f"{name} must be on the CPU or on CUDA, found {tensor.device}.")
+        if tensor.device.type == "cuda" and tensor.dtype != torch.float32:
+            raise TypeError(f"{name} must be float32 on CUDA, found {tensor.dtype}.")
+        return
+    if tensor.dtype != like.dtype:
+        raise TypeError(f"{name} must be {like.dtype} like means, found {tensor.dtype}.")
+    if tensor.device != like.device:
+        raise ValueError(f"{name} must be on {like.device} like means, found {tensor.device}.")
+
+
+def check_finite(**tensors: Tensor | None) -> None:
+    """Raise ValueError naming the first tensor with a NaN or an infinity, and its first index."""
+    for name, tensor in tensors.items():
+        if tensor is None or tensor.numel() == 0:
+            continue
+        flat = _C.first_nonfinite(target_for(tensor), tensor.data_ptr(), tensor.numel())
+        if flat >= 0:
+            index = tuple(int(i) for i in torch.unravel_index(torch.tensor(flat), tensor.shape))
+            value = float(tensor.reshape(-1)[flat])
+            raise ValueError(f"{name} holds {value} at index {list(index)}; every value must be finite.")
+
+
+def check_shape_source(scales: object, rotations: object, covariances: object) -> None:
+    """Raise unless exactly one of (scales and rotations) and covariances is given."""
+    if covariances is None and (scales is None or rotations is None):
+        missing = "scales" if scales is None else "rotations"
+        raise ValueError(f"{missing} is missing: give scales and rotations, or covariances.")
+    if covariances is not None and (scales is not None or rotations is not None):
+        raise ValueError("both scales/rotations and covariances are given: give one of them.")
+
+
+def check_gaussians(
+    means: Tensor, scales: Tensor | None, rotations: Tensor | None, covariances: Tensor | None, opacities: Tensor
+) -> None:
+    """Raise unless the tensors describe n Gaussians of one type on one device."""
+    check_shape_source(scales, rotations, covariances)
+    check_tensor("means", means, ("n", 3))
+    n = means.shape[0]
+    if covariances is None:
+        check_tensor("scales", scales, (n, 3), means)
+        check_tensor("rotations", rotations, (n, 4), means)
+    else:
+        check_tensor("covariances", covariances, (n, 6), means)
+    check_tensor("opacities", opacities, (n,), means)
+
+
+def check_features(features: Tensor, background: Tensor | None, n: int, like: Tensor) -> None:
+    """Raise unless `features` is [n, D] with D at least 1 and `background`, when given, is [D]."""
+    check_tensor("features", features, (n, "D"), like)
+    if features.shape[1] == 0:
+        raise ValueError("features must have at least one channel, found shape " + str(list(features.shape)) + ".")
+    if background is not None:
+        check_tensor("background", background, (features.shape[1],), like)

@@ -1,0 +1,46 @@
+"""Tells an incomplete or doubled installation before it can do harm: several published packages share this name."""
+
+import importlib
+import importlib.metadata
+import sys
+from pathlib import Path
+
+NAME = "diff_gaussian_rasterization"
+INSTALL = "pip install ./submodules/diff-gaussian-rasterization"
+
+
+def require_this_package() -> None:
+    """Raise ImportError when the compiled part is missing or foreign, or when another package of this name is installed."""
+    here = Path(__file__).resolve().parent
+    others = other_copies(here)
+    if others:
+        raise ImportError(
+            f"{NAME} was imported from {here}, but another package of the same name is installed at "
+            f"{', '.join(map(str, others))}, and which of them a script gets depends on its path. "
+            f"Remove all of them with `pip uninstall -y diff-gaussian-rasterization` (repeat until none is left), then: {INSTALL}"
+        )
+    try:
+        compiled = importlib.import_module(f"{NAME}._C")
+    except ModuleNotFoundError:
+        raise ImportError(
+            f"{here} holds no compiled module. If that is the source folder, run from another directory; otherwise: {INSTALL}"
+        ) from None
+    if not hasattr(compiled, "blend_backward"):
+        raise ImportError(
+            f"{compiled.__file__} belongs to another package of the same name. Remove it with "
+            f"`pip uninstall -y diff-gaussian-rasterization`, then: {INSTALL}"
+        )
+
+
+def other_copies(here: Path) -> list[Path]:
+    """Folders of packages with this name on the import path that are not this one, except its own source folder."""
+    found = []
+    for entry in sys.path:
+        folder = Path(entry or ".") / NAME
+        if (folder / "__init__.py").is_file() and folder.resolve() != here and not (folder / "installation.py").is_file():
+            found.append(folder.resolve())
+    for distribution in importlib.metadata.distributions(name=NAME):
+        folder = Path(str(distribution.locate_file(NAME))).resolve()
+        if folder != here and folder not in found and not (folder / "installation.py").is_file():
+            found.append(folder)
+    return found

@@ -1,0 +1,86 @@
+"""Frozen geometry: everything that does not depend on the features is computed once per view."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .checks import check_features, check_finite, check_gaussians
+from .ops import blend_op, prepare_op
+from .view import Rendering, View
+
+
+@dataclass(frozen=True)
+class PreparedView:
+    """A view of frozen Gaussians, projected, sorted and binned. Made by `prepare`."""
+
+    alpha: Tensor  # [H, W]
+    depth: Tensor  # [H, W]
+    radii: Tensor  # [n] int32
+    _view: tuple[float, ...]
+    _state: Tensor
+    _counts: Tensor
+
+    @property
+    def nbytes(self) -> int:
+        """Memory the view holds."""
+        return sum(t.numel() * t.element_size() for t in (self.alpha, self.depth, self.radii, self._state, self._counts))
+
+    @property
+    def num_visible(self) -> int:
+        """Gaussians that are not culled."""
+        return int(self._counts[0])
+
+    @property
+    def num_pairs(self) -> int:
+        """(Gaussian, 16x16 tile) pairs, the measure of the work."""
+        return int(self._counts[1])
+
+    def rasterize(self, features: Tensor, background: Tensor | None = None) -> Rendering:
+        """Blend `features` [n, D] over `background` [D]; differentiable in both, and only in them.
+
+        Alpha, depth and radii are the prepared ones and carry no gradient.
+
+        Raises:
+            ValueError, TypeError: an input has the wrong shape, type or device, or a value that is not finite.
+        """
+        check_features(features, background, self.radii.shape[0], self.alpha)
+        features = features.contiguous()
+        background = None if background is None else background.contiguous()
+        check_finite(features=features, background=background)
+        height, width = self.alpha.shape
+        image = blend_op(list(self._view), width, height, self._state, self._counts, self.alpha, features, background)
+        return Rendering(image, self.alpha, self.depth, self.radii)
+
+
+@torch.no_grad()
+def prepare(
+    view: View,
+    means: Tensor,
+    scales: Tensor | None,
+    rotations: Tensor | None,
+    opacities: Tensor,
+    *,
+    covariances: Tensor | None = None,
+    scale_modifier: float = 1.0,
+    antialiasing: bool = False,
+) -> PreparedView:
+    """Project, sort and bin Gaussians whose geometry stays as it is. Arguments and errors as in `rasterize`."""
+    check_gaussians(means, scales, rotations, covariances, opacities)
+    numbers = view.values()
+    means, opacities = means.contiguous(), opacities.contiguous()
+    scales, rotations, covariances = (None if t is None else t.contiguous() for t in (scales, rotations, covariances))
+    check_finite(means=means, scales=scales, rotations=rotations, covariances=covariances, opacities=opacities)
+    alpha, depth, radii, state, counts = prepare_op(
+        numbers,
+        view.width,
+        view.height,
+        means,
+        scales,
+        rotations,
+        covariances,
+        opacities,
+        float(scale_modifier),
+        bool(antialiasing),
+    )
+    return PreparedView(alpha, depth, radii, tuple(numbers), state, counts)

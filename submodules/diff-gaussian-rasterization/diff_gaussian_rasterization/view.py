@@ -1,0 +1,66 @@
+"""The camera and the result of a rasterization."""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+LARGEST_SIDE = 1 << 16
+
+
+@dataclass(frozen=True)
+class View:
+    """A pinhole camera.
+
+    Attributes:
+        world_to_camera: [4, 4], column vectors, OpenCV axes (x right, y down, z forward). Best kept on the CPU: its
+            values are read there at each call.
+        fx, fy, cx, cy: focal lengths and principal point in pixels; pixel centres are at +0.5.
+        width, height: size of the image in pixels.
+    """
+
+    world_to_camera: Tensor
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    width: int
+    height: int
+
+    def values(self) -> list[float]:
+        """Rotation (row-major), translation, fx, fy, cx, cy. Raises ValueError or TypeError when they make no camera."""
+        if not isinstance(self.world_to_camera, Tensor) or tuple(self.world_to_camera.shape) != (4, 4):
+            found = getattr(self.world_to_camera, "shape", type(self.world_to_camera).__name__)
+            raise ValueError(f"world_to_camera must be a tensor of shape [4, 4], found {found}.")
+        for name in ("width", "height"):
+            side = getattr(self, name)
+            if not isinstance(side, int) or not 0 < side <= LARGEST_SIDE:
+                raise ValueError(f"{name} must be an integer from 1 to {LARGEST_SIDE} pixels, found {side!r}.")
+        rows = self.world_to_camera.detach().to("cpu", torch.float64)
+        numbers = rows[:3, :3].flatten().tolist() + rows[:3, 3].tolist()
+        numbers += [float(self.fx), float(self.fy), float(self.cx), float(self.cy)]
+        if not all(map(math.isfinite, numbers)):
+            raise ValueError(
+                f"the view holds a value that is not finite: world_to_camera {rows.tolist()}, intrinsics {numbers[12:]}."
+            )
+        if numbers[12] <= 0 or numbers[13] <= 0:
+            raise ValueError(f"fx and fy must be positive, found {self.fx} and {self.fy}.")
+        return numbers
+
+
+class Rendering(NamedTuple):
+    """What a rasterization returns.
+
+    Attributes:
+        image: [D, H, W], the sum of w f over the Gaussians of a pixel, plus the background behind them.
+        alpha: [H, W], the sum of w: how much of the pixel is covered.
+        depth: [H, W], the sum of w z, with z the camera depth of a Gaussian; divide by alpha for a mean depth.
+        radii: [n] int32, three standard deviations of the larger axis in pixels; 0 where culled.
+    """
+
+    image: Tensor
+    alpha: Tensor
+    depth: Tensor
+    radii: Tensor

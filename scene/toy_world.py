@@ -77,7 +77,7 @@ def write_toy_world(
     described = {"config": config, "parts": describe(world), "phrases": world.phrases()}
     write_json(record, {"complete": False, **described})
     shots = cameras(seed, views, width, height)
-    pictures = render_views(Renderer(world), shots)
+    pictures = render_views(Renderer(world, detail=min(1.0, width / 640)), shots)
     for camera in shots:
         _save_image(scene.images / f"{camera.name}.jpg", pictures[camera.name])
     _write_truth(scene, world, shots, pictures)

@@ -190,8 +190,8 @@ def _light(rng: np.random.Generator) -> Light:
     return Light(
         corner,
         np.float32([[1.4, 0, 0], [0, 1.4, 0]]),
-        np.float32([1.02, 0.95 - 0.05 * warmth, 0.86 - 0.14 * warmth]) * np.float32(1.15),
-        np.float32([0.40, 0.43, 0.48]),
+        np.float32([1.02, 0.95 - 0.05 * warmth, 0.86 - 0.14 * warmth]) * np.float32(1.5),
+        np.float32([0.34, 0.37, 0.42]),
         np.float32([0.30, 0.25, 0.21]),
     )
 

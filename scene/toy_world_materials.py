@@ -23,7 +23,7 @@ PALETTE = {  # sRGB, 0 to 255
     "turquoise": (48, 182, 178),
 }
 TEXTURES = ("plain", "striped", "checkered", "dotted", "zigzag", "wooden", "marble")
-PARTNERS = {"white": "gray", "yellow": "brown", "pink": "purple"}  # second colour of a pattern; white for the others
+PARTNERS = {"white": "gray"}  # second colour of a pattern; white for the others
 LATTICE = 32  # edge of the repeating noise cube
 
 

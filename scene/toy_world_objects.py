@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scene.toy_world_materials import PALETTE, Material
-from scene.toy_world_shapes import Ellipsoid, Polytope, Primitive, Revolution, Tube, rotation
+from scene.toy_world_shapes import Ellipsoid, Number, Polytope, Primitive, Revolution, Tube, rotation
 
 BOX = np.float32([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]])
 PATTERNS = ("plain", "striped", "checkered", "dotted", "zigzag")
@@ -38,23 +38,25 @@ class Kind:
     build: Callable[[Material, np.random.Generator], list[Part]]
 
 
-def ball(x: float, y: float, z: float, rx: float, ry: float | None = None, rz: float | None = None) -> Ellipsoid:
+def ball(x: Number, y: Number, z: Number, rx: Number, ry: Number | None = None, rz: Number | None = None) -> Ellipsoid:
     """Ellipsoid with the given centre and half axes."""
     return Ellipsoid(np.diag(np.float32([rx, ry or rx, rz or rx])), np.float32([x, y, z]))
 
 
-def box(x: float, y: float, z: float, hx: float, hy: float, hz: float, turn: float = 0.0) -> Polytope:
+def box(x: Number, y: Number, z: Number, hx: Number, hy: Number, hz: Number, turn: Number = 0.0) -> Polytope:
     """Cuboid with the given centre and half edges, turned about z."""
     linear = rotation("z", turn) @ np.diag(np.float32([hx, hy, hz]))
     return Polytope(linear, np.float32([x, y, z]), BOX, np.ones(6, np.float32))
 
 
-def turned(*profile: tuple[float, float], at: tuple[float, float, float] = (0, 0, 0), tilt: float = 0.0) -> Revolution:
+def turned(*profile: tuple[Number, Number], at: tuple[Number, Number, Number] = (0, 0, 0), tilt: Number = 0.0) -> Revolution:
     """Body turned about z from (radius, height) rows, tilted about y, moved to `at`."""
     return Revolution(rotation("y", tilt), np.float32(at), np.float32(profile))
 
 
-def rod(start: tuple[float, float, float], end: tuple[float, float, float], radius: float, tip: float | None = None) -> Tube:
+def rod(
+    start: tuple[Number, Number, Number], end: tuple[Number, Number, Number], radius: Number, tip: Number | None = None
+) -> Tube:
     """Straight round rod between two points, `tip` thick at its end."""
     a, b = np.float32(start), np.float32(end)
     half = float(np.linalg.norm(b - a) / 2)
@@ -65,13 +67,15 @@ def rod(start: tuple[float, float, float], end: tuple[float, float, float], radi
     return Tube(linear, (a + b) / 2, (radius / half, (tip or radius) / half), straight=True)
 
 
-def arc(at: tuple[float, float, float], radius: float, thickness: float, half_angle: float = 180.0, upright: bool = True) -> Tube:
+def arc(
+    at: tuple[Number, Number, Number], radius: Number, thickness: Number, half_angle: Number = 180.0, upright: bool = True
+) -> Tube:
     """Arc of a ring about `at`, bulging to +x; upright in the xz plane or lying in the xy plane."""
     turn = rotation("x", 90) if upright else np.eye(3, dtype=np.float32)
     return Tube(turn * np.float32(radius), np.float32(at), (thickness / radius, thickness / radius), half_angle)
 
 
-def prism(x: float, y: float, z: float, hx: float, hy: float, height: float) -> Polytope:
+def prism(x: Number, y: Number, z: Number, hx: Number, hy: Number, height: Number) -> Polytope:
     """Gabled roof: ridge along y, eaves at `z`, ridge at `z + height`."""
     slope = np.float32(np.hypot(1, 1))
     faces = np.float32([[1 / slope, 0, 1 / slope], [-1 / slope, 0, 1 / slope], [0, 1, 0], [0, -1, 0], [0, 0, -1]])

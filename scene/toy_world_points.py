@@ -34,7 +34,7 @@ def sample_cloud(cameras: Sequence[Camera], pictures: Mapping[str, Picture], cou
     """About `count` points on visible surfaces with noise, each with the views in which it can be seen (two at least)."""
     rng = np.random.default_rng([seed, 2])
     share = np.diff(np.linspace(0, count, len(cameras) + 1).astype(int))
-    drawn = [_draw(rng, camera, pictures[camera.name], k) for camera, k in zip(cameras, share, strict=True)]
+    drawn = [_draw(rng, camera, pictures[camera.name], int(k)) for camera, k in zip(cameras, share, strict=True)]
     xyz, rgb = np.concatenate([x for x, _ in drawn]), np.concatenate([c for _, c in drawn])
     views, points, pixels = [], [], []
     for v, camera in enumerate(cameras):

@@ -13,24 +13,26 @@ from jaxtyping import Float, Int
 Points = Float[np.ndarray, "k 3"]
 Origins = Float[np.ndarray, "#k 3"]  # one for all rays, or one each
 Distances = Float[np.ndarray, "k"]
+Number = int | float
 
 TURN = np.float32(2 * np.pi)
 EPSILON = np.float32(1e-4)  # rays leave a surface by this much, in world units (the table is 2.6 wide)
 SMOOTH = 0.75  # cosine between neighbouring profile facets above which they are shaded as one round surface
+CHINK = 1e-5  # facets of a turned profile overlap by this much of its unit, so that no ray slips between two
 TRACE_STEPS = 48  # of the distance-field march; tubes are thin, so a ray converges or leaves within these
 
 
-def dot(a: Origins, b: Origins) -> Distances:
+def dot(a: Float[np.ndarray, "#k d"], b: Float[np.ndarray, "#k d"]) -> Distances:
     """Row-wise scalar products; several times faster than a sum over an axis of three."""
     return np.einsum("ij,ij->i", a, b)
 
 
-def length(a: Origins) -> Distances:
+def length(a: Float[np.ndarray, "k d"]) -> Distances:
     """Row-wise Euclidean lengths."""
     return np.sqrt(dot(a, a))
 
 
-def rotation(axis: str, degrees: float) -> Float[np.ndarray, "3 3"]:
+def rotation(axis: str, degrees: Number) -> Float[np.ndarray, "3 3"]:
     """Right-handed rotation matrix about `x`, `y` or `z`."""
     c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     i, j = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]
@@ -70,7 +72,7 @@ class Primitive:
 
     def balls(self) -> Float[np.ndarray, "b 4"]:
         """Balls (centre, radius) that stand in for the primitive when it blocks ambient light."""
-        local = np.asarray(self._local_balls(), np.float32).reshape(-1, 4)
+        local = self._local_balls()
         size = np.abs(np.linalg.det(self.linear)) ** (1 / 3)
         return np.concatenate([local[:, :3] @ self.linear.T + self.offset, local[:, 3:] * size], axis=1).astype(np.float32)
 
@@ -102,8 +104,8 @@ class Primitive:
     def _local_bound(self) -> tuple[Float[np.ndarray, "3"], float]:
         raise NotImplementedError
 
-    def _local_balls(self) -> list[list[float]]:
-        return []
+    def _local_balls(self) -> Float[np.ndarray, "b 4"]:
+        return np.zeros((0, 4), np.float32)
 
 
 @dataclass(frozen=True)
@@ -131,8 +133,8 @@ class Ellipsoid(Primitive):
     def _local_bound(self) -> tuple[Float[np.ndarray, "3"], float]:
         return np.zeros(3, np.float32), 1.0
 
-    def _local_balls(self) -> list[list[float]]:
-        return [[0, 0, 0, 1]]
+    def _local_balls(self) -> Float[np.ndarray, "b 4"]:
+        return np.float32([[0, 0, 0, 1]])
 
 
 @dataclass(frozen=True)
@@ -173,8 +175,8 @@ class Polytope(Primitive):
     def _local_bound(self) -> tuple[Float[np.ndarray, "3"], float]:
         return np.zeros(3, np.float32), 1.7321 * float(self.heights.max())
 
-    def _local_balls(self) -> list[list[float]]:
-        return [] if self.inside_out else [[0, 0, 0, 1.0]]
+    def _local_balls(self) -> Float[np.ndarray, "b 4"]:
+        return np.float32([[0, 0, 0, 1]])[: 0 if self.inside_out else 1]
 
 
 @dataclass(frozen=True)
@@ -202,7 +204,7 @@ class Revolution(Primitive):
                 b = along - slope * axial * level
                 discriminant = b * b - a * (across - level * level)
                 root = np.sqrt(np.maximum(discriminant, 0))
-                low, high = min(z0, z1), max(z0, z1)
+                low, high = min(z0, z1) - CHINK, max(z0, z1) + CHINK
                 # q avoids the cancellation of -b + root, which tears thin lines into cones seen end-on
                 q = -(b + np.where(b >= 0, root, -root))
                 for t in (q / a, (across - level * level) / q):
@@ -257,7 +259,7 @@ class Revolution(Primitive):
         low, high = self.profile[:, 1].min(), self.profile[:, 1].max()
         return np.float32([0, 0, (low + high) / 2]), float(np.hypot(self.profile[:, 0].max(), (high - low) / 2))
 
-    def _local_balls(self) -> list[list[float]]:
+    def _local_balls(self) -> Float[np.ndarray, "b 4"]:
         low, high, widest = self.profile[:, 1].min(), self.profile[:, 1].max(), self.profile[:, 0].max()
         count = int(np.clip(np.ceil((high - low) / (2 * widest)), 1, 4))
         height = (high - low) / count
@@ -266,7 +268,7 @@ class Revolution(Primitive):
             reach = np.abs(self.profile[:, 1] - z) <= height
             radius = self.profile[reach, 0].max() if reach.any() else widest
             balls.append([0, 0, z, min(radius, 0.62 * height + 0.3 * radius)])
-        return balls
+        return np.float32(balls)
 
 
 @dataclass(frozen=True)
@@ -276,8 +278,8 @@ class Tube(Primitive):
     `thickness` is its radius at the start and at the end. The arc runs `half_angle` degrees to both sides of +x.
     """
 
-    thickness: tuple[float, float]
-    half_angle: float = 180.0
+    thickness: tuple[Number, Number]
+    half_angle: Number = 180.0
     straight: bool = False
 
     def nearest_on_curve(self, p: Points) -> tuple[Points, Distances]:
@@ -329,9 +331,9 @@ class Tube(Primitive):
     def _local_bound(self) -> tuple[Float[np.ndarray, "3"], float]:
         return np.zeros(3, np.float32), 1 + max(self.thickness)
 
-    def _local_balls(self) -> list[list[float]]:
+    def _local_balls(self) -> Float[np.ndarray, "b 4"]:
         thick = sum(self.thickness) / 2
         if self.straight:
-            return [[x, 0, 0, thick] for x in (-0.7, 0, 0.7)]
+            return np.float32([[x, 0, 0, thick] for x in (-0.7, 0, 0.7)])
         angles = np.radians(self.half_angle) * np.linspace(-0.9, 0.9, 6)
-        return [[float(np.cos(a)), float(np.sin(a)), 0, thick] for a in angles]
+        return np.float32([[np.cos(a), np.sin(a), 0, thick] for a in angles])

@@ -1,0 +1,195 @@
+"""The CUDA kernels, executed on the host thread by thread, against the reference rasterizer in float64."""
+
+import ctypes
+
+import emulated_cuda
+import pytest
+import torch
+from diff_gaussian_rasterization import View
+from emulated_cuda import rasterize
+
+from gaussian_renderer import reference
+
+pytestmark = pytest.mark.skipif(emulated_cuda.compiler() is None, reason="no C++ compiler")
+
+SHAPED = ("features", "means", "means2d", "scales", "rotations", "opacities")
+
+
+@pytest.fixture(scope="module")
+def library(request):
+    return emulated_cuda.build(request.config.cache.mkdir("cuda_emulation"))
+
+
+def make_view(width=40, height=37):
+    world_to_camera = torch.eye(4)
+    world_to_camera[:3, :3] = torch.linalg.qr(torch.eye(3) + 0.1 * torch.tensor([[0, 1, 2], [-1, 0, 1.0], [0, -2, 0]]))[0]
+    world_to_camera[:3, :3] *= world_to_camera[:3, :3].diagonal().sign()[:, None]
+    world_to_camera[:3, 3] = torch.tensor([0.1, -0.05, 0.2])
+    return View(world_to_camera, 0.9 * width, 0.85 * width, width / 2 + 1.3, height / 2 - 0.7, width, height)
+
+
+def make_gaussians(n, seed=0, scale=0.1):
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        "means": torch.randn(n, 3, generator=generator) * torch.tensor([1.0, 1.0, 0.6]) + torch.tensor([0, 0, 3.0]),
+        "scales": scale * torch.exp(0.7 * torch.randn(n, 3, generator=generator)),
+        "rotations": torch.randn(n, 4, generator=generator),
+        "opacities": torch.rand(n, generator=generator),
+    }
+
+
+def with_covariances(gaussians):
+    matrices = reference.covariance_matrices(gaussians["scales"], gaussians["rotations"])
+    upper = matrices.flatten(1)[:, [0, 1, 2, 4, 5, 8]].contiguous()
+    return {"means": gaussians["means"], "covariances": upper, "opacities": gaussians["opacities"]}
+
+
+def assert_matches_reference(library, view, gaussians, channels=3, order="forward", background=True, weigh=(1, 1, 1)):
+    """Values, then every gradient, then the gradient by features alone (another kernel). `weigh` zero: no gradient from it."""
+    n, width, height = len(gaussians["means"]), view.width, view.height
+    generator = torch.Generator().manual_seed(n + channels)
+    features = torch.rand(n, channels, generator=generator)
+    behind = torch.rand(channels, generator=generator) if background else None
+    shapes = (channels, height, width), (height, width), (height, width)
+    grads = [torch.randn(s, generator=generator) if w else None for s, w in zip(shapes, weigh, strict=True)]
+    wanted = ("features", "means2d", *[k for k, v in gaussians.items() if isinstance(v, torch.Tensor)])
+
+    exact = {k: v.double().requires_grad_() if isinstance(v, torch.Tensor) else v for k, v in gaussians.items()}
+    exact["features"] = features.double().requires_grad_()
+    exact["means2d"] = torch.zeros(n, 2, dtype=torch.float64, requires_grad=True)
+    exact = {"scales": None, "rotations": None, **exact}
+    expected = reference.rasterize(view, **exact, background=None if behind is None else behind.double())
+    image, alpha, depth, radii, found = rasterize(library, view, gaussians, features, behind, grads, wanted, order)
+
+    # A footprint that ends within rounding of a pixel centre may count as seen or not.
+    assert int((radii != expected.radii).sum()) <= n / 1000
+    # float32 sums of some hundred terms of order 1, in another order than the reference; about 3e-6 was seen.
+    torch.testing.assert_close(image, expected.image.detach().float(), atol=2e-5, rtol=0)
+    torch.testing.assert_close(alpha, expected.alpha.detach().float(), atol=2e-5, rtol=0)
+    torch.testing.assert_close(depth, expected.depth.detach().float(), atol=1e-4, rtol=1e-5)
+    outputs = zip((expected.image, expected.alpha, expected.depth), grads, strict=True)
+    loss = sum(((output * grad).sum() for output, grad in outputs if grad is not None), start=0 * expected.image.sum())
+    for name, grad in zip(wanted, torch.autograd.grad(loss, [exact[k] for k in wanted], retain_graph=True), strict=True):
+        # Relative to the largest entry: small ones are differences of large terms. About 5e-6 was seen.
+        scale = max(float(grad.abs().max()), 1e-6) if n else 1
+        torch.testing.assert_close(
+            found[name], grad.reshape(n, -1).float(), atol=1e-4 * scale, rtol=0, msg=lambda text, name=name: f"{name}: {text}"
+        )
+    if grads[0] is None:
+        return
+    (grad_features,) = torch.autograd.grad((expected.image * grads[0]).sum(), [exact["features"]])
+    *_, alone = rasterize(library, view, gaussians, features, None, (grads[0], None, None), ("features",), order)
+    scale = float(grad_features.abs().max()) if n else 1
+    torch.testing.assert_close(alone["features"], grad_features.float(), atol=1e-4 * scale, rtol=0)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 9, 16, 33])
+def test_any_number_of_channels(library, channels):
+    assert_matches_reference(library, make_view(24, 21), make_gaussians(60, channels), channels)
+
+
+@pytest.mark.parametrize("order", ["reverse", "shuffled"])
+def test_threads_may_run_in_any_order(library, order):
+    assert_matches_reference(library, make_view(), make_gaussians(150), 9, order)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (16, 16), (17, 15), (8, 40)])
+def test_any_size_of_image(library, width, height):
+    assert_matches_reference(library, make_view(width, height), make_gaussians(80, width))
+
+
+@pytest.mark.parametrize("options", [{}, {"antialiasing": True}, {"scale_modifier": 0.5}])
+def test_options_and_covariances(library, options):
+    assert_matches_reference(library, make_view(), {**make_gaussians(100), **options})
+    options.pop("scale_modifier", None)  # covariances are taken as they are
+    assert_matches_reference(library, make_view(), {**with_covariances(make_gaussians(100)), **options})
+
+
+@pytest.mark.parametrize("weigh", [(1, 0, 0), (0, 1, 0), (0, 0, 1)])
+def test_gradients_of_one_output_alone(library, weigh):
+    assert_matches_reference(library, make_view(), make_gaussians(80), background=False, weigh=weigh)
+
+
+def test_no_gaussians(library):
+    image, alpha, depth, radii, gradients = rasterize(
+        library, make_view(), make_gaussians(0), torch.zeros(0, 3), torch.ones(3), wanted=SHAPED
+    )
+    assert (image == 1).all() and (alpha == 0).all() and (depth == 0).all()
+    assert all(g.numel() == 0 for g in gradients.values()) and radii.numel() == 0
+
+
+def test_everything_culled(library):
+    gaussians = make_gaussians(40)
+    gaussians["means"][:, 2] *= -1
+    assert_matches_reference(library, make_view(), gaussians)
+
+
+def test_edges_of_the_parameters(library):
+    gaussians = make_gaussians(300, scale=0.05)
+    gaussians["opacities"][:60] = 0
+    gaussians["opacities"][60:200] = 1
+    gaussians["rotations"][:100:3] = 0
+    gaussians["scales"][100:120] = 30.0  # over everything
+    gaussians["opacities"][100:120] = 0.9  # two clamped alphas leave (1 - 0.99)^2, which rounds to either side of the limit
+    gaussians["scales"][120:160] = torch.tensor([1e-6, 1e-6, 0.8])  # needles
+    gaussians["scales"][160:180] = 0
+    gaussians["means"][180:200, 2] = torch.linspace(-0.01, 0.03, 20)  # about the near plane
+    assert_matches_reference(library, make_view(), gaussians)
+
+
+def test_thousands_of_gaussians_on_one_tile(library):
+    gaussians = make_gaussians(3000, scale=0.004)
+    gaussians["means"][:, :2] *= 0.15
+    gaussians["opacities"] *= 0.1
+    assert_matches_reference(library, make_view(24, 24), gaussians)
+
+
+def test_splats_on_more_rows_of_tiles_than_a_warp_has_lanes(library):
+    view = make_view(20, 16 * 34)
+    gaussians = make_gaussians(6, scale=1.0)
+    gaussians["scales"][:3] = 40.0
+    gaussians["opacities"][:] = 0.3
+    assert_matches_reference(library, view, gaussians)
+
+
+@pytest.mark.parametrize("name", ["means", "scales", "rotations", "opacities", "covariances"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_refuses_parameters_that_are_not_finite(library, name, value):
+    gaussians = make_gaussians(50)
+    gaussians = with_covariances(gaussians) if name == "covariances" else gaussians
+    gaussians[name].view(50, -1)[7, -1] = value
+    with pytest.raises(RuntimeError, match="1 Gaussians have a NaN"):
+        rasterize(library, make_view(), gaussians, torch.zeros(50, 3))
+
+
+def test_finds_the_first_value_that_is_not_finite(library):
+    values = torch.rand(5000)
+    find = library.first_nonfinite
+    assert find(ctypes.c_void_p(values.data_ptr()), ctypes.c_int64(5000)) == -1
+    values[[4999, 777, 778]] = torch.tensor([torch.nan, -torch.inf, torch.nan])
+    assert find(ctypes.c_void_p(values.data_ptr()), ctypes.c_int64(5000)) == 777
+
+
+@pytest.mark.parametrize("degree", [0, 1, 2, 3])
+def test_spherical_harmonics(library, degree):
+    generator = torch.Generator().manual_seed(degree)
+    n, stride = 300, 16
+    means, coefficients = torch.randn(n, 3, generator=generator), torch.randn(n, stride, 3, generator=generator)
+    center, grad_colors = torch.tensor([0.3, -2.0, 1.0]), torch.randn(n, 3, generator=generator)
+    colors, grad_means, grad_coefficients = (torch.full_like(t, torch.nan) for t in (means, means, coefficients))
+    call = emulated_cuda.Harmonics(
+        n, stride, degree, means.data_ptr(), coefficients.data_ptr(), (ctypes.c_float * 3)(*center.tolist())
+    )
+    gradients = emulated_cuda.HarmonicsGradients(grad_means.data_ptr(), grad_coefficients.data_ptr())
+    assert not library.harmonics(
+        ctypes.byref(call),
+        ctypes.c_void_p(colors.data_ptr()),
+        ctypes.c_void_p(grad_colors.data_ptr()),
+        ctypes.byref(gradients),
+    )
+    exact = [means.double().requires_grad_(), coefficients.double().requires_grad_()]
+    expected = reference.evaluate_sh(degree, exact[0], center.double(), exact[1])
+    torch.testing.assert_close(colors, expected.detach().float(), atol=1e-5, rtol=0)  # float32 sums of 16 terms
+    expected_grads = torch.autograd.grad((expected * grad_colors).sum(), exact, allow_unused=True, materialize_grads=True)
+    torch.testing.assert_close(grad_coefficients, expected_grads[1].float(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(grad_means, expected_grads[0].float(), atol=1e-4, rtol=1e-4)

@@ -1,4 +1,4 @@
-"""CLIP-shaped dual encoders through OpenCLIP: any published model, or the bundled one under the name `mini`."""
+"""CLIP-shaped dual encoders through OpenCLIP: any published model, or the bundled one under its name `mini`."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -10,9 +10,8 @@ import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
-from workspace import ASSETS, InputError
-
-MINI = "mini"  # the bundled encoder: assets/mini.json is its OpenCLIP config, so the file's name is the model's
+from features import mini
+from workspace import InputError
 
 
 class ClipEncoder:
@@ -45,7 +44,10 @@ class ClipEncoder:
         """Unit embeddings of RGB crops that have the encoder's `image_size`; on the encoder's device."""
         if len(crops) == 0:
             return torch.zeros(0, self.width, device=self.device)
-        embeddings = [self._model.encode_image(self._pixels(part)) for part in crops.split(self.batch)]
+        embeddings = [
+            self._model.encode_image(self._normalize(part.to(self.device).permute(0, 3, 1, 2).float() / 255))
+            for part in crops.split(self.batch)
+        ]
         return torch.nn.functional.normalize(torch.cat(embeddings).float(), dim=-1)
 
     @torch.inference_mode()
@@ -56,27 +58,12 @@ class ClipEncoder:
         return torch.nn.functional.normalize(embeddings, dim=-1) if normalize else embeddings
 
     @torch.inference_mode()
-    def embed_patches(self, images: UInt8[Tensor, "k side side 3"]) -> Float32[Tensor, "k h w d"]:
-        """Patch tokens of RGB images of the encoder's `image_size`, projected into the space of the embeddings; not unit.
+    def embed_patches(self, images: Float[Tensor, "b 3 height width"]) -> Float[Tensor, "b h w d"]:
+        """Unit patch tokens in the space of the embeddings, of RGB images in [0, 1] whose sides are multiples of the patch."""
+        return mini.patch_tokens(self._model.visual, self._normalize(images.to(self.device))).float()
 
-        Raises:
-            InputError: the image tower is not OpenCLIP's own vision transformer, which alone gives its tokens.
-        """
-        visual = self._model.visual
-        if not hasattr(visual, "forward_intermediates") or getattr(visual, "proj", None) is None:
-            raise InputError(f"The image tower {type(visual).__name__} gives no patch tokens; choose a ViT-* model of OpenCLIP.")
-        grids = []
-        for part in images.split(self.batch):
-            # the last block's tokens through the same norm and projection as the pooled embedding
-            output = visual.forward_intermediates(
-                self._pixels(part), indices=1, normalize_intermediates=True, intermediates_only=True
-            )
-            grids.append((output["image_intermediates"][0].permute(0, 2, 3, 1) @ visual.proj).float())
-        return torch.cat(grids)
-
-    def _pixels(self, images: UInt8[Tensor, "k side side 3"]) -> Float[Tensor, "k 3 side side"]:
-        pixels = images.to(self.device).permute(0, 3, 1, 2).float() / 255
-        return ((pixels - self._mean) / self._std).to(self._dtype)
+    def _normalize(self, images: Float[Tensor, "b 3 height width"]) -> Float[Tensor, "b 3 height width"]:
+        return ((images - self._mean) / self._std).to(self._dtype)
 
 
 def _side(size: int | tuple[int, ...]) -> int:
@@ -86,20 +73,19 @@ def _side(size: int | tuple[int, ...]) -> int:
 def _load(model: str, pretrained: str | None, device: torch.device):
     import open_clip
 
-    tokenizer_options = {}
-    if model == MINI:
-        pretrained = str(ASSETS / "mini.safetensors")
-        open_clip.add_model_config(ASSETS / "mini.json")
-        if (vocabulary := ASSETS / "mini_bpe.txt.gz").is_file():
-            tokenizer_options["bpe_path"] = str(vocabulary)
+    if bundled := model == mini.MODEL:
+        pretrained = str(mini.WEIGHTS)
+        open_clip.add_model_config(mini.CONFIG)
+        if not mini.WEIGHTS.is_file():
+            raise InputError(f"{mini.WEIGHTS}, which belongs to the code, is missing. Restore it: git checkout -- {mini.WEIGHTS}")
     _check_names(model, pretrained)
     precision = "fp16" if device.type == "cuda" else "fp32"
-    with _quiet():
+    with quiet():
         try:
             network = open_clip.create_model(model, pretrained=pretrained, precision=precision, device=device, weights_only=True)
         except Exception as error:  # noqa: BLE001 - a damaged file raises whatever the reader stumbles over
             raise InputError(_explain(model, pretrained, error)) from error
-        tokenizer = open_clip.get_tokenizer(model, **tokenizer_options)
+        tokenizer = mini.tokenizer() if bundled else open_clip.get_tokenizer(model)
     return network.eval().requires_grad_(False), tokenizer
 
 
@@ -137,8 +123,9 @@ def _explain(model: str, pretrained: str | None, error: Exception) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    # OpenCLIP and the hub client report each step and each retry through the root logger; what matters is raised
+def quiet() -> Iterator[None]:
+    """Hold back what libraries log while they load a model; what matters is raised."""
+    # OpenCLIP and the hub client report each step and each retry, the former through the root logger
     previous = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:

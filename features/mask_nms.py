@@ -52,6 +52,19 @@ def mask_nms(
     return order[np.logical_and.reduce(criteria)].astype(np.int64)
 
 
+def thinned(mask: Mask, step: int) -> Mask:
+    """Every `step`-th pixel of the frame in both directions, for a comparison in 1 / step^2 of the time.
+
+    A segment that falls between the kept pixels stays as one pixel.
+    """
+    y, x = -mask.top % step, -mask.left % step
+    pixels = mask.pixels[y::step, x::step]
+    left, top = -(-mask.left // step), -(-mask.top // step)
+    if pixels.size == 0:
+        return Mask(mask.left // step, mask.top // step, np.ones((1, 1), bool))
+    return Mask(left, top, pixels if pixels.any() else np.ones((1, 1), bool))
+
+
 def intersections(masks: Sequence[Mask]) -> Float64[np.ndarray, "m m"]:
     """Number of pixels that each pair of masks has in common; exact.
 

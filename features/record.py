@@ -1,8 +1,10 @@
 """What a scene's features were made with; every later stage asks here, so that spaces are never mixed."""
 
+import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
+from features import mini
 from features.grids import read_grid
 from features.segment_files import read_segments
 from workspace import RECORD, InputError, SceneFolder, require
@@ -14,6 +16,11 @@ SEGMENTED: tuple[str, ...] = ("sam_clip", "mini")  # segments and their embeddin
 def feature_folder(scene: SceneFolder, features: str) -> Path:
     """Folder of the scene that an extractor writes to."""
     return scene.language_features if features in SEGMENTED else scene.dino_features
+
+
+def mini_weights_hash() -> str:
+    """Beginning of the SHA-256 of the bundled encoder's weights, so that features of an older one are recognised."""
+    return hashlib.sha256(mini.WEIGHTS.read_bytes()).hexdigest()[:16] if mini.WEIGHTS.is_file() else ""
 
 
 def features_record(scene: SceneFolder, features: str | None = None) -> dict[str, Any]:

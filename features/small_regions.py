@@ -43,18 +43,15 @@ def _components(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _outside(labels: np.ndarray, box: tuple[int, int, int, int], height: int, width: int) -> list[tuple[int, int]]:
     """Labels of the background at the sides where the frame goes on beyond `box`, with the areas they reach there."""
     left, top, right, bottom = box
+    first, last = int(labels[0, 0]), int(labels[-1, -1])  # a margin is one component: any of its pixels tells which
     sides = {
-        "left": (left > 0, labels[0, 0], left * height),
-        "right": (right < width, labels[0, -1], (width - right) * height),
-        "top": (top > 0, labels[0, 0], top * width),
-        "bottom": (bottom < height, labels[-1, 0], (height - bottom) * width),
+        "left": (left > 0, first, left * height),
+        "right": (right < width, last, (width - right) * height),
+        "top": (top > 0, first, top * width),
+        "bottom": (bottom < height, last, (height - bottom) * width),
     }
-    open_sides = {name: (label, area) for name, (is_open, label, area) in sides.items() if is_open}
-    if open_sides.keys() in ({"left", "right"}, {"top", "bottom"}):
-        return list(open_sides.values())  # opposite sides alone do not meet outside the box
-    if not open_sides:
-        return []
-    # sides that meet: one region, which the margin of background along any of them belongs to
-    margin = next(iter(open_sides))
-    label = {"left": labels[0, 0], "right": labels[0, -1], "top": labels[0, 0], "bottom": labels[-1, 0]}[margin]
-    return [(label, height * width - labels.size)]
+    beyond = {name: (label, area) for name, (goes_on, label, area) in sides.items() if goes_on}
+    if not beyond or beyond.keys() in ({"left", "right"}, {"top", "bottom"}):
+        return list(beyond.values())  # opposite sides alone do not meet outside the box
+    label, _ = next(iter(beyond.values()))
+    return [(label, height * width - labels.size)]  # sides that meet are one region

@@ -8,8 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from features.clip import MINI, ClipEncoder
+from features import mini
+from features.clip import ClipEncoder
+from features.record import mini_weights_hash
 from features.talk2dino import Talk2DinoText
+from workspace import InputError
 
 NEGATIVES = ("object", "things", "stuff", "texture")  # the canonical phrases every query is measured against
 
@@ -51,5 +54,11 @@ def text_encoder(
     if features == "sam_clip":
         return _ClipText(features_config["clip_model"], features_config["clip_pretrained"], device)
     if features in ("mini", "mini_dense"):
-        return _ClipText(MINI, None, device)
+        made, present = features_config.get("mini_weights"), mini_weights_hash()
+        if made != present:
+            raise InputError(
+                f"The features were made with bundled weights {made}, the code now brings {present}: their spaces differ. "
+                f"Run: python preprocess.py -s <scene> --features {features} --overwrite, and the stages after it."
+            )
+        return _ClipText(mini.MODEL, None, device)
     return _DinoText(talk2dino_ckpt, device)

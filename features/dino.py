@@ -1,0 +1,80 @@
+"""DINOv2 and DINOv3 patch tokens through timm."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from features.clip import quiet
+from workspace import InputError
+
+_NO_TOKENS = "timm model '{}' gives no patch tokens on a grid of any size; choose a vit_* model."
+
+
+class DinoEncoder:
+    """Normalised patch tokens of a timm vision transformer, at any image size that is a multiple of its patch.
+
+    Positional embeddings are interpolated to the grid by timm (rotary ones need no interpolation). Half precision on a
+    GPU, full precision on a CPU.
+
+    Attributes:
+        width: Width of a token.
+        patch_size: Side in pixels of a patch.
+
+    Raises:
+        InputError: the model is unknown or gives no patch tokens, or its weights are absent or damaged.
+    """
+
+    def __init__(self, model: str, checkpoint: Path | None = None, device: torch.device | str = "cpu"):
+        self.device = torch.device(device)
+        self._network = _load(model, checkpoint).to(self.device).eval().requires_grad_(False)
+        self._dtype = torch.float16 if self.device.type == "cuda" else torch.float32
+        self._network.to(self._dtype)
+        self.patch_size = self._network.patch_embed.patch_size[0]
+        self.width = self._network.num_features
+        statistics = self._network.pretrained_cfg  # ImageNet's for DINOv2 and DINOv3
+        self._mean = torch.tensor(statistics["mean"], device=self.device).view(3, 1, 1)
+        self._std = torch.tensor(statistics["std"], device=self.device).view(3, 1, 1)
+
+    @torch.inference_mode()
+    def embed_patches(self, images: Float[Tensor, "b 3 height width"]) -> Float[Tensor, "b h w d"]:
+        """Tokens after the last norm, without class and register tokens, of RGB images in [0, 1]."""
+        h, w = images.shape[2] // self.patch_size, images.shape[3] // self.patch_size
+        pixels = ((images.to(self.device) - self._mean) / self._std).to(self._dtype)
+        tokens = self._network.forward_features(pixels)[:, self._network.num_prefix_tokens :]
+        return tokens.unflatten(1, (h, w)).float()
+
+
+def _load(model: str, checkpoint: Path | None) -> Any:
+    import timm
+
+    if checkpoint is not None and not Path(checkpoint).is_file():
+        raise InputError(f"No file {checkpoint}; --dino_ckpt takes a weight file of '{model}'.")
+    if model.split(".")[0] not in timm.list_models():
+        near = timm.list_models("*dinov2*") + timm.list_models("*dinov3*")
+        raise InputError(f"timm has no model '{model}'. Fitting ones: {', '.join(near)}.")
+    overlay = {} if checkpoint is None else {"pretrained_cfg_overlay": {"file": str(checkpoint)}}
+    with quiet():
+        try:
+            network = timm.create_model(model, pretrained=True, num_classes=0, dynamic_img_size=True, **overlay)
+        except TypeError:  # its class does not know dynamic_img_size
+            raise InputError(_NO_TOKENS.format(model)) from None
+        except Exception as error:  # noqa: BLE001 - a damaged file raises whatever the reader stumbles over
+            raise InputError(_explain(model, checkpoint, error)) from error
+    if not hasattr(network, "patch_embed") or not hasattr(network, "num_prefix_tokens"):
+        raise InputError(_NO_TOKENS.format(model))
+    return network
+
+
+def _explain(model: str, checkpoint: Path | None, error: Exception) -> str:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
+    if checkpoint is not None:
+        return f"{checkpoint} is not a whole weight file of timm model '{model}': {reason}. Fetch it again."
+    return (
+        f"The weights of timm model '{model}' could not be fetched: {reason}\n"
+        "With a network connection, this fetches and keeps them:\n"
+        f"  python -c \"import timm; timm.create_model('{model}', pretrained=True)\"\n"
+        "Without one, copy the weight file from another machine and add --dino_ckpt <file>."
+    )

@@ -1,0 +1,97 @@
+"""The loop every extractor runs in: one image in memory at a time, resumable, sharded, timed, failures kept to the end."""
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import UInt8
+from tqdm import tqdm
+
+from features.photographs import Photographs, read_photograph
+from workspace import InputError, SceneFolder
+
+log = logging.getLogger(__name__)
+
+
+class Clock:
+    """Seconds spent in the named parts of one image's extraction."""
+
+    def __init__(self):
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Count the block's time under `name`. Blocks end with their results on the CPU, so no device work is in flight."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
+
+
+class Extractor(Protocol):
+    """What makes features of one image and keeps them."""
+
+    def is_done(self, scene: SceneFolder, key: str) -> bool:
+        """Whether the files of image `key` are there."""
+
+    def extract(self, scene: SceneFolder, key: str, image: UInt8[np.ndarray, "h w 3"], clock: Clock) -> dict[str, int]:
+        """Make and write the features of one RGB image; returns counts for the log."""
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """`2/4` as (2, 4): the second of four."""
+    try:
+        index, count = (int(part) for part in text.split("/"))
+    except ValueError:
+        raise InputError(f"--shard {text!r} is not of the form i/n, for example 1/4.") from None
+    if not 1 <= index <= count:
+        raise InputError(f"--shard {text}: the first number counts from 1 to the second.")
+    return index, count
+
+
+def extract_all(
+    scene: SceneFolder,
+    photographs: Photographs,
+    extractor: Extractor,
+    log_path: Path,
+    *,
+    resolution: int = -1,
+    shard: tuple[int, int] = (1, 1),
+) -> dict[str, str]:
+    """Extract what is missing of this shard's images; returns the reason per image that could not be read.
+
+    Every n-th image, by name, belongs to a shard. One JSON line per image goes to `log_path`.
+    """
+    mine = list(photographs)[shard[0] - 1 :: shard[1]]
+    todo = [key for key in mine if not extractor.is_done(scene, key)]
+    if len(todo) < len(mine):
+        log.info("%d of %d images are done already", len(mine) - len(todo), len(mine))
+    failures: dict[str, str] = {}
+    progress = tqdm(todo, desc="features", unit="image", disable=not todo)
+    for key in progress:
+        clock = Clock()
+        try:
+            with clock.part("read"):
+                image = read_photograph(key, *photographs[key], resolution)
+            counts = extractor.extract(scene, key, image, clock)
+        except InputError as error:
+            failures[key] = str(error)
+            continue
+        _append(log_path, {"image": key, "size": [image.shape[1], image.shape[0]], **counts, "seconds": _rounded(clock)})
+        progress.set_postfix({name: f"{seconds:.2f}s" for name, seconds in clock.seconds.items()} | counts)
+    return failures
+
+
+def _rounded(clock: Clock) -> dict[str, float]:
+    return {name: round(seconds, 4) for name, seconds in clock.seconds.items()}
+
+
+def _append(path: Path, row: dict[str, Any]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -1,0 +1,66 @@
+"""The photographs of a scene at the size features are made at."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from scene.camera import Camera
+from scene.colmap import read_model
+from scene.dataset import load_scene
+from scene.photographs import check_photographs, load_image
+from scene.transforms import read_nerfstudio
+from workspace import InputError, SceneFolder, image_key
+
+TALLEST = 1080  # pixels; published: higher images are scaled down to it
+Photographs = dict[str, tuple[Path, tuple[int, int] | None]]  # by key: file, and the size of its camera if it has one
+
+
+def scene_photographs(scene: SceneFolder) -> Photographs:
+    """Photographs of a scene by key: all below `images/`, or where there is no such folder those its cameras name.
+
+    The cameras' sizes come with them, because they tell whether a photograph is seen as stored or turned by its EXIF tag.
+    """
+    if not scene.images.is_dir() and scene.root.is_dir():
+        found = load_scene(scene.root, eval=True)
+        return {camera.name: (camera.image_path, (camera.width, camera.height)) for camera in found.train + found.test}
+    sizes: dict[str, tuple[int, int]] = {}
+    if scene.sparse.is_dir():
+        model = read_model(scene.sparse)
+        for image in model.images:
+            camera = model.cameras[image.camera_id]
+            sizes[image_key(image.name)] = (camera.width, camera.height)
+    elif (scene.root / "transforms.json").is_file():
+        cameras, _ = read_nerfstudio(scene.root, scene.images.name)
+        sizes = {camera.name: (camera.width, camera.height) for camera in cameras}
+    return {key: (path, sizes.get(key)) for key, path in scene.image_files().items()}
+
+
+def read_photograph(key: str, path: Path, camera: tuple[int, int] | None, resolution: int) -> UInt8[np.ndarray, "h w 3"]:
+    """One photograph as RGB, scaled to `resolution` pixels wide, or with -1 to at most 1080 pixels high.
+
+    Raises:
+        InputError: it cannot be decoded, or does not have the shape of its camera.
+    """
+    (stored,) = check_photographs([path])
+    if camera is None:
+        size = (stored.height, stored.width) if stored.turned else (stored.width, stored.height)
+    else:
+        size = stored.seen_by(camera)
+    if size is None:
+        raise InputError(f"{path} is {stored.width}x{stored.height}, its camera {camera[0]}x{camera[1]}: another shape.")
+    width, height = feature_size(*size, resolution)
+    return load_image(Camera(key, np.eye(4), width, width, width / 2, height / 2, width, height, path))
+
+
+def feature_size(width: int, height: int, resolution: int) -> tuple[int, int]:
+    """Size (width, height) in pixels at which features of an image of the given size are made."""
+    if resolution == -1:
+        scale = max(1.0, height / TALLEST)
+    elif resolution < 16:
+        raise InputError(
+            f"--resolution {resolution} is a width in pixels here, 16 or more; -1 keeps images up to {TALLEST} high."
+        )
+    else:
+        scale = width / resolution
+    return max(1, int(width / scale)), max(1, int(height / scale))

@@ -1,0 +1,41 @@
+"""How well a language field reproduces the codes of the photographs, level by level."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from diff_gaussian_rasterization import PreparedView
+from jaxtyping import Float
+from torch import Tensor
+
+from training.language_targets import Target, residual
+
+Quality = dict[str, dict[str, float]]
+"""Level -> {"cosine": mean over pixels that have a code, "l1": the training loss}."""
+
+
+@torch.no_grad()
+def measure_codes(
+    views: Iterable[tuple[PreparedView, Target]], channels: Float[Tensor, "n lc"], levels: Sequence[str]
+) -> Quality:
+    """Mean over views of rendered against target codes."""
+    cosines, losses, count = torch.zeros(len(levels)), torch.zeros(len(levels)), 0
+    for view, target in views:
+        rendered, wanted, labelled = view.rasterize(channels).image, target.image(), target.labelled()
+        cosine = F.cosine_similarity(*(image.unflatten(0, (len(levels), -1)) for image in (rendered, wanted)), dim=1)
+        known = torch.ones_like(cosine) if labelled is None else labelled.to(cosine.dtype)
+        cosines += ((cosine * known).sum((1, 2)) / known.sum((1, 2)).clamp_min(1)).cpu()
+        losses += residual(target, rendered).abs().unflatten(0, (len(levels), -1)).mean((1, 2, 3)).cpu()
+        count += 1
+    return {
+        level: {"cosine": cosine.item(), "l1": loss.item()}
+        for level, cosine, loss in zip(levels, cosines / count, losses / count, strict=True)
+    }
+
+
+def table(splits: Mapping[str, Quality]) -> str:
+    """One line per level and split."""
+    lines = [f"{'level':<8} {'views':<9} cosine      L1"]
+    for split, quality in splits.items():
+        lines += [f"{level:<8} {split:<9} {row['cosine']:6.4f}  {row['l1']:6.4f}" for level, row in quality.items()]
+    return "\n".join(lines)

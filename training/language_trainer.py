@@ -1,0 +1,255 @@
+"""Training the language field: one code per Gaussian and level, on frozen Gaussians, all levels in one pass."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+import tyro
+from torch import Tensor
+from tqdm import tqdm
+
+from features.record import SEGMENTED, features_record
+from features.segment_files import LEVELS
+from gaussian_renderer.trained_model import TrainedModel, load_trained
+from scene.camera import Camera
+from scene.dataset import Scene
+from training.checkpoints import delete_checkpoints, load_checkpoint, save_checkpoint
+from training.interruption import stop_requests
+from training.language_codes import blended_codes, lifted_codes
+from training.language_quality import measure_codes, table
+from training.language_targets import GRID_LEVELS, Target, read_target, residual
+from training.language_views import PreparedViews
+from training.view_quality import train_sample
+from workspace import InputError, ModelFolder, SceneFolder, require, save_array, stage
+
+log = logging.getLogger(__name__)
+
+ADAM_EPS = 1e-15
+LOOK_INTERVAL = 10  # iterations between looks at the loss: each waits for the device
+SMOOTHING = 0.9  # of the loss shown
+
+Init = Literal["zero", "lift"]
+PRESETS: dict[str, tuple[int, Init]] = {"published": (30_000, "zero"), "fast": (300, "lift")}  # iterations, start
+
+
+@dataclass(frozen=True)
+class LanguageTrainConfig:
+    """Settings of language training. The defaults are those of LangSplat (Qin et al. 2024)."""
+
+    source_path: Annotated[Path | None, tyro.conf.arg(aliases=["-s"])] = None
+    """Scene folder with features; where RGB training read it when not given."""
+    model_path: Annotated[Path | None, tyro.conf.arg(aliases=["-m"])] = None
+    """Model folder with trained Gaussians and codes; output/<scene> when not given."""
+    feature_level: Literal[0, 1, 2, 3] | None = None
+    """Train one level only: 0 default, 1 s, 2 m, 3 l. All of s, m, l when not given; patch features have one level."""
+    preset: Literal["published", "fast"] = "published"
+    """published: 30,000 iterations from zero. fast: start from lifted codes, for CPUs; docs/language.md compares them."""
+    iterations: int | None = None
+    """Iterations, one photograph each; 30,000 (published) or 300 (fast) when not given."""
+    init: Init | None = None
+    """Codes to start from: zero, or lift, the mean of the codes each Gaussian is seen with; the preset's when not given."""
+    language_feature_lr: float = 2.5e-3
+    """Adam's step size, in units of a code."""
+    iteration: int = -1
+    """Which Gaussians of the model folder; -1 is the last."""
+    view_cache_gb: float = 4.0
+    """Memory for views prepared once instead of at every visit, gigabytes."""
+    seed: int = 0
+    """Of the order of photographs."""
+    checkpoint_interval: int = 1_000
+    """Iterations between resumable checkpoints; the newest is kept until training ends. 0: only when interrupted."""
+    resume: bool = True
+    """Continue from the checkpoint of an interrupted run."""
+    overwrite: bool = False
+    """Replace a language field made with other settings."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto takes the GPU when there is one."""
+
+
+def train_language(config: LanguageTrainConfig) -> None:
+    """Fit language codes to the frozen Gaussians of a model (stage 3, language).
+
+    Raises:
+        InputError: a stage before has not run, or features, codes and Gaussians do not belong together.
+    """
+    device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device)
+    model = ModelFolder.of(config.source_path, config.model_path)
+    trained = load_trained(model, config.iteration, device)
+    scene = trained.scene(config.source_path)
+    autoencoder, features = _compressed_features(scene.folder, model)
+    levels = _levels(config.feature_level, features["features"])
+    iterations, init = PRESETS[config.preset]
+    iterations = iterations if config.iterations is None else config.iterations
+    if iterations < 0:
+        raise InputError(f"--iterations {iterations}: expected 0 or more.")
+    settings = {"levels": levels, "iterations": iterations, "init": config.init or init}
+    settings |= {"language_feature_lr": config.language_feature_lr, "seed": config.seed, "gaussians": trained.iteration}
+    inputs = {
+        "geometry": trained.gaussians.geometry_hash(),
+        "autoencoder": hashlib.sha256(model.compressor.read_bytes()).hexdigest(),
+        "features": features,
+    }
+    with stage(model.language, "language", settings, inputs, config.overwrite) as record:
+        if config.overwrite or not config.resume:
+            delete_checkpoints(model, "language")
+        if config.resume and "report" in record and all(model.level_codes(level).exists() for level in levels):
+            log.info("Already trained; --no-resume trains again.")
+        else:
+            trainer = LanguageTrainer(config, settings, trained, scene, features["features"], autoencoder["report"], device)
+            record["report"] = trainer.run({**settings, **inputs})
+        views = {name: record["report"][name] for name in ("train", "held-out") if name in record["report"]}
+        log.info("Rendered against target codes:\n%s", table(views))
+        log.info("%.0f s for %d iterations: %s", record["report"]["seconds"], iterations, model.language)
+
+
+def _compressed_features(scene: SceneFolder, model: ModelFolder) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Records of the compressor and of the features it was made for, which must be the scene's."""
+    command = f"python train_autoencoder.py -s {scene.root} -m {model.root}"
+    autoencoder = require(model.autoencoder, "autoencoder", command)
+    compressed = autoencoder["inputs"]["features"]
+    present = features_record(scene, compressed["features"])["config"]
+    if present != compressed:
+        raise InputError(
+            f"The codes in {model.autoencoder} are of features made with {compressed};\n{scene.root} now has {present}. "
+            f"Compress these: {command} --overwrite"
+        )
+    return autoencoder, compressed
+
+
+def _levels(feature_level: int | None, features: str) -> tuple[str, ...]:
+    if features not in SEGMENTED:
+        if feature_level is not None:
+            raise InputError(f"{features} features have one level; leave --feature_level out.")
+        return GRID_LEVELS
+    return LEVELS[1:] if feature_level is None else (LEVELS[feature_level],)
+
+
+class LanguageTrainer:
+    """One run of language training on one model."""
+
+    def __init__(
+        self,
+        config: LanguageTrainConfig,
+        settings: dict[str, Any],
+        trained: TrainedModel,
+        scene: Scene,
+        features: str,
+        compressor: dict[str, Any],
+        device: torch.device,
+    ):
+        self.config, self.settings, self.model, self.gaussians = config, settings, trained.folder, trained.gaussians
+        self.levels, self.code_width = settings["levels"], compressor["code_width"]
+        self.unit = compressor["method"] == "autoencoder"
+        self.scene, self.features, self.device = scene, features, device
+        self.targets = self.read_targets(scene.train, "reading codes")
+        self.views = self.prepared(scene.train, self.targets)
+        self.codes = torch.zeros(len(self.gaussians), len(self.levels) * self.code_width, device=device, requires_grad=True)
+        self.optimizer = torch.optim.Adam([self.codes], lr=config.language_feature_lr, eps=ADAM_EPS, fused=True)
+        self.iteration, self.seconds = 0, 0.0
+
+    def run(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """Train to the last iteration, write the codes, and return the report; a stop request leaves a checkpoint."""
+        iterations, interval = self.settings["iterations"], self.config.checkpoint_interval
+        began = time.perf_counter()
+        saved = load_checkpoint(self.model, "language", self.device)
+        if saved is not None:
+            self.restore(saved, settings)
+        elif self.settings["init"] == "lift":
+            sizes = len(self.gaussians), len(self.levels), self.code_width
+            self.codes.data.copy_(lifted_codes(self.views, self.targets, *sizes, self.unit))
+        progress = tqdm(total=iterations, initial=self.iteration, unit="it", desc="language", dynamic_ncols=True)
+        shown = None
+        with stop_requests() as stop_requested, progress:
+            while self.iteration < iterations:
+                look = (self.iteration + 1) % LOOK_INTERVAL == 0 or self.iteration + 1 == iterations
+                loss = self.step(with_loss=look)
+                if look:
+                    shown = loss.item() if shown is None else SMOOTHING * shown + (1 - SMOOTHING) * loss.item()
+                    progress.set_postfix_str(f"loss {shown:.4f}", refresh=False)
+                    progress.update(self.iteration - progress.n)
+                due = interval > 0 and self.iteration % interval == 0 and self.iteration < iterations
+                if due or stop_requested():
+                    self.seconds, began = self.seconds + time.perf_counter() - began, time.perf_counter()
+                    save_checkpoint(self.model, "language", self.iteration, {"settings": settings, **self.saved()})
+                if stop_requested():
+                    raise KeyboardInterrupt
+        self.seconds += time.perf_counter() - began
+        return self.finish()
+
+    def step(self, with_loss: bool = False) -> Tensor | None:
+        """One iteration on the next view: the L1 loss over all pixels and channels of each level, averaged over levels.
+
+        The loss is linear in the residual's signs, so its gradient is written down rather than recorded; scaled after the
+        sum over pixels, each level's share is that of a run of its own.
+        """
+        index = self.view_index(self.iteration)
+        target = self.targets[index]
+        image = self.views[index].rasterize(self.channels()).image
+        difference = residual(target, image.detach())
+        loss = difference.abs().mean() if with_loss else None
+        image.backward(difference.sign_())
+        self.codes.grad.mul_(1 / (self.code_width * target.width * target.height))
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.iteration += 1
+        return loss
+
+    def view_index(self, iteration: int) -> int:
+        """Training view of an iteration: every pass visits all of them in an order of its own."""
+        epoch, position = divmod(iteration, len(self.views))
+        generator = torch.Generator().manual_seed(self.settings["seed"] * 1_000_003 + epoch)
+        return int(torch.randperm(len(self.views), generator=generator)[position])
+
+    def channels(self) -> Tensor:
+        """What is blended now."""
+        return blended_codes(self.codes, self.code_width, self.unit)
+
+    def read_targets(self, cameras: Sequence[Camera], label: str) -> list[Target]:
+        """Targets of views, on the device."""
+        arguments = self.features, self.levels, self.code_width, self.device
+        return [
+            read_target(self.scene.folder, self.model, camera, *arguments) for camera in tqdm(cameras, desc=label, unit="view")
+        ]
+
+    def prepared(self, cameras: Sequence[Camera], targets: Sequence[Target]) -> PreparedViews:
+        """Views at the sizes of their targets."""
+        sized = [camera.resized(target.width, target.height) for camera, target in zip(cameras, targets, strict=True)]
+        return PreparedViews(sized, self.gaussians, self.config.view_cache_gb * 1e9)
+
+    def saved(self) -> dict[str, Any]:
+        """Everything an interrupted run needs."""
+        return {
+            "iteration": self.iteration,
+            "seconds": self.seconds,
+            "codes": self.codes.detach(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def restore(self, saved: dict[str, Any], settings: dict[str, Any]) -> None:
+        """Continue from `saved`; InputError when it is of a run with other settings."""
+        if saved["settings"] != settings:
+            raise InputError(f"{self.model.checkpoints} holds a language run with other settings. Add --no-resume to discard it.")
+        self.codes.data.copy_(saved["codes"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.iteration, self.seconds = saved["iteration"], saved["seconds"]
+        log.info("Continuing after iteration %d.", self.iteration)
+
+    def finish(self) -> dict[str, Any]:
+        """Write the codes and measure them; the checkpoint is no longer needed."""
+        for level, codes in zip(self.levels, self.codes.detach().split(self.code_width, 1), strict=True):
+            save_array(self.model.level_codes(level), codes.contiguous().cpu().numpy())
+        channels = self.channels().detach()
+        sample = [self.scene.train.index(camera) for camera in train_sample(self.scene.train)]
+        report: dict[str, Any] = {"seconds": round(self.seconds, 1), "device": str(self.device)}
+        report["train"] = measure_codes([(self.views[i], self.targets[i]) for i in sample], channels, self.levels)
+        if self.scene.test:
+            targets = self.read_targets(self.scene.test, "reading held-out codes")
+            views = self.prepared(self.scene.test, targets)
+            report["held-out"] = measure_codes(zip(views, targets, strict=True), channels, self.levels)
+        delete_checkpoints(self.model, "language")
+        return report

@@ -1,0 +1,44 @@
+"""Views of frozen Gaussians, projected and sorted once and kept as long as they fit into a memory budget."""
+
+import logging
+from collections.abc import Sequence
+
+from diff_gaussian_rasterization import PreparedView
+
+from gaussian_renderer import prepare_view
+from scene.camera import Camera
+from scene.gaussian_model import GaussianModel
+
+log = logging.getLogger(__name__)
+
+
+class PreparedViews:
+    """Prepared views by position. The first ones that fit are kept for good, the others are prepared at every visit:
+
+    with visits in random order no replacement strategy does better.
+    """
+
+    def __init__(self, cameras: Sequence[Camera], gaussians: GaussianModel, budget_bytes: float):
+        self._cameras, self._gaussians = cameras, gaussians
+        self._kept: dict[int, PreparedView] = {}
+        self._free = budget_bytes
+        self._full = False
+
+    def __len__(self) -> int:
+        return len(self._cameras)
+
+    def __getitem__(self, index: int) -> PreparedView:
+        if index in self._kept:
+            return self._kept[index]
+        view = prepare_view(self._cameras[index], self._gaussians)
+        if view.nbytes <= self._free:
+            self._kept[index] = view
+            self._free -= view.nbytes
+        elif not self._full:
+            self._full = True
+            log.info(
+                "%d of %d prepared views fill the cache; the others are prepared at every visit (--view_cache_gb).",
+                len(self._kept),
+                len(self._cameras),
+            )
+        return view

@@ -3,13 +3,33 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
+from evaluation.protocol import localized
 from workspace import InputError, read_json
+
+
+class Truth(Protocol):
+    """What is known of one picture."""
+
+    name: str
+    """Name of the label; `match_views` finds its image."""
+
+    @property
+    def phrases(self) -> tuple[str, ...]:
+        """What is in the picture."""
+
+    def mask(self, phrase: str, width: int, height: int) -> Bool[np.ndarray, "h w"]:
+        """Where the phrase is, at the asked size."""
+
+    def hit(self, phrase: str, points: Int[Tensor, "k 2"], width: int, height: int) -> bool:
+        """Whether any of the points (x, y) of a view of that size is on the phrase."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +50,15 @@ class OutlinedFrame:
     height: int
     categories: Mapping[str, Sequence[LabelObject]]
 
+    @property
+    def phrases(self) -> tuple[str, ...]:
+        """Categories in the order of first appearance."""
+        return tuple(self.categories)
+
+    def hit(self, category: str, points: Int[Tensor, "k 2"], width: int, height: int) -> bool:
+        """Whether any of the points lies in any of the category's boxes."""
+        return localized(points, torch.from_numpy(self.boxes(category, width, height)).to(points.device))
+
     def mask(self, category: str, width: int, height: int) -> Bool[np.ndarray, "h w"]:
         """Union of the category's outlines at the asked size. Outlines may leave the picture."""
         filled = np.zeros((height, width), np.uint8)
@@ -46,11 +75,6 @@ class OutlinedFrame:
         """Boxes (x1, y1, x2, y2) of the category's objects at the asked size."""
         corners = np.stack([item.box for item in self.categories[category]]).reshape(-1, 2)
         return self._scaled(corners, width, height).reshape(-1, 4)
-
-    def outlines(self, category: str, width: int, height: int) -> list[list[tuple[float, float]]]:
-        """The category's polygons at the asked size, as lists of (x, y)."""
-        found = [polygon for item in self.categories[category] for polygon in item.polygons]
-        return [[(float(x), float(y)) for x, y in self._scaled(polygon, width, height)] for polygon in found]
 
     def _scaled(self, points: Float[np.ndarray, "k 2"], width: int, height: int) -> Float[np.ndarray, "k 2"]:
         """Pixel indices stand for pixel centres, so half a pixel is added before scaling and taken off after."""
@@ -111,6 +135,16 @@ class PaintedFrame:
 
     name: str
     files: Mapping[str, Path]
+
+    @property
+    def phrases(self) -> tuple[str, ...]:
+        """Classes that have a mask."""
+        return tuple(self.files)
+
+    def hit(self, category: str, points: Int[Tensor, "k 2"], width: int, height: int) -> bool:
+        """Whether any of the points lies in the class's mask."""
+        x, y = points.cpu().numpy().T
+        return bool(self.mask(category, width, height)[y, x].any())
 
     def mask(self, category: str, width: int, height: int) -> Bool[np.ndarray, "h w"]:
         """The class's mask, resized to the asked size by nearest neighbour."""

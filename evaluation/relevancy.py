@@ -6,7 +6,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-CANONICAL_NEGATIVES = ("object", "things", "stuff", "texture")
 TEMPERATURE = 10.0
 CHUNK_BYTES = 32 << 20  # decoded embeddings held at once; a full 512-D map of one 1440x1080 view would take 3 GB
 

@@ -5,6 +5,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from evaluation.labels import match_views, read_3d_ovs, read_lerf_ovs
 from workspace import InputError
@@ -58,7 +59,8 @@ def test_labels_of_another_size_cover_the_same_part(tmp_path):
     for width, height in ((50, 40), (200, 160)):
         # A boundary of one pixel around a square of 20 or 80: up to 10 % of its area.
         assert frame.mask("box", width, height).mean() == pytest.approx(0.2, rel=0.12)
-    assert frame.outlines("box", 200, 160)[0][0] == (40.5, 40.5)
+    assert frame.hit("box", torch.tensor([[3, 3], [29, 10]]), 50, 40)
+    assert not frame.hit("box", torch.tensor([[30, 10]]), 50, 40)
 
 
 def test_windows_line_ends_byte_order_marks_and_nested_outlines(tmp_path):
@@ -98,6 +100,8 @@ def test_painted_masks_are_resized_by_nearest_neighbour(tmp_path):
     mask = frame.mask("red bag", 120, 80)
     assert mask.shape == (80, 120)
     assert mask[20:40, 60:].all() and mask.sum() == 20 * 60
+    assert frame.hit("red bag", torch.tensor([[0, 0], [60, 20]]), 120, 80)
+    assert not frame.hit("red bag", torch.tensor([[59, 20]]), 120, 80)
 
 
 def test_masks_of_unknown_classes_are_named(tmp_path):

@@ -1,0 +1,108 @@
+"""What an evaluation says in numbers: one row per view and phrase, and the means over them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean, stdev
+from typing import Any, Literal
+
+TRAINING, HELD_OUT = "training", "held-out"
+Split = Literal["training", "held-out"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """The answer to one phrase in one view; the fields after `area` need ground truth."""
+
+    image: str
+    split: Split
+    phrase: str
+    level: str
+    score: float
+    """Peak of the smoothed relevancy, in (0, 1)."""
+    point: tuple[int, int]
+    """x, y in pixels of the view."""
+    point_level: str
+    ties: int
+    """Pixels that share the maximum; more than one means a map without contrast."""
+    area: float
+    """Part of the view that the mask covers, in [0, 1]."""
+    iou: float | None = None
+    localized: bool | None = None
+    argmax_iou: float | None = None
+    """IoU of the pixels where this phrase beats all others (3D-OVS)."""
+    shuffled_iou: float | None = None
+    """Control: mean IoU of the masks of all other phrases with this phrase's truth."""
+    shuffled_localized: float | None = None
+    """Control: part of the other phrases whose point falls on this phrase's truth."""
+
+
+def summary(rows: Sequence[Row]) -> dict[str, Any]:
+    """Means over the rows with ground truth: the published one over all (view, phrase) pairs, then by phrase and by view.
+
+    A measure that was not taken has no entry.
+    """
+    judged = [row for row in rows if row.iou is not None]
+    if not judged:
+        return {}
+    hits = sum(bool(row.localized) for row in judged)
+    result: dict[str, Any] = {
+        "queries": len(judged),
+        "views": len({row.image for row in judged}),
+        "localization_accuracy": hits / len(judged),
+        "localization_hits": hits,
+        "miou": fmean(row.iou for row in judged),
+        "miou_by_phrase": _macro(judged, lambda row: row.phrase),
+        "miou_by_view": _macro(judged, lambda row: row.image),
+    }
+    for name, field in (
+        ("argmax_miou", "argmax_iou"),
+        ("shuffled_miou", "shuffled_iou"),
+        ("shuffled_localization_accuracy", "shuffled_localized"),
+    ):
+        values = [value for row in judged if (value := getattr(row, field)) is not None]
+        if values:
+            result[name] = fmean(values)
+    return result
+
+
+def by_split(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
+    """Summary of the training views and of the held-out views, where there are any."""
+    found = {split: summary([row for row in rows if row.split == split]) for split in (TRAINING, HELD_OUT)}
+    return {split: values for split, values in found.items() if values}
+
+
+def over_scenes(summaries: Sequence[dict[str, Any]]) -> dict[str, float | int]:
+    """A benchmark's overall figures: `macro_*` is the mean of the scenes, as papers print it; the others weigh by query."""
+    queries = sum(s["queries"] for s in summaries)
+    hits = sum(s["localization_hits"] for s in summaries)
+    return {
+        "scenes": len(summaries),
+        "queries": queries,
+        "localization_hits": hits,
+        "macro_localization_accuracy": fmean(s["localization_accuracy"] for s in summaries),
+        "macro_miou": fmean(s["miou"] for s in summaries),
+        "localization_accuracy": hits / queries,
+        "miou": sum(s["miou"] * s["queries"] for s in summaries) / queries,
+    }
+
+
+def over_runs(summaries: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Mean, sample standard deviation and values of every measure that all runs share."""
+    spread = {}
+    for name in summaries[0]:
+        values = [s[name] for s in summaries if name in s]
+        if len(values) == len(summaries) and name not in ("queries", "views"):
+            spread[name] = {"mean": fmean(values), "std": stdev(values) if len(values) > 1 else 0.0, "values": values}
+    return spread
+
+
+def as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Rows without the measures that were not taken."""
+    return [{name: value for name, value in asdict(row).items() if value is not None} for row in rows]
+
+
+def _macro(rows: Sequence[Row], group: Callable[[Row], str]) -> float:
+    groups: dict[str, list[float]] = {}
+    for row in rows:
+        groups.setdefault(group(row), []).append(row.iou)
+    return fmean(fmean(values) for values in groups.values())

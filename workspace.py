@@ -260,6 +260,11 @@ class ModelFolder:
         return self.root / "renders" / split / kind
 
     @property
+    def code_colors(self) -> Path:
+        """The one basis by which codes of this model are shown as colours."""
+        return self.root / "renders" / "code_colors.json"
+
+    @property
     def evaluation(self) -> Path:
         """Stage folder of queries and benchmarks."""
         return self.root / "eval"

@@ -25,11 +25,16 @@ def turbo() -> UInt8[np.ndarray, "256 3"]:
     return np.ascontiguousarray(cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_TURBO)[:, 0, ::-1])
 
 
+def relevancy_picture(photo: UInt8[np.ndarray, "h w 3"], relevancy: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
+    """The photograph under the relevancy's colours, stronger where more relevant."""
+    values = stretched(relevancy)
+    opacity = 0.7 * (values[..., None] / 255) ** 2
+    return np.rint(photo * (1 - opacity) + turbo()[values] * opacity).astype(np.uint8)
+
+
 def overlay(photo: UInt8[np.ndarray, "h w 3"], answer: Answer) -> UInt8[np.ndarray, "h w 3"]:
-    """The photograph under the relevancy, stronger where more relevant; the mask outlined, the point marked."""
-    values = stretched(answer.relevancy.cpu().numpy())
-    opacity = (0.15 + 0.6 * values / 255)[..., None]
-    picture = np.rint(photo * (1 - opacity) + turbo()[values] * opacity).astype(np.uint8)
+    """One answer: the relevancy over the photograph, the mask outlined, the point marked."""
+    picture = relevancy_picture(photo, answer.relevancy.cpu().numpy())
     thickness = max(1, round(min(photo.shape[:2]) / 240))
     contours, _ = cv2.findContours(answer.mask.cpu().numpy().astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(picture, contours, -1, OUTLINE, thickness)

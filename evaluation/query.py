@@ -12,7 +12,7 @@ import tyro
 from tqdm import tqdm
 
 from evaluation.answering import AnsweredView, Stopwatch, answer_view
-from evaluation.field import LanguageField, load_field
+from evaluation.field import load_field
 from evaluation.pictures import blend, encoded, mask_picture, overlay, painting
 from evaluation.question import Compare, Question
 from evaluation.report import Report
@@ -21,7 +21,6 @@ from evaluation.slugs import slug
 from evaluation.tables import runs_table, summary_table, top_table
 from evaluation.tasks import Protocol, choose_tasks, read_labels
 from features.text import text_encoder
-from gaussian_renderer.trained_model import load_trained
 from scene.photographs import load_image
 from workspace import RECORD, InputError, ModelFolder, atomic, stage, write_json
 
@@ -96,9 +95,8 @@ def eval_query(config: QueryConfig) -> None:
 
 def _evaluate(config: QueryConfig, model: ModelFolder, device: torch.device) -> dict[str, Any]:
     """Evaluate one model folder; returns its summary, empty without ground truth."""
-    trained = load_trained(model, device=device)
-    field = load_field(trained, config.level)
-    scene = trained.scene(config.source_path, config.resolution)
+    field = load_field(model, device, config.level)
+    scene = field.trained.scene(config.source_path, config.resolution)
     keys = [camera.name for camera in (*scene.train, *scene.test)]
     labels = read_labels(config.labels, config.protocol, keys) if config.labels else None
     tasks = choose_tasks(scene, labels, config.split, config.views)
@@ -115,13 +113,14 @@ def _evaluate(config: QueryConfig, model: ModelFolder, device: torch.device) -> 
     settings |= {
         name: None if settings[name] is None else str(settings[name]) for name in ("source_path", "labels", "talk2dino_ckpt")
     }
+    inputs = field.fingerprint() | {"features": field.features}
     watch = Stopwatch(device)
     rows: list[Row] = []
     # An evaluation holds nothing that took long to make, so the folder always is the last question asked.
-    with stage(model.evaluation, "eval", settings, _inputs(model, field), overwrite=(model.evaluation / RECORD).exists()):
+    with stage(model.evaluation, "eval", settings, inputs, overwrite=(model.evaluation / RECORD).exists()):
         report = Report(config.report_views)
         for task in tqdm(tasks, desc="views", unit="view", disable=None):
-            own = [phrase for phrase in labels.truths[task.camera.name].phrases] if labels else []
+            own = task.truth.phrases if task.truth else ()
             phrases = list(dict.fromkeys([*config.text, *config.classes, *own]))
             view = answer_view(field, question, task, phrases, classes, config.mask_thresh, config.shuffled_control, watch)
             rows += view.rows
@@ -146,10 +145,6 @@ def _evaluate(config: QueryConfig, model: ModelFolder, device: torch.device) -> 
     table = summary_table(figures, metrics["by_split"]) if figures else top_table(rows)
     sys.stdout.write(f"{table}\nanswers: {model.metrics}\nreport:  {model.report}\n")
     return figures
-
-
-def _inputs(model: ModelFolder, field: LanguageField) -> dict[str, Any]:
-    return {"geometry": field.gaussians.geometry_hash(), "features": field.features, "compressor": field.compressor.method}
 
 
 def _write_pictures(model: ModelFolder, view: AnsweredView, photo: Any, classes: Sequence[str]) -> None:

@@ -45,7 +45,7 @@ async function paint(canvas, answer, opacity, spotlight) {
   const picture = context.createImageData(width, height);
   for (let i = 0; i < values.length; i++) {
     const v = values[i], t = v / 255;
-    const heat = opacity * Math.min(1, 0.25 + 1.1 * t);
+    const heat = opacity * t * t;
     const dark = spotlight * (1 - t * t * (3 - 2 * t));
     const alpha = 1 - (1 - heat) * (1 - dark);
     const keep = alpha > 0 ? heat / alpha : 0;
@@ -267,6 +267,7 @@ function prepare() {
     const root = document.documentElement;
     root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark";
   };
+  state.phrase = [...views[0].answers].sort((a, b) => b.score - a.score)[0]?.phrase;
   show();
   gallery();
   tables();

@@ -50,7 +50,8 @@ def read_photograph(key: str, path: Path, camera: tuple[int, int] | None, resolu
     if size is None:
         raise InputError(f"{path} is {stored.width}x{stored.height}, its camera {camera[0]}x{camera[1]}: another shape.")
     width, height = feature_size(*size, resolution)
-    return load_image(Camera(key, np.eye(4), width, width, width / 2, height / 2, width, height, path))
+    # only the size and the path of a camera matter to reading its photograph
+    return load_image(Camera(key, np.eye(4), float(width), float(width), width / 2, height / 2, width, height, path))
 
 
 def feature_size(width: int, height: int, resolution: int) -> tuple[int, int]:

@@ -203,7 +203,7 @@ def load_sam(checkpoint: Path, model_type: str, device: torch.device | str) -> A
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"No SAM weights at {checkpoint}. {_fetch(checkpoint, model_type)}") from None
-    except (RuntimeError, UnpicklingError, EOFError, ValueError) as error:
+    except (OSError, RuntimeError, UnpicklingError, EOFError, ValueError) as error:
         raise InputError(
             f"{checkpoint} ({checkpoint.stat().st_size / 1e6:.1f} MB) is not a whole weight file: "
             f"{str(error).split('. ')[0]}. {_fetch(checkpoint, model_type)}"

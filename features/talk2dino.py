@@ -12,14 +12,14 @@ from features.clip import ClipEncoder
 from workspace import InputError
 
 # OpenAI's ViT-B/16 was trained with the quick approximation of GELU, which OpenCLIP keeps as a model of its own.
-TEXT_MODEL, TEXT_WEIGHTS = "ViT-B-16-quickgelu", "openai"
-_WIDTHS = {768: "ViT-B/14", 1024: "ViT-L/14"}
+TEXT_MODEL, TEXT_WEIGHTS, TEXT_WIDTH = "ViT-B-16-quickgelu", "openai", 512
+_WIDTHS = (768, 1024)  # of ViT-B/14 and ViT-L/14
 
 
 class Talk2DinoHead(nn.Module):
     """`W2 tanh(W1 t + b1) + b2`: CLIP text embedding t (not normalised) to a vector to compare with patch tokens by cosine."""
 
-    def __init__(self, width: int, text_width: int = 512):
+    def __init__(self, width: int, text_width: int):
         super().__init__()
         self.linear_layer = nn.Linear(text_width, width)
         self.hidden_layers = nn.ModuleList([nn.Linear(width, width)])
@@ -45,21 +45,21 @@ def load_head(path: Path | None) -> Talk2DinoHead:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"No file {path}; --talk2dino_ckpt takes the downloaded vitb_mlp_infonce.pth.") from None
-    except (RuntimeError, UnpicklingError, EOFError, ValueError) as error:
+    except (OSError, RuntimeError, UnpicklingError, EOFError, ValueError) as error:
         raise InputError(f"{path} is not a readable weight file ({str(error).splitlines()[0]}). Download it again.") from None
     if isinstance(state, dict) and isinstance(state.get("model_state_dict"), dict):
         state = state["model_state_dict"]
     found = {name: list(value.shape) for name, value in state.items()} if isinstance(state, dict) else {}
     width = found.get("linear_layer.bias", [0])[0]
     expected = {
-        "linear_layer.weight": [width, 512],
+        "linear_layer.weight": [width, TEXT_WIDTH],
         "linear_layer.bias": [width],
         "hidden_layers.0.weight": [width, width],
         "hidden_layers.0.bias": [width],
     }
     if width not in _WIDTHS or found != expected:
         raise InputError(f"{path} is not a Talk2DINO head: expected {expected} with width 768 or 1024, found {found}.")
-    head = Talk2DinoHead(width)
+    head = Talk2DinoHead(width, TEXT_WIDTH)
     head.load_state_dict(state)
     return head.eval().requires_grad_(False)
 

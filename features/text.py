@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -17,6 +17,7 @@ from workspace import InputError
 NEGATIVES = ("object", "things", "stuff", "texture")  # the canonical phrases every query is measured against
 
 
+@runtime_checkable
 class TextEncoder(Protocol):
     """What a query needs of a text encoder."""
 

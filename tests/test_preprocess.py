@@ -1,0 +1,191 @@
+"""Stage 1 from photographs to files, with networks of the real classes at random weights."""
+
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from small_networks import small_clip, small_dino, small_sam
+
+from features.grids import read_grid
+from features.photographs import feature_size
+from features.preprocessing import PRESETS, PreprocessConfig, preprocess
+from features.record import features_record
+from features.segment_files import read_segments
+from workspace import InputError, SceneFolder
+
+
+def _picture(path, size=(120, 90), seed=0, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).integers(0, 255, (6, 8, 3), dtype=np.uint8)
+    Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC).save(path, **options)
+
+
+@pytest.fixture
+def scene(tmp_path):
+    scene = SceneFolder(tmp_path / "scene")
+    for seed, name in enumerate(("one.png", "a.b.JPG", "left/one.jpg")):
+        _picture(scene.images / name, seed=seed)
+    return scene
+
+
+@pytest.fixture
+def sam_clip(tmp_path, monkeypatch):
+    """Options of a run with small SAM and CLIP networks."""
+    monkeypatch.setattr("segment_anything.sam_model_registry", {"vit_b": partial(small_sam, side=64)})
+    # the published settings with a coarser grid
+    presets = {name: (type(sam)(4, 16, 0.7, 0.5, 0.7, sam.crop_n_layers, 20), step) for name, (sam, step) in PRESETS.items()}
+    monkeypatch.setattr("features.preprocessing.PRESETS", presets)
+    torch.save(small_sam(side=64).state_dict(), tmp_path / "sam.pth")
+    name, weights = small_clip(tmp_path)
+    return {
+        "sam_ckpt_path": tmp_path / "sam.pth",
+        "sam_model_type": "vit_b",
+        "clip_model": name,
+        "clip_pretrained": str(weights),
+        "device": "cpu",
+    }
+
+
+def test_photographs_become_segments(scene, sam_clip):
+    preprocess(PreprocessConfig(scene.root, **sam_clip))
+    assert features_record(scene)["config"]["clip_model"] == "small-clip"
+    for key in ("one", "a.b", "left/one"):
+        embeddings, maps = read_segments(scene, key)
+        assert maps.shape == (4, 90, 120)
+        assert maps.dtype == np.int32
+        assert len(embeddings) > 4
+        np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-5)  # unit in float32
+        for before, after in zip(maps[:-1], maps[1:], strict=True):  # ids of a level follow those of the one before
+            assert after.max() == -1 or after[after >= 0].min() > before.max()
+    rows = [json.loads(line) for line in (scene.language_features / "metrics.jsonl").read_text().splitlines()]
+    assert sorted(row["image"] for row in rows) == ["a.b", "left/one", "one"]
+    assert {"read", "segmenter", "nms", "encoder"} <= rows[0]["seconds"].keys()
+
+
+def test_the_fast_preset_says_how_it_differs(scene, sam_clip, caplog):
+    with caplog.at_level("INFO"):
+        preprocess(PreprocessConfig(scene.root, preset="fast", **sam_clip))
+    assert "crop_n_layers 0 instead of 1" in caplog.text
+    assert "masks compared at every 2 pixels instead of 1" in caplog.text
+    with pytest.raises(InputError, match="crop_n_layers: 0 on disk, 1 now"):
+        preprocess(PreprocessConfig(scene.root, **sam_clip))
+    preprocess(PreprocessConfig(scene.root, overwrite=True, **sam_clip))
+
+
+def test_presets_are_what_they_are_called():
+    paper, step = PRESETS["paper"]
+    assert (paper.points_per_side, paper.pred_iou_thresh, paper.box_nms_thresh, paper.stability_score_thresh) == (
+        32,
+        0.7,
+        0.7,
+        0.85,
+    )
+    assert (paper.crop_n_layers, paper.min_mask_region_area, step) == (1, 100, 1)
+
+
+@pytest.fixture
+def dino(tmp_path, monkeypatch):
+    name, weights = small_dino(tmp_path, monkeypatch)
+    return {"features": "dino", "dino_model": name, "dino_ckpt": weights, "dino_side": 56, "device": "cpu"}
+
+
+def test_photographs_become_patch_grids(scene, dino):
+    preprocess(PreprocessConfig(scene.root, **dino))
+    grid = read_grid(scene, "a.b")
+    assert grid.shape == (3, 5, 384)  # 120 x 90 at the area of 4 x 4 patches
+    assert grid.dtype == np.float16
+    preprocess(PreprocessConfig(scene.root, overwrite=True, square=56, **dino))
+    assert read_grid(scene, "a.b").shape == (4, 4, 384)
+    preprocess(PreprocessConfig(scene.root, overwrite=True, windows=2, **dino))
+    assert read_grid(scene, "a.b").shape == (6, 10, 384)
+
+
+def test_a_killed_run_continues_where_it_was(scene, dino, monkeypatch):
+    from features import dense_extractor
+
+    write, seen = dense_extractor.write_grid, []
+
+    def dying(scene, key, grid):
+        if len(seen) == 1:
+            raise KeyboardInterrupt
+        seen.append(key)
+        write(scene, key, grid)
+
+    monkeypatch.setattr(dense_extractor, "write_grid", dying)
+    with pytest.raises(KeyboardInterrupt):
+        preprocess(PreprocessConfig(scene.root, **dino))
+    with pytest.raises(InputError, match="did not finish"):
+        features_record(scene)
+    first = scene.patch_grid(seen[0]).stat().st_mtime_ns
+    monkeypatch.setattr(dense_extractor, "write_grid", write)
+    preprocess(PreprocessConfig(scene.root, **dino))
+    assert features_record(scene)["complete"]
+    assert scene.patch_grid(seen[0]).stat().st_mtime_ns == first  # not made again
+
+
+def test_an_unreadable_photograph_is_reported_at_the_end(scene, dino, caplog):
+    (scene.images / "b.jpg").write_bytes((scene.images / "left/one.jpg").read_bytes()[:600])
+    with pytest.raises(SystemExit) as stopped:
+        preprocess(PreprocessConfig(scene.root, **dino))
+    assert stopped.value.code == 1
+    assert "1 of 4 photographs have no features" in caplog.text
+    assert all(scene.patch_grid(key).is_file() for key in ("one", "a.b", "left/one"))
+    with pytest.raises(InputError, match="did not finish"):
+        features_record(scene)
+    _picture(scene.images / "b.jpg")
+    preprocess(PreprocessConfig(scene.root, **dino))
+    assert features_record(scene)["complete"]
+
+
+def test_shards_share_the_work(scene, dino):
+    preprocess(PreprocessConfig(scene.root, shard="2/2", **dino))
+    assert [scene.patch_grid(key).is_file() for key in ("a.b", "left/one", "one")] == [False, True, False]
+    with pytest.raises(InputError, match="did not finish"):
+        features_record(scene)
+    preprocess(PreprocessConfig(scene.root, shard="1/2", **dino))
+    assert features_record(scene)["complete"]
+    names = sorted(path.name for path in scene.dino_features.glob("metrics*"))
+    assert names == ["metrics.1of2.jsonl", "metrics.2of2.jsonl"]
+    with pytest.raises(InputError, match="counts from 1"):
+        preprocess(PreprocessConfig(scene.root, shard="0/2", **dino))
+    with pytest.raises(InputError, match="would delete what other shards have done"):
+        preprocess(PreprocessConfig(scene.root, shard="1/2", overwrite=True, **dino))
+
+
+def test_photographs_are_turned_as_their_cameras_see_them(tmp_path, dino):
+    scene = SceneFolder(tmp_path / "turned")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored 120 x 90, shown 90 x 120
+    _picture(scene.images / "one.jpg", exif=exif)
+    preprocess(PreprocessConfig(scene.root, **dino))
+    assert read_grid(scene, "one").shape[:2] == (5, 3)  # nothing says otherwise: upright
+    scene.sparse.mkdir(parents=True)
+    (scene.sparse / "cameras.txt").write_text("1 PINHOLE 120 90 100 100 60 45\n")
+    (scene.sparse / "images.txt").write_text("1 1 0 0 0 0 0 0 1 one.jpg\n\n")
+    (scene.sparse / "points3D.txt").write_text("")
+    preprocess(PreprocessConfig(scene.root, overwrite=True, **dino))
+    assert read_grid(scene, "one").shape[:2] == (3, 5)  # the camera was found on the pixels as stored
+
+
+def test_sizes_follow_the_published_rule():
+    assert feature_size(1440, 1080, -1) == (1440, 1080)
+    assert feature_size(3000, 2160, -1) == (1500, 1080)
+    assert feature_size(4000, 1000, -1) == (4000, 1000)
+    assert feature_size(1440, 1080, 720) == (720, 540)
+    with pytest.raises(InputError, match="is a width in pixels here"):
+        feature_size(1440, 1080, 1)
+
+
+def test_missing_weights_leave_the_scene_untouched(scene, tmp_path):
+    with pytest.raises(InputError, match=r"No SAM weights at (?s:.*)curl -L -o"):
+        preprocess(PreprocessConfig(scene.root, sam_ckpt_path=tmp_path / "absent.pth", device="cpu"))
+    assert not scene.language_features.exists()
+
+
+def test_a_folder_without_photographs_says_so(tmp_path, dino):
+    (tmp_path / "images").mkdir()
+    with pytest.raises(InputError, match="No photographs in"):
+        preprocess(PreprocessConfig(tmp_path, **dino))

@@ -2,10 +2,8 @@
 
 import pickle
 from pathlib import Path
-from typing import Protocol
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from autoencoder.network import Autoencoder
@@ -15,24 +13,11 @@ from workspace import InputError, ModelFolder, atomic, require
 TRAIN_COMMAND = "python train_autoencoder.py -s <scene>"
 
 
-class Compressor(Protocol):
-    """What every later stage needs of the autoencoder or the principal components."""
-
-    method: str
-    """`autoencoder` or `pca`."""
-    feature_width: int
-    """Entries of an embedding."""
-    code_width: int
-    """Entries of a code."""
-
-    def encode(self, embeddings: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch c"]:
-        """Codes of embeddings."""
-
-    def decode(self, codes: Float[Tensor, "*batch c"]) -> Float[Tensor, "*batch d"]:
-        """Embeddings of unit length."""
+Compressor = Autoencoder | PCA
+"""What every later stage sees: `encode`, `decode`, `feature_width`, `code_width`, and `method`, the name of the kind."""
 
 
-def read_compressor(path: Path, device: torch.device | str = "cpu") -> Autoencoder | PCA:
+def read_compressor(path: Path, device: torch.device | str = "cpu") -> Compressor:
     """Read one of our compressors or LangSplat's `best_ckpt.pth`; nothing in the file is executed.
 
     Raises:
@@ -54,13 +39,13 @@ def read_compressor(path: Path, device: torch.device | str = "cpu") -> Autoencod
         raise InputError(f"{path} does not hold a compressor: {error}; {expected}.") from None
 
 
-def write_compressor(path: Path, compressor: Autoencoder | PCA) -> None:
+def write_compressor(path: Path, compressor: Compressor) -> None:
     """Write the weights; those of an autoencoder are a LangSplat checkpoint."""
     with atomic(path) as temporary:
         torch.save({name: value.cpu() for name, value in compressor.state_dict().items()}, temporary)
 
 
-def load_compressor(model: ModelFolder, device: torch.device | str = "cpu") -> Autoencoder | PCA:
+def load_compressor(model: ModelFolder, device: torch.device | str = "cpu") -> Compressor:
     """The finished compressor of a model folder; InputError with the command that makes it when there is none."""
     require(model.autoencoder, "autoencoder", f"{TRAIN_COMMAND} -m {model.root}")
     return read_compressor(model.compressor, device)

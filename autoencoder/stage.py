@@ -12,7 +12,7 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from autoencoder.compressor import read_compressor, write_compressor
+from autoencoder.compressor import Compressor, read_compressor, write_compressor
 from autoencoder.embeddings import SAMPLE_ROWS, read_embeddings, split_embeddings
 from autoencoder.fitting import Recipe, fit
 from autoencoder.gradient import CosineAxis
@@ -128,7 +128,7 @@ def _fitted(
     keys: list[str],
     features: str,
     device: torch.device,
-) -> tuple[Autoencoder | PCA, dict[str, Any]]:
+) -> tuple[Compressor, dict[str, Any]]:
     """The compressor and its reconstruction of fitted and of held-out embeddings."""
     parts = split_embeddings(scene, keys, features, settings["train_share"], config.seed, device)
     parts = tqdm(parts, desc="reading embeddings", unit="image", total=len(keys))
@@ -189,7 +189,7 @@ def _fit_autoencoder(
         )
 
 
-def _print_report(compressor: Autoencoder | PCA, report: Mapping[str, Any]) -> None:
+def _print_report(compressor: Compressor, report: Mapping[str, Any]) -> None:
     log.info(
         "%s %d -> %d. Cosine of embeddings and decoded codes:", compressor.method, compressor.feature_width, compressor.code_width
     )
@@ -201,7 +201,7 @@ def _print_report(compressor: Autoencoder | PCA, report: Mapping[str, Any]) -> N
 
 @torch.no_grad()
 def _write_codes(
-    compressor: Autoencoder | PCA, scene: SceneFolder, model: ModelFolder, keys: list[str], features: str, device: torch.device
+    compressor: Compressor, scene: SceneFolder, model: ModelFolder, keys: list[str], features: str, device: torch.device
 ) -> None:
     stored = np.float32 if features in SEGMENTED else np.float16
     for key in tqdm(keys, desc="writing codes", unit="image"):

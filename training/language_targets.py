@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,19 +17,6 @@ from workspace import InputError, ModelFolder, SceneFolder, load_array
 
 GRID_LEVELS = ("grid",)
 INT16_SEGMENTS = 2**15 - 1
-
-
-class Target(Protocol):
-    """Codes of one view at its levels."""
-
-    width: int
-    height: int
-
-    def image(self) -> Float[Tensor, "lc h w"]:
-        """The codes of all levels side by side; zero where there is no segment."""
-
-    def labelled(self) -> Bool[Tensor, "l h w"] | None:
-        """Pixels that have a code, per level; None when all have."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +68,9 @@ class GridTarget:
 
     def labelled(self) -> None:
         """Every pixel has a code."""
+
+
+Target = SegmentTarget | GridTarget
 
 
 def residual(target: Target, image: Float[Tensor, "lc h w"]) -> Float[Tensor, "lc h w"]:

@@ -12,7 +12,7 @@ from scene.gaussian_model import GaussianModel
 log = logging.getLogger(__name__)
 
 
-class PreparedViews:
+class PreparedViews(Sequence[PreparedView]):
     """Prepared views by position. The first ones that fit are kept for good, the others are prepared at every visit:
 
     with visits in random order no replacement strategy does better.

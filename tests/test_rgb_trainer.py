@@ -1,75 +1,27 @@
 """RGB training over a small generated scene: results, resume, refusals."""
 
 import json
-import math
 import os
 import signal
 
-import numpy as np
 import pytest
-import torch
-from PIL import Image
+from small_scene import write_small_scene
 
-from gaussian_renderer import render
 from gaussian_renderer.trained_model import load_trained
-from scene.camera import Camera
 from scene.gaussian_files import load_ply, save_ply
-from scene.gaussian_model import GaussianModel
 from training import rgb_trainer
 from training.checkpoints import load_checkpoint
 from training.rgb_trainer import RgbTrainConfig, train_rgb
 from workspace import InputError, ModelFolder
 
-WIDTH, HEIGHT, NUM_VIEWS = 40, 28, 13
-
-
-def _camera(index):
-    """On a half circle of radius 4 around the origin, looking at it."""
-    angle = math.pi * index / NUM_VIEWS
-    center = np.array([4 * math.cos(angle), -0.5, 4 * math.sin(angle)])
-    forward = -center / np.linalg.norm(center)
-    right = np.cross([0.0, 1.0, 0.0], forward)
-    right /= np.linalg.norm(right)
-    rotation = np.stack([right, np.cross(forward, right), forward])
-    world_to_camera = np.eye(4)
-    world_to_camera[:3, :3], world_to_camera[:3, 3] = rotation, -rotation @ center
-    return Camera(f"view_{index:02d}", world_to_camera, 36.0, 36.0, WIDTH / 2, HEIGHT / 2, WIDTH, HEIGHT)
-
 
 @pytest.fixture(scope="module")
 def scene_folder(tmp_path_factory):
-    """Photographs of forty coloured Gaussians, with a nerfstudio file of the cameras and noisy points."""
-    root = tmp_path_factory.mktemp("scene")
-    generator = torch.Generator().manual_seed(1)
-    points = (torch.rand(40, 3, generator=generator) - 0.5) * 2.4
-    colors = torch.rand(40, 3, generator=generator)
-    world = GaussianModel.from_points(points, colors * 255)
-    world.log_scales[:] = math.log(0.18)
-    world.opacity_logits[:] = 3.0
-    (root / "images").mkdir()
-    frames = []
-    for index in range(NUM_VIEWS):
-        camera = _camera(index)
-        image = render(camera, world, torch.zeros(3)).image.clamp(0, 1).permute(1, 2, 0).numpy()
-        Image.fromarray((image * 255 + 0.5).astype(np.uint8)).save(root / "images" / f"{camera.name}.png")
-        pose = np.linalg.inv(camera.world_to_camera) @ np.diag([1.0, -1, -1, 1])
-        frames.append({"file_path": f"images/{camera.name}.png", "transform_matrix": pose.tolist()})
-    noisy = points + 0.05 * torch.randn(40, 3, generator=generator)
-    save_points(root / "points.ply", noisy, (colors * 255).byte())
-    shape = {"fl_x": 36, "fl_y": 36, "cx": WIDTH / 2, "cy": HEIGHT / 2, "w": WIDTH, "h": HEIGHT, "camera_model": "OPENCV"}
-    text = json.dumps({**shape, "ply_file_path": "points.ply", "frames": frames})
-    (root / "transforms.json").write_text(text)
-    return root
-
-
-def save_points(path, xyz, rgb):
-    rows = [f"{x} {y} {z} {r} {g} {b}" for (x, y, z), (r, g, b) in zip(xyz.tolist(), rgb.tolist(), strict=True)]
-    properties = [f"property float {name}" for name in "xyz"] + [f"property uchar {name}" for name in ("red", "green", "blue")]
-    path.write_text("\n".join(["ply", "format ascii 1.0", f"element vertex {len(rows)}", *properties, "end_header", *rows, ""]))
+    return write_small_scene(tmp_path_factory.mktemp("scene"))
 
 
 def _config(scene_folder, model, **changes):
-    settings = {"eval": True, "preset": "fast", "iterations": 150, "device": "cpu", "checkpoint_interval": 0, **changes}
+    settings = {"eval": True, "preset": "fast", "iterations": 400, "device": "cpu", "checkpoint_interval": 0, **changes}
     return RgbTrainConfig(source_path=scene_folder, model_path=model, **settings)
 
 
@@ -79,11 +31,11 @@ def test_training_reproduces_held_out_views_and_leaves_what_the_contract_names(s
     model = ModelFolder(tmp_path / "m")
     metrics = json.loads(model.rgb_metrics.read_text())
     assert sorted(metrics["views"]["test"]) == ["view_00", "view_08"]
-    assert metrics["mean"]["test"]["psnr"] > 22  # 13 dB before training; view_00 stands outside the others
-    assert metrics["mean"]["train"]["psnr"] > 27
+    assert metrics["mean"]["test"]["psnr"] > 21  # 16 dB after 50 iterations; view_00 stands outside the others
+    assert metrics["mean"]["train"]["psnr"] > 24
     assert "test mean of 2" in caplog.text
     trained = load_trained(model)
-    assert trained.iteration == 150 and len(trained.gaussians) == metrics["gaussians"]
+    assert trained.iteration == 400 and len(trained.gaussians) == metrics["gaussians"]
     assert len(load_ply(model.point_cloud(50))) > 0
     assert [camera.name for camera in trained.scene().test] == ["view_00", "view_08"]
     assert not list(model.checkpoints.glob("*.pth"))  # nothing left to resume
@@ -107,14 +59,14 @@ def _interrupted_at(scene_folder, model, iteration, monkeypatch, **changes):
 def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(scene_folder, tmp_path, monkeypatch):
     """The stop falls in the middle of an epoch and of a densification interval, with statistics collected."""
     train_rgb(_config(scene_folder, tmp_path / "whole"))
-    _interrupted_at(scene_folder, tmp_path / "parts", 77, monkeypatch)
+    _interrupted_at(scene_folder, tmp_path / "parts", 127, monkeypatch)
     parts = ModelFolder(tmp_path / "parts")
-    assert load_checkpoint(parts, "rgb")["iteration"] == 77
+    assert load_checkpoint(parts, "rgb")["iteration"] == 127
     with pytest.raises(InputError, match="did not finish"):
         load_trained(parts)
     train_rgb(_config(scene_folder, tmp_path / "parts"))
-    whole = ModelFolder(tmp_path / "whole").point_cloud(150).read_bytes()
-    assert parts.point_cloud(150).read_bytes() == whole
+    whole = ModelFolder(tmp_path / "whole").point_cloud(400).read_bytes()
+    assert parts.point_cloud(400).read_bytes() == whole
 
 
 def test_the_newest_periodic_checkpoint_is_kept(scene_folder, tmp_path, monkeypatch):

@@ -1,0 +1,82 @@
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from small_scene import HEIGHT, WIDTH, write_small_scene
+
+from gaussian_renderer.render_photographs import RenderConfig, render_photographs
+from gaussian_renderer.trained_model import load_trained
+from training.rgb_trainer import RgbTrainConfig, train_rgb
+from workspace import InputError, ModelFolder, read_json
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Model folder of a short training; the scene knows nothing of it."""
+    root = tmp_path_factory.mktemp("trained")
+    (root / "scene").mkdir()
+    write_small_scene(root / "scene")
+    train_rgb(
+        RgbTrainConfig(
+            source_path=root / "scene", model_path=root / "model", eval=True, preset="fast", iterations=100, device="cpu"
+        )
+    )
+    return root / "model"
+
+
+def _draw(model, **changes):
+    render_photographs(RenderConfig(model_path=model, device="cpu", **changes))
+
+
+def test_pictures_are_named_like_the_photographs_and_look_like_them(trained):
+    _draw(trained)
+    model = ModelFolder(trained)
+    assert sorted(p.name for p in model.renders("test", "rgb").glob("*.png")) == ["view_00.png", "view_08.png"]
+    assert len(list(model.renders("train", "rgb").glob("*.png"))) == 11
+    metrics = read_json(model.rgb_metrics)["views"]["test"]["view_08"]
+    drawn = np.asarray(Image.open(model.renders("test", "rgb") / "view_08.png"), float) / 255
+    photograph = np.asarray(Image.open(load_trained(model).scene().folder.images / "view_08.png"), float) / 255
+    measured = -10 * np.log10(np.mean((drawn - photograph) ** 2))
+    assert measured == pytest.approx(metrics["psnr"], abs=0.05)  # the picture is rounded to 8 bits
+
+
+def test_a_second_run_keeps_what_is_there_and_draws_what_is_missing(trained):
+    _draw(trained)
+    folder = ModelFolder(trained).renders("train", "rgb")
+    kept, lost = folder / "view_01.png", folder / "view_02.png"
+    before = kept.stat().st_mtime_ns
+    lost.unlink()
+    _draw(trained)
+    assert lost.exists() and kept.stat().st_mtime_ns == before
+
+
+def test_chosen_names_only_and_a_suggestion_for_a_wrong_one(trained):
+    _draw(trained, names=("view_03",), overwrite=True)
+    folder = ModelFolder(trained).renders("train", "rgb")
+    assert [p.name for p in folder.glob("*.png")] == ["view_03.png"]
+    assert not read_json(folder / "stage.json")["complete"]
+    with pytest.raises(InputError, match="No image named veiw_03.*view_03"):
+        _draw(trained, names=("veiw_03",))
+
+
+def test_video_has_the_frames_asked_for(trained):
+    _draw(trained, skip_train=True, skip_test=True, video=True, frames=7)
+    video = cv2.VideoCapture(str(ModelFolder(trained).renders("path", "rgb").with_suffix(".mp4")))
+    frames = []
+    while (frame := video.read())[0]:
+        frames.append(frame[1])
+    assert len(frames) == 7
+    assert frames[0].shape == (HEIGHT, WIDTH, 3)
+    assert np.stack(frames).std() > 10  # a picture, not one colour
+
+
+def test_a_moved_scene_is_named_and_found_again_with_s(trained, tmp_path):
+    scene = load_trained(ModelFolder(trained)).scene().folder.root
+    moved = tmp_path / "elsewhere"
+    scene.rename(moved)
+    try:
+        with pytest.raises(InputError, match="is gone.*-s <scene>"):
+            _draw(trained)
+        _draw(trained, source_path=moved)
+    finally:
+        moved.rename(scene)

@@ -144,6 +144,8 @@ def _fitted(
         raise InputError(
             f"{config.checkpoint} compresses features {given.feature_width} wide; those of {scene.root} are {train.shape[1]}."
         )
+    if given is None and settings["code_width"] > train.shape[1]:
+        raise InputError(f"--code_width {settings['code_width']}: the features of {scene.root} are only {train.shape[1]} wide.")
     compressor = given or _fit_autoencoder(settings, model, train, validation)
     sample = torch.randperm(len(train), generator=torch.Generator().manual_seed(config.seed))[:SAMPLE_ROWS].to(train.device)
     report = {name: asdict(measure(compressor, rows)) for name, rows in (("train", train[sample]), ("validation", validation))}

@@ -1,0 +1,148 @@
+"""train_autoencoder.py over a small scene: report, codes, continuation, refusals."""
+
+import os
+import shutil
+import signal
+
+import numpy as np
+import pytest
+import torch
+from small_features import FEATURE_WIDTH, write_small_grids, write_small_segments
+from small_scene import NUM_VIEWS, write_small_scene
+
+from autoencoder import fitting
+from autoencoder.compressor import load_compressor, write_compressor
+from autoencoder.embeddings import split_embeddings
+from autoencoder.network import Autoencoder, published_widths
+from autoencoder.stage import AutoencoderConfig, train_autoencoder
+from features.grids import read_grid
+from features.segment_files import read_segments, write_segments
+from workspace import InputError, ModelFolder, SceneFolder, read_json
+
+
+@pytest.fixture(scope="module")
+def scene_folder(tmp_path_factory):
+    return write_small_grids(write_small_segments(write_small_scene(tmp_path_factory.mktemp("scene"))))
+
+
+def _run(scene_folder, model, **changes):
+    settings = {"features": "mini", "epochs": 3, "batch_size": 16, "device": "cpu", **changes}
+    train_autoencoder(AutoencoderConfig(scene_folder, model, **settings))
+    return ModelFolder(model)
+
+
+def test_codes_of_every_segment_and_a_report_before_them(scene_folder, tmp_path, caplog):
+    caplog.set_level("INFO")
+    model = _run(scene_folder, tmp_path / "m", epochs=30, lr=3e-3)
+    report = read_json(model.autoencoder / "stage.json")["report"]
+    assert (report["method"], report["feature_width"], report["code_width"]) == ("autoencoder", FEATURE_WIDTH, 3)
+    assert report["train"]["rows"] + report["validation"]["rows"] == 17 * NUM_VIEWS
+    assert report["validation"]["rows"] == 12  # 5 % of 221, rounded up
+    assert report["train"]["mean"] > 0.8 > 0 and report["train"]["percentile_5"] < report["train"]["mean"]
+    assert "5th percentile" in caplog.text
+    compressor, scene = load_compressor(model), SceneFolder(scene_folder)
+    for key in scene.image_files():
+        codes, embeddings = np.load(model.codes(key)), read_segments(scene, key)[0]
+        assert codes.shape == (17, 3) and codes.dtype == np.float32
+        np.testing.assert_allclose(np.linalg.norm(codes, axis=1), 1, atol=1e-6)
+        np.testing.assert_array_equal(codes, compressor.encode(torch.from_numpy(embeddings)).numpy())
+
+
+def test_patch_codes_lie_on_the_grid_and_components_of_any_width_need_no_images_in_memory(scene_folder, tmp_path):
+    model = _run(scene_folder, tmp_path / "m", features="mini_dense", method="pca", code_width=8, epochs=None)
+    compressor, scene = load_compressor(model), SceneFolder(scene_folder)
+    codes = np.load(model.codes("view_05"))
+    assert codes.shape == (7, 10, 8) and codes.dtype == np.float16
+    grid = torch.from_numpy(read_grid(scene, "view_05")).float()
+    np.testing.assert_allclose(codes, compressor.encode(grid).numpy(), atol=4e-3)  # codes of up to 4 in half precision
+    report = read_json(model.autoencoder / "stage.json")["report"]
+    assert report["validation"]["mean"] > 0.99  # seven embeddings mixed span six centred directions
+
+
+def test_defaults_are_the_published_recipes(scene_folder, tmp_path):
+    unset = {"epochs": None, "batch_size": None, "lr": None}
+    for features, expected in (
+        ("mini", {"lr": 7e-4, "batch_size": 64, "epochs": 100, "cosine_axis": "feature"}),
+        ("mini_dense", {"lr": 1e-3, "batch_size": 1024, "epochs": 100, "train_share": 0.2}),
+    ):
+        config = read_json(_run(scene_folder, tmp_path / features, features=features, **unset).autoencoder / "stage.json")[
+            "config"
+        ]
+        assert {name: config[name] for name in expected} == expected
+
+
+def test_embeddings_held_out_are_not_fitted(scene_folder):
+    scene, keys = SceneFolder(scene_folder), list(SceneFolder(scene_folder).image_files())
+    parts = list(split_embeddings(scene, keys, "mini_dense", 0.2, 0, torch.device("cpu")))
+    fitted, held_out = (torch.cat(part) for part in zip(*parts, strict=True))
+    assert len(fitted) == round(0.2 * 70 * NUM_VIEWS) and len(held_out) == 70 * NUM_VIEWS - len(fitted)
+    everything = torch.cat([torch.from_numpy(read_grid(scene, key).reshape(70, -1)).float() for key in keys])
+    everything = torch.nn.functional.normalize(everything, dim=1)
+    together = torch.cat([fitted, held_out])
+    assert torch.equal(together.sum(1).sort().values, everything.sum(1).sort().values)
+
+
+def test_a_stopped_run_continues_to_the_same_codes(scene_folder, tmp_path, monkeypatch):
+    whole = _run(scene_folder, tmp_path / "whole", epochs=6)
+    cosines = fitting.reconstruction_cosines
+    seen = []
+
+    def interrupting(*args):
+        seen.append(1)
+        if len(seen) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return cosines(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fitting, "reconstruction_cosines", interrupting)
+        with pytest.raises(KeyboardInterrupt):
+            _run(scene_folder, tmp_path / "parts", epochs=6)
+    parts = ModelFolder(tmp_path / "parts")
+    with pytest.raises(InputError, match="did not finish"):
+        load_compressor(parts)
+    assert [path.name for path in parts.checkpoints.iterdir()] == ["autoencoder_000003.pth"]
+    _run(scene_folder, tmp_path / "parts", epochs=6)
+    assert not list(parts.checkpoints.iterdir())
+    assert parts.codes("view_03").read_bytes() == whole.codes("view_03").read_bytes()
+
+
+def test_repeating_the_command_writes_only_what_is_missing(scene_folder, tmp_path):
+    model = _run(scene_folder, tmp_path / "m")
+    kept, fitted = model.codes("view_01").stat().st_mtime_ns, model.compressor.stat().st_mtime_ns
+    lost = model.codes("view_02").read_bytes()
+    model.codes("view_02").unlink()
+    _run(scene_folder, tmp_path / "m")
+    assert model.codes("view_02").read_bytes() == lost
+    assert (model.codes("view_01").stat().st_mtime_ns, model.compressor.stat().st_mtime_ns) == (kept, fitted)
+    with pytest.raises(InputError, match=r"code_width: 3 on disk, 4 now[\s\S]*--overwrite"):
+        _run(scene_folder, tmp_path / "m", code_width=4)
+
+
+def test_a_given_checkpoint_is_used_as_it_is(scene_folder, tmp_path):
+    network = Autoencoder(*published_widths(FEATURE_WIDTH, 3)).eval()
+    write_compressor(tmp_path / "best_ckpt.pth", network)
+    model = _run(scene_folder, tmp_path / "m", checkpoint=tmp_path / "best_ckpt.pth")
+    embeddings = torch.from_numpy(read_segments(SceneFolder(scene_folder), "view_01")[0])
+    torch.testing.assert_close(torch.from_numpy(np.load(model.codes("view_01"))), network.encode(embeddings).detach())
+    write_compressor(tmp_path / "wide.pth", Autoencoder(*published_widths(512, 3)))
+    with pytest.raises(InputError, match=rf"wide.pth compresses features 512 wide; those of .* are {FEATURE_WIDTH}"):
+        _run(scene_folder, tmp_path / "other", checkpoint=tmp_path / "wide.pth")
+
+
+def test_wrong_settings_and_features_are_refused(scene_folder, tmp_path):
+    with pytest.raises(InputError, match="has both language_features and dino_features"):
+        _run(scene_folder, tmp_path / "m", features=None)
+    with pytest.raises(InputError, match=f"--code_width 30: 30 components of embeddings with {FEATURE_WIDTH} entries"):
+        _run(scene_folder, tmp_path / "m", method="pca", code_width=30)
+    with pytest.raises(InputError, match=f"--code_width 30: .* only {FEATURE_WIDTH} wide"):
+        _run(scene_folder, tmp_path / "wide", code_width=30)
+    with pytest.raises(InputError, match="--batch_size 1"):
+        _run(scene_folder, tmp_path / "m", batch_size=1)
+    with pytest.raises(InputError, match="No file .*nowhere.pth"):
+        _run(scene_folder, tmp_path / "m", checkpoint=tmp_path / "nowhere.pth")
+    shutil.copytree(scene_folder, tmp_path / "scene")
+    scene = SceneFolder(tmp_path / "scene")
+    embeddings, maps = read_segments(scene, "view_04")
+    write_segments(scene, "view_04", np.ascontiguousarray(embeddings[:, :20]), maps)
+    with pytest.raises(InputError, match=rf"'view_04' has features 20 wide, 'view_00' {FEATURE_WIDTH} wide"):
+        _run(tmp_path / "scene", tmp_path / "mixed")

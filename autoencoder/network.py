@@ -14,9 +14,10 @@ def published_widths(feature_width: int, code_width: int) -> tuple[list[int], li
     the feature width is halved, one below the code width is left out. For codes of 3 this is the published network at
     512 (512-256-128-64-32-3, 3-16-32-64-128-256-256-512) and at 768 (768-512-...-32-3, 3-16-...-512-768).
     """
-    powers = [2**k for k in range(4, feature_width.bit_length()) if 2**k >= code_width]
+    powers = [2**k for k in range(4, feature_width.bit_length())]
     narrowing = [width for width in reversed(powers) if 32 <= width < feature_width]
     widening = [width if width < feature_width else width // 2 for width in powers]
+    narrowing, widening = ([width for width in widths if width >= code_width] for widths in (narrowing, widening))
     return [feature_width, *narrowing, code_width], [code_width, *widening, feature_width]
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -13,23 +13,6 @@ from torch import Tensor
 
 from evaluation.protocol import localized
 from workspace import InputError, read_json
-
-
-class Truth(Protocol):
-    """What is known of one picture."""
-
-    name: str
-    """Name of the label; `match_views` finds its image."""
-
-    @property
-    def phrases(self) -> tuple[str, ...]:
-        """What is in the picture."""
-
-    def mask(self, phrase: str, width: int, height: int) -> Bool[np.ndarray, "h w"]:
-        """Where the phrase is, at the asked size."""
-
-    def hit(self, phrase: str, points: Int[Tensor, "k 2"], width: int, height: int) -> bool:
-        """Whether any of the points (x, y) of a view of that size is on the phrase."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +136,9 @@ class PaintedFrame:
         if painted is None:
             raise InputError(f"{path} is not a readable picture; expected a 0/255 mask.")
         return cv2.resize(painted, (width, height), interpolation=cv2.INTER_NEAREST_EXACT) > 127
+
+
+Truth: TypeAlias = OutlinedFrame | PaintedFrame
 
 
 def read_3d_ovs(folder: Path) -> tuple[list[str], list[PaintedFrame]]:

@@ -19,7 +19,7 @@ def cloud(kind: str, n: int = 700) -> torch.Tensor:
     if kind == "clusters far apart":
         points = points * 1e-3 + 1e3 * torch.randint(0, 3, (n, 1), generator=generator)
     elif kind == "duplicates":
-        points = points[torch.randint(0, n // 5, (n,), generator=generator)]
+        points = points[torch.randint(0, max(n // 5, 1), (n,), generator=generator)]
     elif kind == "all equal":
         points = points[:1].repeat(n, 1)
     elif kind == "line":

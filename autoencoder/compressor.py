@@ -28,8 +28,8 @@ def read_compressor(path: Path, device: torch.device | str = "cpu") -> Compresso
     expected = "expected a state dict of a LangSplat autoencoder (encoder.<i>.*, decoder.<i>.*) or of principal components"
     try:
         state = torch.load(path, map_location=device, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise InputError(f"{path} cannot be read as weights ({str(error).splitlines()[0]}); {expected}.") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError):
+        raise InputError(f"{path} cannot be read as weights: damaged, or with objects not safe to load; {expected}.") from None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path} holds a {type(state).__name__}, not named tensors; {expected}.")
     try:

@@ -11,6 +11,7 @@ from workspace import RECORD, InputError, SceneFolder, require
 
 Features = Literal["sam_clip", "mini", "dino", "mini_dense"]
 SEGMENTED: tuple[str, ...] = ("sam_clip", "mini")  # segments and their embeddings; the others are patch grids
+LANGSPLAT = {"features": "sam_clip", "clip_model": "ViT-B-16", "clip_pretrained": "laion2b_s34b_b88k"}  # what LangSplat uses
 
 
 def feature_folder(scene: SceneFolder, features: str) -> Path:
@@ -60,7 +61,7 @@ def _foreign(scene: SceneFolder, folder: Path) -> dict[str, Any] | None:
     keys = list(scene.image_files())
     if folder == scene.language_features:
         present = [key for key in keys if scene.segment_maps(key).is_file()]
-        config = {"features": "sam_clip", "clip_model": "ViT-B-16", "clip_pretrained": "laion2b_s34b_b88k"}
+        config = dict(LANGSPLAT)
         width, expected = (read_segments(scene, present[0])[0].shape[1], 512) if present else (None, None)
     else:
         present = [key for key in keys if scene.foreign_patch_grid(key).is_file()]

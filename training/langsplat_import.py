@@ -1,0 +1,116 @@
+"""LangSplat's released models, one checkpoint per level and an autoencoder, as one model folder of ours."""
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from jaxtyping import Float
+from torch import Tensor
+
+from autoencoder.compressor import Compressor, read_compressor, write_compressor
+from features.record import LANGSPLAT
+from scene.dataset import load_scene
+from scene.gaussian_files import load_checkpoint, save_ply
+from scene.gaussian_model import GaussianModel
+from workspace import InputError, ModelFolder, save_array, stage
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ImportConfig:
+    """Where a released model lies and which scene it is of."""
+
+    source_path: Annotated[Path, tyro.conf.arg(aliases=["-s"])]
+    """Scene folder the model was trained on: images/ and sparse/0/."""
+    checkpoints: tuple[Path, ...]
+    """Language checkpoints (chkpnt30000.pth) in the order of --levels."""
+    autoencoder: Path
+    """The scene's autoencoder (best_ckpt.pth)."""
+    model_path: Annotated[Path | None, tyro.conf.arg(aliases=["-m"])] = None
+    """Model folder to write; output/<scene> when not given."""
+    levels: tuple[Literal["default", "s", "m", "l"], ...] = ("s", "m", "l")
+    """Level of each checkpoint; LangSplat's numbers 0 to 3 in this order."""
+    images: Annotated[str, tyro.conf.arg(aliases=["-i"])] = "images"
+    """Folder of the photographs inside the scene."""
+    resolution: Annotated[int, tyro.conf.arg(aliases=["-r"])] = -1
+    """1, 2, 4 or 8 divides the photographs' size, another value is a width in pixels, -1 keeps it up to 1600 wide."""
+    eval: bool = False
+    """The model was trained without every 8th photograph."""
+    white_background: bool = False
+    """White behind the Gaussians instead of black."""
+    overwrite: bool = False
+    """Replace what the model folder holds."""
+
+
+def import_langsplat(config: ImportConfig) -> None:
+    """Turn LangSplat's released checkpoints and autoencoder into one model folder, to be rendered and queried like our own.
+
+    Raises:
+        InputError: a file is not what it should be, or the checkpoints do not share their Gaussians.
+    """
+    model = ModelFolder.of(config.source_path, config.model_path)
+    load_scene(config.source_path, images=config.images, resolution=config.resolution, eval=config.eval)  # refuses early
+    compressor = read_compressor(config.autoencoder)
+    gaussians, codes, iteration = _read_levels(config, compressor)
+    geometry = gaussians.geometry_hash()
+    digests = {name: _digest(path) for name, path in zip(config.levels, config.checkpoints, strict=True)}
+    encoder = _digest(config.autoencoder)
+
+    seen = {"images": config.images, "resolution": config.resolution, "eval": config.eval}
+    settings = {**seen, "source_path": config.source_path.resolve().as_posix(), "white_background": config.white_background}
+    with stage(model.point_clouds, "rgb", settings, {"checkpoints": digests}, config.overwrite):
+        save_ply(model.point_cloud(iteration), gaussians)
+    with stage(model.autoencoder, "autoencoder", {"checkpoint": encoder}, {"features": LANGSPLAT}, config.overwrite) as record:
+        write_compressor(model.compressor, compressor)
+        record["report"] = {name: getattr(compressor, name) for name in ("method", "feature_width", "code_width")}
+    inputs: dict[str, Any] = {
+        "checkpoints": digests,
+        "geometry": geometry,
+        "autoencoder": _digest(model.compressor),
+        "features": LANGSPLAT,
+    }
+    with stage(model.language, "language", {"levels": config.levels, "gaussians": iteration}, inputs, config.overwrite):
+        for level, values in codes.items():
+            save_array(model.level_codes(level), values.numpy())
+    log.info("%s Gaussians of iteration %d with levels %s: %s", f"{len(gaussians):,}", iteration, ", ".join(codes), model.root)
+    log.info('Ask it something: python eval_query.py -m %s --text "red apple"', model.root)
+
+
+def _read_levels(config: ImportConfig, compressor: Compressor) -> tuple[GaussianModel, dict[str, Float[Tensor, "n c"]], int]:
+    """The Gaussians all checkpoints share, the codes per level, and the iteration."""
+    if len(config.checkpoints) != len(config.levels) or len(set(config.levels)) != len(config.levels):
+        raise InputError(
+            f"{len(config.checkpoints)} checkpoints for the levels {' '.join(config.levels)}; expected one checkpoint for each "
+            "level, in the same order. Fewer levels: --levels m --checkpoints <file>"
+        )
+    shared: GaussianModel | None = None
+    codes, iteration = {}, 0
+    for level, path in zip(config.levels, config.checkpoints, strict=True):
+        gaussians, language, iteration = load_checkpoint(path)
+        if language is None:
+            raise InputError(
+                f"{path} has no language feature: it is a checkpoint of RGB training. Expected one of level {level}."
+            )
+        if language.shape[1] != compressor.code_width:
+            raise InputError(
+                f"{path} has codes of {language.shape[1]} channels, {config.autoencoder} of {compressor.code_width}: "
+                "they are not of one model."
+            )
+        if not language.isfinite().all():
+            raise InputError(f"{path} has codes that are not finite numbers.")
+        if shared is not None and gaussians.geometry_hash() != shared.geometry_hash():
+            raise InputError(
+                f"{path} ({len(gaussians):,} Gaussians) and {config.checkpoints[0]} ({len(shared):,}) hold different Gaussians. "
+                "The levels of one released model start from the same RGB training; take files of one scene and one release."
+            )
+        shared = shared or gaussians
+        codes[level] = language
+    return shared, codes, iteration
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

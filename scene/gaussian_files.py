@@ -1,5 +1,6 @@
 """Gaussians on disk: the 3DGS `.ply`, and the checkpoints of the reference trainers."""
 
+import math
 import pickle
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from scene.gaussian_model import GaussianModel, num_sh_rest
 from scene.point_cloud import read_vertices
 from workspace import InputError, atomic
 
-# numpy scalars inside a checkpoint (its spatial_lr_scale) are rebuilt by these, under numpy 2's names and numpy 1's
-_NUMPY_SCALARS = [
-    np._core.multiarray.scalar,
-    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
+# Numpy scalars inside a checkpoint (its spatial_lr_scale) are rebuilt by this function, under numpy 2's name and numpy 1's.
+_NUMPY_SCALAR = np.float64(0).__reduce__()[0]
+_SAFE = [
+    (_NUMPY_SCALAR, "numpy._core.multiarray.scalar"),
+    (_NUMPY_SCALAR, "numpy.core.multiarray.scalar"),
     np.dtype,
     type(np.dtype(np.float64)),
     type(np.dtype(np.float32)),
@@ -97,9 +99,14 @@ def load_checkpoint(path: Path) -> tuple[GaussianModel, Float[Tensor, "n c"] | N
     raw |= {"sh_dc": sh_dc, "sh_rest": sh_rest}
     try:
         raw = {name: value.detach().float().contiguous() for name, value in raw.items()}
+        n, rest = len(raw["means"]), num_sh_rest(math.isqrt(raw["sh_rest"].shape[1] + 1) - 1)
+        expected = dict(zip(raw, ((n, 3), (n, 3), (n, 4), (n, 1), (n, 1, 3), (n, rest, 3)), strict=True))
+        for name, value in raw.items():
+            if tuple(value.shape) != expected[name]:
+                raise ValueError(f"{name} has shape {tuple(value.shape)}, expected {expected[name]}")
         gaussians = GaussianModel(**raw, active_sh_degree=int(degree))
-    except (AttributeError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is not a 3DGS checkpoint: {error}") from None
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is not a 3DGS checkpoint: {error}.") from None
     if language is not None:
         language = language.detach().float().contiguous()
         if language.ndim != 2 or len(language) != len(gaussians):
@@ -130,14 +137,14 @@ def _property_names(rest: int) -> list[str]:
 
 def _unpickle(path: Path) -> tuple[tuple, int]:
     try:
-        with torch.serialization.safe_globals(_NUMPY_SCALARS):
+        with torch.serialization.safe_globals(_SAFE):
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"No file {path}.") from None
     except pickle.UnpicklingError as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} is not a checkpoint, or holds objects that are not safe to load: {reason}") from None
-    except (RuntimeError, EOFError, ValueError) as error:
+    except (RuntimeError, EOFError, ValueError, OSError) as error:  # OSError: a zip that ends early
         raise InputError(f"{path} is cut short or not a checkpoint ({str(error).splitlines()[0]}).") from None
     if isinstance(content, tuple) and len(content) == 2 and isinstance(content[0], tuple) and len(content[0]) in (12, 13):
         return content

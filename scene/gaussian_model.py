@@ -37,11 +37,6 @@ class GaussianModel:
     active_sh_degree: int
 
     def __post_init__(self):
-        n = len(self.means)
-        shapes = {"means": (3,), "log_scales": (3,), "quats": (4,), "opacity_logits": (1,), "sh_dc": (1, 3)}
-        for name, shape in {**shapes, "sh_rest": (num_sh_rest(self.max_sh_degree), 3)}.items():
-            if tuple(getattr(self, name).shape) != (n, *shape):
-                raise ValueError(f"{name} has shape {tuple(getattr(self, name).shape)}, expected {(n, *shape)}.")
         if not 0 <= self.active_sh_degree <= self.max_sh_degree:
             raise ValueError(f"active SH degree {self.active_sh_degree} with coefficients up to degree {self.max_sh_degree}.")
 

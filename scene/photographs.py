@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -146,26 +147,30 @@ def flatten(image: Image.Image) -> Image.Image:
 
 
 class PhotographCache:
-    """`load_image` with the most recently used photographs kept in memory, up to a bound."""
+    """`load_image` with the most recently used photographs kept in memory, up to a bound. May be shared by threads."""
 
     def __init__(self, megabytes: float = 2048, background: tuple[float, float, float] = (0.0, 0.0, 0.0)):
         self._capacity = int(megabytes * 2**20)
         self._background = background
         self._images: OrderedDict[tuple, np.ndarray] = OrderedDict()
         self._bytes = 0
+        self._lock = Lock()
 
     def load(self, camera: Camera) -> UInt8[np.ndarray, "h w 3"]:
-        """Photograph of `camera` at its size. The array is shared: do not write to it."""
+        """Photograph of `camera` at its size. The array is shared: it cannot be written to."""
         key = (camera.image_path, camera.width, camera.height)
-        if key in self._images:
-            self._images.move_to_end(key)
-            return self._images[key]
+        with self._lock:
+            if key in self._images:
+                self._images.move_to_end(key)
+                return self._images[key]
         image = load_image(camera, self._background)
         image.flags.writeable = False
-        self._images[key] = image
-        self._bytes += image.nbytes
-        while self._bytes > self._capacity and len(self._images) > 1:
-            self._bytes -= self._images.popitem(last=False)[1].nbytes
+        with self._lock:
+            if key not in self._images:
+                self._images[key] = image
+                self._bytes += image.nbytes
+            while self._bytes > self._capacity and len(self._images) > 1:
+                self._bytes -= self._images.popitem(last=False)[1].nbytes
         return image
 
 

@@ -1,0 +1,147 @@
+"""Blender and nerfstudio scenes."""
+
+import json
+
+import numpy as np
+import pytest
+from colmap_scene import write_photograph
+from PIL import Image
+
+from scene.dataset import load_image, load_scene
+from workspace import InputError
+
+WIDTH, HEIGHT = 16, 12
+
+
+def pose(position: tuple[float, float, float]) -> list:
+    """OpenGL camera-to-world of a camera that looks at the origin, z up."""
+    backward = np.array(position) / np.linalg.norm(position)
+    right = np.cross([0, 0, 1], backward)
+    right /= np.linalg.norm(right)
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.stack([right, np.cross(backward, right), backward], 1)
+    matrix[:3, 3] = position
+    return matrix.tolist()
+
+
+POSES = [pose((4 * np.cos(a), 4 * np.sin(a), 1.0)) for a in np.linspace(0, 5, 9)]
+
+
+def write_nerfstudio(root, frame_extra=None, **table):
+    frames = []
+    for i, matrix in enumerate(POSES):
+        write_photograph(root / "images" / f"{i}.png", (WIDTH, HEIGHT))
+        frames.append({"file_path": f"./images/{i}.png", "transform_matrix": matrix, **(frame_extra or {})})
+    table = {"fl_x": 20.0, "fl_y": 21.0, "cx": 7.0, "cy": 6.5, "w": WIDTH, "h": HEIGHT} | table
+    (root / "transforms.json").write_text(json.dumps({k: v for k, v in table.items() if v is not None} | {"frames": frames}))
+
+
+def write_blender(root):
+    for split, poses in (("train", POSES[:7]), ("test", POSES[7:])):
+        frames = []
+        for i, matrix in enumerate(poses):
+            path = root / split / f"r_{i}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.new("RGBA", (WIDTH, HEIGHT), (255, 0, 0, 128)).save(path)
+            frames.append({"file_path": f"./{split}/r_{i}", "transform_matrix": matrix})
+        (root / f"transforms_{split}.json").write_text(json.dumps({"camera_angle_x": np.pi / 2, "frames": frames}))
+
+
+def test_the_origin_is_in_the_middle_and_up_is_up(tmp_path):
+    write_nerfstudio(tmp_path)
+    camera = load_scene(tmp_path).train[0]
+    np.testing.assert_allclose(camera.center, [4, 0, 1], atol=1e-12)
+    origin, above = (camera.world_to_camera @ [0, 0, z, 1] for z in (0.0, 0.1))
+    np.testing.assert_allclose(origin[:3], [0, 0, np.sqrt(17)], atol=1e-12)  # straight ahead: OpenCV z is forward
+    assert above[1] < 0  # and y is down
+    assert (camera.fx, camera.fy, camera.cx, camera.cy, camera.name) == (20.0, 21.0, 7.0, 6.5, "0")
+
+
+def test_nerfstudio_holds_out_every_eighth_and_starts_from_a_cube(tmp_path):
+    write_nerfstudio(tmp_path)
+    scene = load_scene(tmp_path, eval=True)
+    assert [c.name for c in scene.test] == ["0", "8"] and scene.points.shape == (100_000, 3)
+    # the cameras all look at the origin from 4.12 away: the cube is centred there and reaches as far
+    np.testing.assert_allclose(scene.points.mean(0), 0, atol=0.05)
+    assert np.abs(scene.points).max() == pytest.approx(np.sqrt(17), rel=0.01)
+    np.testing.assert_array_equal(scene.points, load_scene(tmp_path).points)
+
+
+def test_nerfstudio_point_cloud_is_used(tmp_path):
+    write_nerfstudio(tmp_path, ply_file_path="sparse_pc.ply")
+    header = "ply\nformat ascii 1.0\nelement vertex 2\nproperty float x\nproperty float y\nproperty float z\n"
+    header += "property uchar red\nproperty uchar green\nproperty uchar blue\nend_header\n"
+    (tmp_path / "sparse_pc.ply").write_text(header + "1 2 3 10 20 30\n4 5 6 40 50 60\n")
+    scene = load_scene(tmp_path)
+    assert scene.points.tolist() == [[1, 2, 3], [4, 5, 6]] and scene.colors.tolist() == [[10, 20, 30], [40, 50, 60]]
+
+
+def test_intrinsics_of_a_frame_override_the_shared_ones(tmp_path):
+    write_nerfstudio(tmp_path, {"fl_x": 30.0, "cx": 9.0})
+    camera = load_scene(tmp_path).train[0]
+    assert (camera.fx, camera.fy, camera.cx, camera.cy) == (30.0, 21.0, 9.0, 6.5)
+
+
+def test_field_of_view_stands_in_for_the_focal_length(tmp_path):
+    write_nerfstudio(tmp_path, fl_x=None, fl_y=None, cx=None, cy=None, camera_angle_x=np.pi / 2)
+    camera = load_scene(tmp_path).train[0]
+    assert (camera.fx, camera.fy, camera.cx, camera.cy) == pytest.approx((8.0, 8.0, 8.0, 6.0))
+    write_nerfstudio(tmp_path, fl_x=None, fl_y=None)
+    with pytest.raises(InputError, match="no focal length"):
+        load_scene(tmp_path)
+
+
+@pytest.mark.parametrize("distortion", [{"k1": 0.1}, {"p2": -1e-3}, {"camera_model": "OPENCV_FISHEYE"}])
+def test_distortion_is_refused_with_the_command(tmp_path, distortion):
+    write_nerfstudio(tmp_path, **distortion)
+    with pytest.raises(InputError, match=r"distorted(.|\n)*convert\.py -s .*images -o"):
+        load_scene(tmp_path)
+    write_nerfstudio(tmp_path, k1=0.0, k2=0, p1=0.0)
+    assert len(load_scene(tmp_path).train) == 9
+
+
+def test_listed_frames_without_photograph_are_logged_and_passed_over(tmp_path, caplog):
+    write_nerfstudio(tmp_path)
+    for name in ("2.png", "5.png"):
+        (tmp_path / "images" / name).unlink()
+    assert len(load_scene(tmp_path).train) == 7
+    assert "2 of 9" in caplog.text and "images/2.png" in caplog.text and "images/5.png" in caplog.text
+
+
+def test_no_photograph_at_all(tmp_path):
+    write_nerfstudio(tmp_path)
+    for path in (tmp_path / "images").iterdir():
+        path.unlink()
+    with pytest.raises(InputError, match="9 of 9"):
+        load_scene(tmp_path)
+
+
+@pytest.mark.parametrize("matrix", [[[1, 0], [0, 1]], np.diag([2.0, 2, 2, 1]).tolist(), np.diag([1.0, 1, -1, 1]).tolist(), None])
+def test_matrices_that_are_no_poses(tmp_path, matrix):
+    write_nerfstudio(tmp_path, {"transform_matrix": matrix})
+    with pytest.raises(InputError, match="transform_matrix"):
+        load_scene(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"frames": []}', '{"frames": [{"transform_matrix": []}]}'])
+def test_json_that_is_no_scene(tmp_path, text):
+    (tmp_path / "transforms.json").write_text(text)
+    with pytest.raises(InputError, match=r"transforms\.json"):
+        load_scene(tmp_path)
+
+
+def test_blender_brings_its_own_test_views(tmp_path):
+    write_blender(tmp_path)
+    scene = load_scene(tmp_path, eval=True)
+    assert ([c.name for c in scene.train][0], len(scene.train), len(scene.test)) == ("train/r_0", 7, 2)
+    assert len(load_scene(tmp_path).train) == 9
+    camera = scene.test[0]
+    assert (camera.fx, camera.cx, camera.cy) == pytest.approx((8.0, 8.0, 6.0))
+    assert load_image(camera, (1.0, 1.0, 1.0))[0, 0].tolist() == [255, 127, 127]
+    assert scene.points.shape == (100_000, 3) and np.abs(scene.points).max() <= 1.3
+
+
+def test_instant_ngp_fox_is_distorted_and_lists_absent_frames(shared, caplog):
+    with pytest.raises(InputError, match=r"k1=0\.0578421(.|\n)*convert\.py"):
+        load_scene(shared / "data" / "fox_original")
+    assert "17 of 67" in caplog.text and "images/0005.jpg" in caplog.text

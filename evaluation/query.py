@@ -48,8 +48,8 @@ class QueryConfig:
     """Format and rules of the labels (docs/protocols.md)."""
     split: Literal["train", "test", "all"] = "all"
     """Views to look at: training views, held-out views, or both."""
-    views: tuple[str, ...] = ()
-    """Only these images, by name."""
+    names: tuple[str, ...] = ()
+    """Only these images: names below images/ without extension, or their last part where it is unique."""
     negatives: tuple[str, ...] = ()
     """Phrases that stand for everything else, instead of: object, things, stuff, texture."""
     mask_thresh: float = 0.4
@@ -99,7 +99,7 @@ def _evaluate(config: QueryConfig, model: ModelFolder, device: torch.device) -> 
     scene = field.trained.scene(config.source_path, config.resolution)
     keys = [camera.name for camera in (*scene.train, *scene.test)]
     labels = read_labels(config.labels, config.protocol, keys) if config.labels else None
-    tasks = choose_tasks(scene, labels, config.split, config.views)
+    tasks = choose_tasks(scene, labels, config.split, config.names)
     asked = tuple(dict.fromkeys([*config.text, *config.classes, *(labels.phrases if labels else ())]))
     if config.shuffled_control and (labels is None or len(labels.phrases) < 2):
         raise InputError(

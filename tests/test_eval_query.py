@@ -46,7 +46,7 @@ def test_phrases_are_found_in_every_view(model, capsys):
 
 
 def test_pictures_have_safe_names_and_the_views_size(model):
-    ask(model, text=BALLS, views=("frame_00004",))
+    ask(model, text=BALLS, names=("frame_00004",))
     names = sorted(path.name for path in (model.evaluation / "views/frame_00004").iterdir())
     assert len(names) == 8 and all(re.fullmatch(r"[a-z0-9_.-]+", name) for name in names)
     assert "red_ball.png" in names and "red_ball.mask.png" in names
@@ -58,11 +58,11 @@ def test_splits_and_names_choose_the_views(model):
     held_out = ["views/frame_00000", "views/frame_00008"]
     assert [row["image"] for row in ask(model, text=("red ball",), split="test")["rows"]] == held_out
     assert len(ask(model, text=("red ball",), split="train")["rows"]) == 7
-    assert ask(model, text=("red ball",), views=("frame_00008",))["rows"][0]["split"] == "held-out"
+    assert ask(model, text=("red ball",), names=("frame_00008",))["rows"][0]["split"] == "held-out"
     with pytest.raises(InputError, match="frame_99"):
-        ask(model, text=("red ball",), views=("frame_99",))
+        ask(model, text=("red ball",), names=("frame_99",))
     with pytest.raises(InputError, match="--eval"):
-        ask(model, text=("red ball",), views=("frame_00008",), split="train")
+        ask(model, text=("red ball",), names=("frame_00008",), split="train")
 
 
 def test_lerf_protocol_from_labels_to_figures(model, scene, capsys):
@@ -95,7 +95,7 @@ def test_3d_ovs_protocol_scores_both_kinds_of_mask(model, scene):
 
 
 def test_classes_paint_every_covered_pixel(model):
-    ask(model, classes=BALLS, views=("frame_00004",))
+    ask(model, classes=BALLS, names=("frame_00004",))
     painted = cv2.imread(str(model.answer_picture("views/frame_00004", "classes")))
     corners = [painted[HEIGHT // 2 + dy, WIDTH // 2 + dx] for dy in (-24, 24) for dx in (-36, 36)]
     assert len({tuple(color) for color in corners}) == 4
@@ -105,13 +105,13 @@ def test_one_level_and_the_latent_comparison(model):
     assert {row["level"] for row in ask(model, text=("red ball",), level="m")["rows"]} == {"m"}
     with pytest.raises(InputError, match="s, m, l, not 'grid'"):
         ask(model, text=("red ball",), level="grid")
-    rows = ask(model, text=("red ball",), compare="latent", views=("frame_00004",))["rows"]
+    rows = ask(model, text=("red ball",), compare="latent", names=("frame_00004",))["rows"]
     assert rows[0]["score"] > 0.9
 
 
 def test_negatives_of_ones_own_change_the_score(model):
-    canonical = ask(model, text=("red ball",), views=("frame_00004",))["rows"][0]
-    rival = ask(model, text=("red ball",), views=("frame_00004",), negatives=("red ball",))["rows"][0]
+    canonical = ask(model, text=("red ball",), names=("frame_00004",))["rows"][0]
+    rival = ask(model, text=("red ball",), names=("frame_00004",), negatives=("red ball",))["rows"][0]
     assert rival["score"] == pytest.approx(0.5, abs=1e-6) and canonical["score"] > 0.9
 
 
@@ -147,7 +147,7 @@ def test_several_models_give_mean_and_spread(model, scene, tmp_path, capsys):
 
 def test_another_question_replaces_the_answers_but_nothing_else(model):
     ask(model, text=("red ball",))
-    ask(model, text=("grüner Ball",), views=("frame_00001",))
+    ask(model, text=("grüner Ball",), names=("frame_00001",))
     assert not model.answer_picture("views/frame_00001", "red_ball").exists()
     for path in sorted(model.evaluation.rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
@@ -194,7 +194,7 @@ def test_codes_of_other_gaussians_are_refused(model):
 def test_a_field_without_contrast_is_called_out(model, caplog):
     for level in ("s", "m", "l"):
         save_array(model.level_codes(level), np.zeros((4, 6), np.float32))
-    rows = ask(model, text=("red ball",), views=("frame_00004",))["rows"]
+    rows = ask(model, text=("red ball",), names=("frame_00004",))["rows"]
     assert rows[0]["ties"] == WIDTH * HEIGHT
     assert "no contrast" in caplog.text
 

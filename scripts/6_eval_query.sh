@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Stage 5: ask a trained scene in plain words. Answers, pictures and report.html go to <model folder>/eval.
+# Usage: scripts/6_eval_query.sh <scene folder> <model folder> "phrase" ["phrase" ...]
+#   scripts/6_eval_query.sh data/kitchen output/kitchen "red mug" "wooden spoon"
+set -euo pipefail
+usage='usage: scripts/6_eval_query.sh <scene folder> <model folder> "phrase" ["phrase" ...]'
+python eval_query.py -s "${1:?$usage}" -m "${2:?$usage}" --text "${3:?$usage}" "${@:4}"

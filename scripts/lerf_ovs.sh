@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# The LERF-OVS benchmark: four scenes trained as published (every photograph trains), measured, tabled beside the papers.
+# Usage: scripts/lerf_ovs.sh <lerf_ovs folder> <output folder>
+#   <lerf_ovs folder> holds figurines/ ramen/ teatime/ waldo_kitchen/ and label/ (docs/protocols.md says where to get it).
+#   FEATURES=sam_clip (default) or dino with TALK2DINO=<vitb_mlp_infonce.pth>; SEEDS="0 1 2" repeats and prints the spread.
+set -euo pipefail
+usage='usage: scripts/lerf_ovs.sh <lerf_ovs folder> <output folder>'
+data=${1:?$usage} output=${2:?$usage} features=${FEATURES:-sam_clip}
+
+models=()
+for scene in figurines ramen teatime waldo_kitchen; do
+  python preprocess.py -s "$data/$scene" --features "$features"
+  runs=()
+  for seed in ${SEEDS:-0}; do
+    model=$output/$scene/seed_$seed
+    python train_autoencoder.py -s "$data/$scene" -m "$model" --features "$features" --seed "$seed"
+    python train.py -s "$data/$scene" -m "$model" --seed "$seed"
+    python train.py -s "$data/$scene" -m "$model" --include_feature --seed "$seed"
+    runs+=("$model")
+  done
+  python eval_query.py -s "$data/$scene" -m "${runs[@]}" --labels "$data/label/$scene" --protocol lerf_ovs \
+    --mask_thresh 0.4 --shuffled_control ${TALK2DINO:+--talk2dino_ckpt "$TALK2DINO"}
+  models+=("${runs[@]}")
+done
+python -m evaluation.benchmark --protocol lerf_ovs -m "${models[@]}"

@@ -1,0 +1,128 @@
+"""Every command line of the scripts and the documentation is one that our programs accept."""
+
+import os
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tyro
+
+import command_line
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = sorted((ROOT / "scripts").glob("*.sh"))
+PAGES = sorted(path for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")] if path.name != "CHANGELOG.md")
+RECORDER = """#!/usr/bin/env bash
+printf '%s\\0' "$@" >>"$RECORD"
+printf '\\n' >>"$RECORD"
+"""
+ENVIRONMENTS = ({}, {"FEATURES": "dino", "TALK2DINO": "weights/talk 2 dino.pth", "SEEDS": "0 1"})
+ARGUMENTS = ("data/a scene", "output/a model", "red mug", "snowman's hat")
+
+
+def run_script(script, folder, variables, arguments):
+    """Run a script with a `python` that only writes its arguments down; returns them, one list per call."""
+    folder.mkdir(exist_ok=True)
+    python = folder / "python"
+    python.write_text(RECORDER)
+    python.chmod(0o755)
+    record = folder / "record"
+    record.write_bytes(b"")
+    environment = {
+        **os.environ,
+        "PATH": f"{folder}:{os.environ['PATH']}",
+        "RECORD": str(record),
+        "PYTHON": str(python),
+        **variables,
+    }
+    done = subprocess.run(["bash", script, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return [call.split("\0") for call in record.read_text().split("\0\n")[:-1]]
+
+
+def usage(script):
+    """The arguments that a script's header says it needs, placeholders filled, without the optional ones."""
+    needed = re.search(rf"^#.*scripts/{re.escape(script.name)} ([^\[\n]*)", script.read_text(), re.MULTILINE)
+    assert needed, f"{script.name} does not say how it is used"
+    return re.sub(r"<[^<>]*>", "'a folder'", needed.group(1))
+
+
+def documented(page):
+    """Commands `python <script>.py ...` and `python -m <module> ...` of a page's code blocks, placeholders filled."""
+    commands = []
+    for block in re.findall(r"```(?:bash|sh|shell|console)?\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            found = re.match(
+                r"\s*(?:\$ )?(?:[A-Z_]+=\S+ )*(?:\S*/)?python3? ((?:\S+\.py|-m (?:scene|evaluation|training|features)\.\S+).*)",
+                line,
+            )
+            if found:
+                commands.append(re.sub(r"<[^<>]*>", "placeholder", found.group(1)))
+    return commands
+
+
+def parse(arguments, monkeypatch):
+    """Let the program read its arguments with its own configuration class; returns that, and starts nothing."""
+    parsed = []
+
+    def read(function, config_class, args=None):
+        parsed.append(tyro.cli(config_class, args=sys.argv[1:] if args is None else args))
+
+    monkeypatch.setattr(command_line, "run", read)
+    if arguments[0] == "-m":
+        monkeypatch.setattr(sys, "argv", arguments[1:])
+        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+    else:
+        monkeypatch.setattr(sys, "argv", arguments)
+        runpy.run_path(str(ROOT / arguments[0]), run_name="__main__")
+    assert len(parsed) == 1, f"{arguments[0]} does not start through command_line.run"
+    return parsed[0]
+
+
+def accepted(arguments, monkeypatch, capsys):
+    try:
+        return parse(arguments, monkeypatch)
+    except SystemExit:
+        pytest.fail(f"not accepted: python {shlex.join(arguments)}\n{capsys.readouterr().err}")
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("variables", ENVIRONMENTS, ids=["default", "dino"])
+def test_every_command_of_a_script_is_accepted(script, variables, tmp_path, monkeypatch, capsys):
+    arguments = shlex.split(usage(script))
+    calls = run_script(script, tmp_path / "bin", variables, arguments)
+    assert calls
+    for call in calls:
+        accepted(call, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_every_documented_command_is_accepted(page, monkeypatch, capsys):
+    for command in documented(page):
+        accepted(shlex.split(command, comments=True), monkeypatch, capsys)
+
+
+def test_a_script_hands_its_phrases_on(tmp_path, monkeypatch, capsys):
+    (call,) = run_script(ROOT / "scripts/6_eval_query.sh", tmp_path / "bin", {}, ARGUMENTS)
+    config = accepted(call, monkeypatch, capsys)
+    assert (
+        config.text == ARGUMENTS[2:] and config.source_path == Path(ARGUMENTS[0]) and config.model_path == (Path(ARGUMENTS[1]),)
+    )
+
+
+def test_the_benchmark_evaluates_every_scene_by_its_labels(tmp_path, monkeypatch, capsys):
+    calls = run_script(ROOT / "scripts/lerf_ovs.sh", tmp_path / "bin", {"SEEDS": "0 1"}, ("data/lerf_ovs", "output/lerf"))
+    evaluations = [accepted(call, monkeypatch, capsys) for call in calls if call[0] == "eval_query.py"]
+    assert [config.labels.name for config in evaluations] == ["figurines", "ramen", "teatime", "waldo_kitchen"]
+    assert all(config.source_path.name == config.labels.name and len(config.model_path) == 2 for config in evaluations)
+    table = accepted(calls[-1], monkeypatch, capsys)
+    assert len(table.model_path) == 8
+
+
+def test_a_wrong_flag_is_noticed(monkeypatch, capsys):
+    with pytest.raises(pytest.fail.Exception, match="not accepted"):
+        accepted(["eval_query.py", "--no_such_flag"], monkeypatch, capsys)

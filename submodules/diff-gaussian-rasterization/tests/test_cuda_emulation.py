@@ -5,10 +5,8 @@ import ctypes
 import emulated_cuda
 import pytest
 import torch
-from diff_gaussian_rasterization import View
+from cuda_scenes import edge_scenes, make_gaussians, make_view, reference, with_covariances
 from emulated_cuda import rasterize
-
-from gaussian_renderer import reference
 
 pytestmark = pytest.mark.skipif(emulated_cuda.compiler() is None, reason="no C++ compiler")
 
@@ -18,30 +16,6 @@ SHAPED = ("features", "means", "means2d", "scales", "rotations", "opacities")
 @pytest.fixture(scope="module")
 def library(request):
     return emulated_cuda.build(request.config.cache.mkdir("cuda_emulation"))
-
-
-def make_view(width=40, height=37):
-    world_to_camera = torch.eye(4)
-    world_to_camera[:3, :3] = torch.linalg.qr(torch.eye(3) + 0.1 * torch.tensor([[0, 1, 2], [-1, 0, 1.0], [0, -2, 0]]))[0]
-    world_to_camera[:3, :3] *= world_to_camera[:3, :3].diagonal().sign()[:, None]
-    world_to_camera[:3, 3] = torch.tensor([0.1, -0.05, 0.2])
-    return View(world_to_camera, 0.9 * width, 0.85 * width, width / 2 + 1.3, height / 2 - 0.7, width, height)
-
-
-def make_gaussians(n, seed=0, scale=0.1):
-    generator = torch.Generator().manual_seed(seed)
-    return {
-        "means": torch.randn(n, 3, generator=generator) * torch.tensor([1.0, 1.0, 0.6]) + torch.tensor([0, 0, 3.0]),
-        "scales": scale * torch.exp(0.7 * torch.randn(n, 3, generator=generator)),
-        "rotations": torch.randn(n, 4, generator=generator),
-        "opacities": torch.rand(n, generator=generator),
-    }
-
-
-def with_covariances(gaussians):
-    matrices = reference.covariance_matrices(gaussians["scales"], gaussians["rotations"])
-    upper = matrices.flatten(1)[:, [0, 1, 2, 4, 5, 8]].contiguous()
-    return {"means": gaussians["means"], "covariances": upper, "opacities": gaussians["opacities"]}
 
 
 def assert_matches_reference(library, view, gaussians, channels=3, order="forward", background=True, weigh=(1, 1, 1)):
@@ -118,38 +92,9 @@ def test_no_gaussians(library):
     assert all(g.numel() == 0 for g in gradients.values()) and radii.numel() == 0
 
 
-def test_everything_culled(library):
-    gaussians = make_gaussians(40)
-    gaussians["means"][:, 2] *= -1
-    assert_matches_reference(library, make_view(), gaussians)
-
-
-def test_edges_of_the_parameters(library):
-    gaussians = make_gaussians(300, scale=0.05)
-    gaussians["opacities"][:60] = 0
-    gaussians["opacities"][60:200] = 1
-    gaussians["rotations"][:100:3] = 0
-    gaussians["scales"][100:120] = 30.0  # over everything
-    gaussians["opacities"][100:120] = 0.9  # two clamped alphas leave (1 - 0.99)^2, which rounds to either side of the limit
-    gaussians["scales"][120:160] = torch.tensor([1e-6, 1e-6, 0.8])  # needles
-    gaussians["scales"][160:180] = 0
-    gaussians["means"][180:200, 2] = torch.linspace(-0.01, 0.03, 20)  # about the near plane
-    assert_matches_reference(library, make_view(), gaussians)
-
-
-def test_thousands_of_gaussians_on_one_tile(library):
-    gaussians = make_gaussians(3000, scale=0.004)
-    gaussians["means"][:, :2] *= 0.15
-    gaussians["opacities"] *= 0.1
-    assert_matches_reference(library, make_view(24, 24), gaussians)
-
-
-def test_splats_on_more_rows_of_tiles_than_a_warp_has_lanes(library):
-    view = make_view(20, 16 * 34)
-    gaussians = make_gaussians(6, scale=1.0)
-    gaussians["scales"][:3] = 40.0
-    gaussians["opacities"][:] = 0.3
-    assert_matches_reference(library, view, gaussians)
+@pytest.mark.parametrize("name", edge_scenes())
+def test_edges(library, name):
+    assert_matches_reference(library, *edge_scenes()[name])
 
 
 @pytest.mark.parametrize("name", ["means", "scales", "rotations", "opacities", "covariances"])

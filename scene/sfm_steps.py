@@ -7,23 +7,10 @@ import shutil
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 SEED = 0
 UNDISTORTED_JPEG_QUALITY = 97
-
-
-@dataclass(frozen=True)
-class ModelSummary:
-    """What a verdict needs of one reconstructed model; errors in pixels of the photographs."""
-
-    path: Path
-    registered: tuple[str, ...]
-    num_points: int
-    mean_error: float
-    mean_track_length: float
-    cameras: tuple[tuple[str, int, int, float, float], ...]  # model, width, height, fx, fy
 
 
 def extract_features(
@@ -122,33 +109,6 @@ def map_scene(database: Path, photographs: Path, output: Path, mapper: str, num_
     else:
         options = pycolmap.IncrementalPipelineOptions(num_threads=num_threads, random_seed=SEED, min_model_size=3)
         pycolmap.incremental_mapping(database, photographs, output, options)
-
-
-def summarize_models(folders: Sequence[Path]) -> list[ModelSummary]:
-    """Summaries of the models in `folders`, the largest first (photographs, then points)."""
-    import pycolmap
-
-    summaries = []
-    for folder in folders:
-        model = pycolmap.Reconstruction(folder)
-        cameras = tuple(
-            (camera.model.name, camera.width, camera.height, camera.mean_focal_length(), camera.mean_focal_length())
-            if len(camera.focal_length_idxs()) == 1
-            else (camera.model.name, camera.width, camera.height, camera.focal_length_x, camera.focal_length_y)
-            for camera in model.cameras.values()
-        )
-        registered = tuple(sorted(model.images[i].name for i in model.reg_image_ids()))
-        summaries.append(
-            ModelSummary(
-                path=folder,
-                registered=registered,
-                num_points=model.num_points3D(),
-                mean_error=model.compute_mean_reprojection_error(),
-                mean_track_length=model.compute_mean_track_length(),
-                cameras=cameras,
-            )
-        )
-    return sorted(summaries, key=lambda s: (len(s.registered), s.num_points), reverse=True)
 
 
 def undistort(model: Path, photographs: Path, output: Path, registered: Sequence[str], num_threads: int) -> None:

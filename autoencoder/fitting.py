@@ -4,39 +4,19 @@ import copy
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from autoencoder.gradient import CosineAxis, StepGradient
+from autoencoder.gradient import StepGradient
 from autoencoder.network import Autoencoder
+from autoencoder.recipes import Recipe
 from autoencoder.reconstruction import reconstruction_cosines
 
 SAVE_EVERY = 20.0  # seconds between resumable states; an epoch takes about one
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How the autoencoder is fitted."""
-
-    epochs: int
-    """Passes over the training embeddings."""
-    batch_size: int
-    """Embeddings per update."""
-    lr: float
-    """Adam's step size, at the start when it decays."""
-    schedule: Literal["constant", "cosine"] = "constant"
-    """Whether the step size stays or falls to zero along a half cosine."""
-    cosine_axis: CosineAxis = "feature"
-    """Axis of the cosine in the loss."""
-    cosine_weight: float = 1e-3
-    """Weight of 1 - cosine beside the mean squared error."""
-    seed: int = 0
-    """Of the initial weights and of the order of embeddings."""
 
 
 def fit(

@@ -6,15 +6,12 @@ Gradients equal automatic ones except at the biases in front of a batch norm, wh
 exactly zero gradient is left alone.
 """
 
-from typing import Literal
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from autoencoder.network import Autoencoder
-
-CosineAxis = Literal["feature", "batch"]
+from autoencoder.recipes import CosineAxis
 
 
 class StepGradient:

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,10 +14,10 @@ from tqdm import tqdm
 
 from autoencoder.compressor import Compressor, read_compressor, write_compressor
 from autoencoder.embeddings import SAMPLE_ROWS, read_embeddings, split_embeddings
-from autoencoder.fitting import Recipe, fit
-from autoencoder.gradient import CosineAxis
+from autoencoder.fitting import fit
 from autoencoder.network import Autoencoder, published_widths
 from autoencoder.pca import PCA, Moments
+from autoencoder.recipes import PATCH_SHARE, PATCHES, SEGMENT_SHARE, SEGMENTS, CosineAxis, Preset, Recipe, Schedule
 from autoencoder.reconstruction import measure
 from features.record import SEGMENTED, Features, features_record
 from training.checkpoints import delete_checkpoints, load_checkpoint, save_checkpoint
@@ -25,11 +25,6 @@ from training.interruption import stop_requests
 from workspace import RECORD, InputError, ModelFolder, SceneFolder, save_array, stage, write_json
 
 log = logging.getLogger(__name__)
-
-# Step size, batch, epochs and share of embeddings fitted, as published: LangSplat's for segments (which fits all of them;
-# deviates from it by the one in twenty that is held out to measure on), DinoSplat's for patch tokens.
-SEGMENT_RECIPE = {"lr": 7e-4, "batch_size": 64, "epochs": 100, "train_share": 0.95}
-PATCH_RECIPE = {"lr": 1e-3, "batch_size": 1024, "epochs": 100, "train_share": 0.2}
 
 
 @dataclass(frozen=True)
@@ -51,14 +46,16 @@ class AutoencoderConfig:
     """Channels of a code."""
     checkpoint: Path | None = None
     """Take this compressor instead of fitting one: LangSplat's best_ckpt.pth or another model's compressor.pth."""
+    preset: Preset = "published"
+    """published: 100 epochs. fast: half of them with a step size that falls to zero. The next four override either."""
     epochs: int | None = None
-    """Passes over the fitted embeddings; by default 100."""
+    """Passes over the fitted embeddings; 100 (published) or 50 (fast) when not given."""
     batch_size: int | None = None
-    """Embeddings per update; by default 64 for segments, 1024 for patch tokens."""
+    """Embeddings per update; 64 for segments and 1024 for patch tokens when not given."""
     lr: float | None = None
-    """Adam's step size; by default 7e-4 for segments, 1e-3 for patch tokens."""
-    schedule: Literal["constant", "cosine"] = "constant"
-    """Keep the step size, as published, or let it fall to zero: better after the same number of epochs."""
+    """Adam's step size; 7e-4 for segments and 1e-3 for patch tokens (published) when not given."""
+    schedule: Schedule | None = None
+    """Whether the step size stays or falls to zero along a half cosine; constant (published) when not given."""
     cosine_axis: CosineAxis = "feature"
     """Axis of the cosine in the loss; the published code takes it over the batch."""
     train_share: float | None = None
@@ -96,28 +93,29 @@ def train_autoencoder(config: AutoencoderConfig) -> None:
 
 def _settings(config: AutoencoderConfig, features: str) -> dict[str, Any]:
     """What decides the result, with the defaults of the features filled in; refuses values that make no sense."""
-    published = SEGMENT_RECIPE if features in SEGMENTED else PATCH_RECIPE
-    chosen = {name: value if (value := getattr(config, name)) is not None else published[name] for name in published}
-    if config.method == "pca" and config.train_share is None:
-        chosen["train_share"] = SEGMENT_RECIPE["train_share"]
-    for name, value, allowed in (
-        ("code_width", config.code_width, config.code_width >= 1),
-        ("epochs", chosen["epochs"], chosen["epochs"] >= 1),
-        ("batch_size", chosen["batch_size"], chosen["batch_size"] >= 2),
-        ("lr", chosen["lr"], chosen["lr"] > 0),
-        ("train_share", chosen["train_share"], 0 < chosen["train_share"] < 1),
+    recipes, share = (SEGMENTS, SEGMENT_SHARE) if features in SEGMENTED else (PATCHES, PATCH_SHARE)
+    recipe = asdict(replace(recipes[config.preset], cosine_axis=config.cosine_axis, seed=config.seed))
+    recipe |= {name: given for name in ("epochs", "batch_size", "lr", "schedule") if (given := getattr(config, name)) is not None}
+    share = SEGMENT_SHARE if config.method == "pca" else share
+    share = share if config.train_share is None else config.train_share
+    for name, value, least in (
+        ("code_width", config.code_width, 1),
+        ("epochs", recipe["epochs"], 1),
+        ("batch_size", recipe["batch_size"], 2),
     ):
-        if not allowed:
-            raise InputError(f"--{name} {value}: expected {'a share between 0 and 1' if name == 'train_share' else 'more'}.")
-    share = {"train_share": chosen["train_share"], "seed": config.seed}
+        if value < least:
+            raise InputError(f"--{name} {value}: expected {least} or more.")
+    if not recipe["lr"] > 0:
+        raise InputError(f"--lr {recipe['lr']}: expected a positive step size.")
+    if not 0 < share < 1:
+        raise InputError(f"--train_share {share}: expected a share between 0 and 1.")
     if config.checkpoint is not None:
         if not config.checkpoint.is_file():
             raise InputError(f"No file {config.checkpoint}; expected a compressor such as LangSplat's best_ckpt.pth.")
-        return {"checkpoint": hashlib.sha256(config.checkpoint.read_bytes()).hexdigest(), **share}
-    settings = {"method": config.method, "code_width": config.code_width, **share}
-    if config.method == "autoencoder":
-        settings |= chosen | {"schedule": config.schedule, "cosine_axis": config.cosine_axis}
-    return settings
+        digest = hashlib.sha256(config.checkpoint.read_bytes()).hexdigest()
+        return {"checkpoint": digest, "train_share": share, "seed": config.seed}
+    settings = {"method": config.method, "code_width": config.code_width, "train_share": share, "seed": config.seed}
+    return settings if config.method == "pca" else {**settings, "recipe": recipe}
 
 
 def _fitted(
@@ -172,7 +170,7 @@ def _principal_components(parts, config: AutoencoderConfig, images: int) -> tupl
 def _fit_autoencoder(
     settings: Mapping[str, Any], model: ModelFolder, train: torch.Tensor, validation: torch.Tensor
 ) -> Autoencoder:
-    recipe = Recipe(**{name: settings[name] for name in ("epochs", "batch_size", "lr", "schedule", "cosine_axis", "seed")})
+    recipe = Recipe(**settings["recipe"])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         network = Autoencoder(*published_widths(train.shape[1], settings["code_width"])).to(train.device)

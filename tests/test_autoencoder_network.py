@@ -8,10 +8,11 @@ import torch
 import torch.nn.functional as F
 
 from autoencoder.compressor import read_compressor, write_compressor
-from autoencoder.fitting import Recipe, fit
+from autoencoder.fitting import fit
 from autoencoder.gradient import StepGradient
 from autoencoder.network import Autoencoder, published_widths
 from autoencoder.pca import Moments
+from autoencoder.recipes import Recipe
 from autoencoder.reconstruction import measure
 from workspace import InputError
 

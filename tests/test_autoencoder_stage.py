@@ -61,14 +61,14 @@ def test_patch_codes_lie_on_the_grid_and_components_of_any_width_need_no_images_
 
 def test_defaults_are_the_published_recipes(scene_folder, tmp_path):
     unset = {"epochs": None, "batch_size": None, "lr": None}
-    for features, expected in (
-        ("mini", {"lr": 7e-4, "batch_size": 64, "epochs": 100, "cosine_axis": "feature"}),
-        ("mini_dense", {"lr": 1e-3, "batch_size": 1024, "epochs": 100, "train_share": 0.2}),
+    for features, share, expected in (
+        ("mini", 0.95, {"lr": 7e-4, "batch_size": 64, "epochs": 100, "cosine_axis": "feature", "cosine_weight": 1e-3}),
+        ("mini_dense", 0.2, {"lr": 1e-3, "batch_size": 1024, "epochs": 100, "schedule": "constant"}),
     ):
         config = read_json(_run(scene_folder, tmp_path / features, features=features, **unset).autoencoder / "stage.json")[
             "config"
         ]
-        assert {name: config[name] for name in expected} == expected
+        assert config["train_share"] == share and {name: config["recipe"][name] for name in expected} == expected
 
 
 def test_embeddings_held_out_are_not_fitted(scene_folder):

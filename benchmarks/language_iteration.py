@@ -1,0 +1,167 @@
+"""One joint language iteration against three single-level iterations through the drop-in rasterizer, in one run.
+
+    PYTHONPATH=. python benchmarks/language_iteration.py [-s <toy world>] [-m <model>] [--iterations 40]
+
+Without folders a toy world of 640x480 is made and its Gaussians are trained first (minutes, kept in output/benchmarks).
+Segments are the exact ones of the toy world: s its parts, m its objects, l objects against the room.
+
+The other side is what the published trainer does per level: colours and codes through the drop-in rasterizer, with the
+gradients of all parameters (its kernels know no others), L1 against a target image, Adam on the codes. It is given
+the target ready on the device, which the published trainer gathers anew on the CPU each time.
+"""
+
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import tyro
+from diff_gaussian_rasterization import GaussianRasterizationSettings, GaussianRasterizer
+from PIL import Image
+
+from autoencoder.stage import AutoencoderConfig, train_autoencoder
+from features.segment_files import write_segments
+from gaussian_renderer.trained_model import load_trained
+from scene.camera import Camera
+from scene.gaussian_model import GaussianModel
+from scene.toy_world import write_toy_world
+from training.language_trainer import LanguageTrainConfig, LanguageTrainer
+from training.rgb_trainer import RgbTrainConfig, train_rgb
+from workspace import RECORD, ModelFolder, SceneFolder, read_json, require, stage
+
+KEPT = Path("output") / "benchmarks"
+LEVELS = ("s", "m", "l")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Where the toy world and its Gaussians are."""
+
+    source_path: Annotated[Path, tyro.conf.arg(aliases=["-s"])] = KEPT / "toy_world"
+    """Toy world; made when absent."""
+    model_path: Annotated[Path, tyro.conf.arg(aliases=["-m"])] = KEPT / "toy_world_model"
+    """Its model folder; Gaussians are trained when absent."""
+    iterations: int = 40
+    """Timed iterations of each kind, taken in turns."""
+
+
+def write_exact_segments(scene: SceneFolder) -> None:
+    """The toy world's own parts, objects and room as segments, each part of one random embedding in every view."""
+    generator = np.random.default_rng(0)
+    parts = read_json(scene.part_ids / "parts.json")["parts"]
+    objects = np.array([part["object"] for part in parts])
+    room = np.isin([part["kind"] for part in parts], ["painting", "table", "floor", "wall"])
+    groups = [np.arange(len(parts)), objects, room.astype(int)]
+    offsets = np.cumsum([0, *(group.max() + 1 for group in groups)])
+    embeddings = generator.standard_normal((offsets[-1], 64)).astype(np.float32)
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    with stage(scene.language_features, "features", {"features": "mini", "exact": True}, {}):
+        for key in scene.image_files():
+            part = np.asarray(Image.open(scene.part_ids / f"{key}.png"))
+            known = part < len(parts)
+            levels = [
+                np.where(known, group[np.minimum(part, len(parts) - 1)] + o, -1)
+                for group, o in zip(groups, offsets[:-1], strict=True)
+            ]
+            write_segments(scene, key, embeddings, np.stack([np.full_like(levels[0], -1), *levels]).astype(np.int32))
+
+
+class DropIn:
+    """A single-level trainer on the drop-in rasterizer, as published."""
+
+    def __init__(self, gaussians: GaussianModel):
+        self.parameters = [
+            value.detach().clone().requires_grad_()
+            for value in (
+                gaussians.means,
+                gaussians.scales,
+                gaussians.rotations,
+                gaussians.opacities[:, None],
+                gaussians.sh_coeffs,
+            )
+        ]
+        self.degree = gaussians.active_sh_degree
+        self.codes = torch.zeros(len(gaussians), 3, requires_grad=True)
+        self.optimizer = torch.optim.Adam([self.codes], lr=2.5e-3, eps=1e-15)
+
+    def step(self, camera: Camera, target: torch.Tensor, labelled: torch.Tensor) -> None:
+        """One iteration."""
+        means, scales, rotations, opacities, sh_coeffs = self.parameters
+        means2d = torch.zeros_like(means, requires_grad=True)
+        codes = self.codes / (self.codes.norm(dim=-1, keepdim=True) + 1e-9)
+        rasterizer = GaussianRasterizer(_settings(camera, self.degree))
+        _, image, _ = rasterizer(means, means2d, opacities, sh_coeffs, None, codes, scales, rotations)
+        loss = (image * labelled - target * labelled).abs().mean()
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self.parameters:
+            parameter.grad = None
+
+
+def _settings(camera: Camera, degree: int) -> GaussianRasterizationSettings:
+    x, y = camera.width / (2 * camera.fx), camera.height / (2 * camera.fy)
+    near, far = 0.01, 100.0
+    projection = torch.zeros(4, 4)
+    projection[0, 0], projection[1, 1], projection[3, 2] = 1 / x, 1 / y, 1
+    projection[0, 2], projection[1, 2] = 2 * camera.cx / camera.width - 1, 2 * camera.cy / camera.height - 1
+    projection[2, 2], projection[2, 3] = far / (far - near), -far * near / (far - near)
+    view = torch.as_tensor(camera.world_to_camera, dtype=torch.float32)
+    center = torch.as_tensor(camera.center, dtype=torch.float32)
+    matrices = view.T, (projection @ view).T
+    return GaussianRasterizationSettings(
+        camera.height, camera.width, x, y, torch.zeros(3), 1.0, *matrices, degree, center, False, False, True
+    )
+
+
+def main(config: Config) -> None:
+    """Time both and print the ratio."""
+    scene, model = SceneFolder(config.source_path), ModelFolder(config.model_path)
+    if not scene.images.exists():
+        write_toy_world(scene.root, seed=0, views=24)
+    if not (scene.language_features / RECORD).exists():
+        write_exact_segments(scene)
+    if not (model.point_clouds / RECORD).exists():
+        train_rgb(RgbTrainConfig(scene.root, model.root, eval=True, preset="fast", iterations=1000, device="cpu"))
+    train_autoencoder(AutoencoderConfig(scene.root, model.root, epochs=3, device="cpu"))
+
+    trained = load_trained(model)
+    settings = {"levels": LEVELS, "iterations": 0, "init": "zero", "seed": 0}
+    record = require(model.autoencoder, "autoencoder", "")
+    language = LanguageTrainConfig(scene.root, model.root, device="cpu")
+    trainer = LanguageTrainer(language, settings, trained, trained.scene(), "mini", record["report"], torch.device("cpu"))
+    cameras = [
+        camera.resized(target.width, target.height) for camera, target in zip(trainer.scene.train, trainer.targets, strict=True)
+    ]
+    singles = [DropIn(trained.gaussians) for _ in LEVELS]
+    for index in range(len(cameras)):
+        trainer.views[index]  # the first pass fills the cache
+
+    joint, separate = [], []
+    for _ in range(config.iterations):
+        index = trainer.view_index(trainer.iteration)
+        images = trainer.targets[index].image().split(3)
+        labelled = trainer.targets[index].labelled()
+        masks = [torch.ones(1, 1, 1)] * 3 if labelled is None else [mask[None].float() for mask in labelled]
+        began = time.perf_counter()
+        trainer.step()
+        joint.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        for single, image, mask in zip(singles, images, masks, strict=True):
+            single.step(cameras[index], image, mask)
+        separate.append(time.perf_counter() - began)
+
+    for level, single, codes in zip(LEVELS, singles, trainer.codes.detach().split(3, 1), strict=True):
+        difference = (codes - single.codes.detach()).abs().max().item()
+        print(f"level {level}: codes after {config.iterations} iterations differ by {difference:.1e} at most")
+    sizes = f"{len(trained.gaussians):,} Gaussians, {cameras[0].width}x{cameras[0].height}, {torch.get_num_threads()} threads"
+    joint_ms, separate_ms = (1e3 * statistics.median(times) for times in (joint, separate))
+    print(f"{sizes}: joint iteration {joint_ms:.1f} ms, three single-level iterations {separate_ms:.1f} ms")
+    print(f"ratio {separate_ms / joint_ms:.1f}")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Stage 0: photographs or a video to a scene folder with undistorted photographs and cameras.
+# Usage: scripts/0_convert.sh <folder of photographs, or video> <scene folder to make> [flags of convert.py]
+set -euo pipefail
+usage='usage: scripts/0_convert.sh <folder of photographs, or video> <scene folder to make> [flags of convert.py]'
+capture=${1:?$usage} scene=${2:?$usage}
+shift 2
+exec "${PYTHON:-python}" "$(dirname "$0")/../convert.py" -s "$capture" -o "$scene" "$@"

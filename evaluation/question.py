@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from autoencoder.compressor import Compressor
+from evaluation.readout import Readout
 from evaluation.relevancy import latent_similarity, relevancy_maps
 from features.text import TextEncoder
 from workspace import InputError
@@ -60,6 +61,5 @@ class Question:
         if self.compare == "latent":
             codes = self.compressor.encode(self.embeddings)
             return torch.stack([latent_similarity(level.movedim(0, -1), codes) for level in code_maps])
-        return torch.stack(
-            [relevancy_maps(level, self.compressor.decode, self.embeddings, self.negatives) for level in code_maps]
-        )
+        readout = Readout(self.compressor, torch.cat([self.embeddings, self.negatives]))
+        return torch.stack([relevancy_maps(level, readout, len(self.phrases)) for level in code_maps])

@@ -8,22 +8,14 @@ import pytest
 import torch
 from torch import nn
 
+from autoencoder.compressor import read_compressor
+from autoencoder.network import Autoencoder, published_widths
+from autoencoder.pca import PCA
 from evaluation.filters import box_mean, majority
 from evaluation.labels import read_lerf_ovs
 from evaluation.protocol import answer, intersection_over_union, localized, threshold
+from evaluation.readout import Readout
 from evaluation.relevancy import latent_similarity, relevancy, relevancy_maps
-
-
-def published_decoder(path):
-    """The decoder half of a published autoencoder file."""
-    state = {k.removeprefix("decoder."): v for k, v in torch.load(path, weights_only=True).items() if k.startswith("decoder.")}
-    layers = []
-    for name in sorted({int(k.split(".")[0]) for k in state}):
-        layers += [nn.ReLU()] if layers else []
-        layers.append(nn.Linear(*state[f"{name}.weight"].shape[::-1]))
-    decoder = nn.Sequential(*layers)
-    decoder.load_state_dict(state)
-    return lambda codes: nn.functional.normalize(decoder(codes), dim=-1)
 
 
 def unit(rows):
@@ -47,13 +39,14 @@ def test_lerf_protocol_equals_published_evaluation(shared):
     texts = np.load(folder / "text_embeddings.npz")
     embedded = {str(phrase): row for phrase, row in zip(texts["phrases"], unit(texts["embeddings"]), strict=True)}
     negatives = torch.stack([embedded[word] for word in ("object", "things", "stuff", "texture")])
-    decode = published_decoder(folder / "autoencoder.pth")
+    compressor = read_compressor(folder / "autoencoder.pth")
     ious, hits, levels = [], [], []
     for frame in read_lerf_ovs(folder / "label"):
         index = int(frame.name.removeprefix("frame_")) - 1
         codes = [torch.from_numpy(np.load(folder / f"level_{k}" / f"{index:05d}.npy")).movedim(-1, 0) for k in (1, 2, 3)]
         phrases = torch.stack([embedded[category] for category in frame.categories])
-        maps = torch.stack([relevancy_maps(level, decode, phrases, negatives) for level in codes], 1)
+        readout = Readout(compressor, torch.cat([phrases, negatives]))
+        maps = torch.stack([relevancy_maps(level, readout, len(phrases)) for level in codes], 1)
         for category, levels_of_phrase in zip(frame.categories, maps, strict=True):
             found = answer(levels_of_phrase, expected["mask_threshold"])
             truth = torch.from_numpy(frame.mask(category, 160, 120))
@@ -129,19 +122,24 @@ def test_empty_masks_overlap_by_nothing():
     assert intersection_over_union(nothing, nothing) == 0.0
 
 
-def test_uncovered_pixels_take_the_relevancy_of_the_zero_code():
+@pytest.mark.parametrize("kind", ["autoencoder", "pca"])
+def test_reading_a_code_map_equals_decoding_it(kind):
     generator = torch.Generator().manual_seed(2)
-    weights = torch.randn(3, 16, generator=generator)
+    torch.manual_seed(2)
+    if kind == "autoencoder":
+        compressor = Autoencoder(*published_widths(512, 3)).eval().requires_grad_(False)
+    else:
+        directions = torch.linalg.qr(torch.randn(512, 3, generator=generator))[0].T.contiguous()
+        compressor = PCA(0.05 * torch.randn(512, generator=generator), directions, torch.tensor(0.4))
     codes = torch.randn(3, 20, 30, generator=generator)
-    codes[:, 5:] = 0
-
-    def decode(rows):
-        return unit(rows @ weights + 0.3)
-
-    phrases, negatives = unit(torch.randn(4, 16, generator=generator)), unit(torch.randn(2, 16, generator=generator))
-    expected = relevancy(decode(codes.movedim(0, -1)), phrases, negatives)
-    # The same products over chunks of another height.
-    torch.testing.assert_close(relevancy_maps(codes, decode, phrases, negatives), expected, atol=1e-6, rtol=0)
+    codes[:, 5:] = 0  # no Gaussian there
+    phrases, negatives = unit(torch.randn(4, 512, generator=generator)), unit(torch.randn(2, 512, generator=generator))
+    embeddings = compressor.decode(codes.movedim(0, -1))
+    readout = Readout(compressor, torch.cat([phrases, negatives]))
+    # float32 sums of 512 and of 257 terms; the relevancy spans (0, 1).
+    expected = relevancy(embeddings, phrases, negatives)
+    torch.testing.assert_close(relevancy_maps(codes, readout, 4), expected, atol=5e-6, rtol=0)
+    torch.testing.assert_close(readout(codes.reshape(3, -1).T), embeddings.reshape(600, 512) @ torch.cat([phrases, negatives]).T)
 
 
 def test_latent_similarity_is_a_cosine():

@@ -52,6 +52,13 @@ GAUSSIAN_BACKEND(double)  // scalar code only: it exists to check the float path
 void force_scalar(bool scalar);
 // "avx2" or "scalar": what float calls run on now.
 const char* instruction_set();
+
+// What blending a prepared float view takes, for benchmarks.
+struct Work {
+  int64_t evaluations;  // of alpha, one per pixel and Gaussian
+  int64_t blends;       // evaluations with a positive weight
+};
+Work measure_work(const Prepared&);
 }  // namespace cpu
 
 namespace cuda {

@@ -259,6 +259,10 @@ NB_MODULE(_C, m) {
   m.def("evaluate_sh", evaluate_sh);
   m.def("evaluate_sh_backward", evaluate_sh_backward);
   m.def("first_nonfinite", first_nonfinite);
+  m.def("measure_work", [](const PyPrepared& prepared) {
+    const cpu::Work work = cpu::measure_work(prepared.typed());
+    return nb::make_tuple(work.evaluations, work.blends);
+  });
   m.def("force_scalar", cpu::force_scalar);
   m.def("instruction_set", [] { return std::string(cpu::instruction_set()); });
 #ifdef GAUSSIAN_CUDA

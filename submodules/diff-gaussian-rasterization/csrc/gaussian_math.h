@@ -16,7 +16,8 @@
 #ifdef __CUDACC__
 #define GAUSSIAN_FN __host__ __device__ __forceinline__
 #else
-#define GAUSSIAN_FN inline
+// Internal linkage: units built for different instruction sets must each keep their own copy.
+#define GAUSSIAN_FN static inline
 #endif
 
 namespace gaussian {

@@ -1,6 +1,5 @@
 """The classes of the published packages of this name, so that existing 3DGS and LangSplat code runs unchanged."""
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -64,7 +63,8 @@ class GaussianRasterizationSettings(NamedTuple):
         if not perspective or abs(slope_x - 1) > 1e-2 or abs(slope_y - 1) > 1e-2:
             raise ValueError(
                 "projmatrix does not belong to viewmatrix, tanfovx and tanfovy: it must be viewmatrix @ P with P transposed, "
-                f"P[0][0] = 1 / tanfovx, P[1][1] = 1 / tanfovy; found P[0][0] tanfovx = {slope_x:.4g}, P[1][1] tanfovy = {slope_y:.4g}."
+                "P[0][0] = 1 / tanfovx, P[1][1] = 1 / tanfovy; "
+                f"found P[0][0] tanfovx = {slope_x:.4g}, P[1][1] tanfovy = {slope_y:.4g}."
             )
         return View(
             world_to_camera=world_to_camera,
@@ -112,15 +112,13 @@ class GaussianRasterizer(torch.nn.Module):
                 cov3D_precomp; a tensor of the wrong shape, type or device, or with a value that is not finite.
         """
         settings = self.raster_settings
-        shs, colors_precomp, language_feature_precomp, scales, rotations, cov3D_precomp = (
-            None if tensor is None or tensor.numel() == 0 and means3D.shape[0] > 0 else tensor
-            for tensor in (shs, colors_precomp, language_feature_precomp, scales, rotations, cov3D_precomp)
-        )
+        shs, colors_precomp, language_feature_precomp = map(_given, (shs, colors_precomp, language_feature_precomp))
+        scales, rotations, covariances = map(_given, (scales, rotations, cov3D_precomp))
         if (shs is None) == (colors_precomp is None):
             raise ValueError(f"give exactly one of shs and colors_precomp; {'neither' if shs is None else 'both'} found.")
         if opacities.dim() == 2 and opacities.shape[1] == 1:
             opacities = opacities[:, 0]
-        check_gaussians(means3D, scales, rotations, cov3D_precomp, opacities)
+        check_gaussians(means3D, scales, rotations, covariances, opacities)
         n = means3D.shape[0]
         if means2D is not None:
             check_tensor("means2D", means2D, (n, 3 if means2D.dim() == 2 and means2D.shape[1] == 3 else 2), means3D)
@@ -145,7 +143,7 @@ class GaussianRasterizer(torch.nn.Module):
             means3D=means3D.contiguous(),
             scales=None if scales is None else scales.contiguous(),
             rotations=None if rotations is None else rotations.contiguous(),
-            cov3D_precomp=None if cov3D_precomp is None else cov3D_precomp.contiguous(),
+            cov3D_precomp=None if covariances is None else covariances.contiguous(),
             opacities=opacities.contiguous(),
             colors_precomp=None if colors_precomp is None else colors_precomp.contiguous(),
             language_feature_precomp=features[:, 3:].contiguous() if channels else None,
@@ -159,7 +157,7 @@ class GaussianRasterizer(torch.nn.Module):
             means3D,
             scales,
             rotations,
-            cov3D_precomp,
+            covariances,
             opacities,
             features,
             means2D,
@@ -171,3 +169,8 @@ class GaussianRasterizer(torch.nn.Module):
         if settings.include_feature is None:
             return image, radii
         return image[:3], image[3:], radii
+
+
+def _given(tensor: Tensor | None) -> Tensor | None:
+    # Callers of the published packages also say "none" with torch.Tensor([]).
+    return None if tensor is None or tensor.shape == (0,) else tensor

@@ -27,7 +27,8 @@ def evaluate_sh(degree: int, means: Tensor, camera_center: Tensor, sh_coeffs: Te
     check_tensor("camera_center", camera_center, (3,))
     if sh_coeffs.shape[1] < (degree + 1) ** 2:
         raise ValueError(
-            f"degree {degree} needs {(degree + 1) ** 2} coefficients per Gaussian, found sh_coeffs of shape {list(sh_coeffs.shape)}."
+            f"degree {degree} needs {(degree + 1) ** 2} coefficients per Gaussian, "
+            f"found sh_coeffs of shape {list(sh_coeffs.shape)}."
         )
     means, sh_coeffs = means.contiguous(), sh_coeffs.contiguous()
     check_finite(means=means, sh_coeffs=sh_coeffs)

@@ -31,5 +31,6 @@ class Memory:
         self.tensors: list[Tensor] = []
 
     def __call__(self, size: int) -> int:
+        """Address of `size` new bytes."""
         self.tensors.append(torch.empty(max(size, 1), dtype=torch.uint8, device=self.device))
         return self.tensors[-1].data_ptr()

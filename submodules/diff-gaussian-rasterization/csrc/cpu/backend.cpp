@@ -10,7 +10,7 @@
 
 #include "../gaussian_math.h"
 #include "parallel.h"
-#include "tile_kernels.h"
+#include "view_kernels.h"
 
 namespace gaussian::cpu {
 namespace {
@@ -49,6 +49,18 @@ const TileKernels<float>& kernels<float>() {
 template <>
 const TileKernels<double>& kernels<double>() {
   return scalar_kernels<double>();
+}
+
+template <>
+const ViewKernels<float>& view_kernels<float>() {
+#ifdef GAUSSIAN_AVX2
+  if (avx2 && !scalar_only) return avx2_view_kernels();
+#endif
+  return scalar_view_kernels<float>();
+}
+template <>
+const ViewKernels<double>& view_kernels<double>() {
+  return scalar_view_kernels<double>();
 }
 
 template <class T>

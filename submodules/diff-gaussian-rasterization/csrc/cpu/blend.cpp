@@ -69,4 +69,22 @@ void blend(const Camera<double>& camera, const Prepared& prepared, const Feature
   blend_view(camera, prepared, features, images, execution);
 }
 
+Work measure_work(const Prepared& prepared) {
+  const PreparedView<float> view = PreparedView<float>::of(prepared);
+  TileVisits<float> visits;
+  Work work{};
+  for (int64_t tile = 0; tile < int64_t(view.header->tiles_x) * view.header->tiles_y; ++tile) {
+    const uint32_t begin = view.tile_begin[tile], end = view.tile_begin[tile + 1];
+    visits.evaluate(kernels<float>(), view.pairs + begin, end - begin, tile_area(*view.header, uint32_t(tile)), false);
+    work.evaluations += kLanes * visits.state.evaluated;
+    for (int batch = 0; batch < visits.batches(); ++batch) {
+      const Visits<float> found = visits.visits(batch);
+      for (int k = 0; k < kBlocks; ++k)
+        work.blends += std::count_if(found.weight + kLanes * found.begin[k], found.weight + kLanes * found.end[k],
+                                     [](float w) { return w > 0; });
+    }
+  }
+  return work;
+}
+
 }  // namespace gaussian::cpu

@@ -1,5 +1,5 @@
 #include "lanes_scalar.h"
-#include "tile_kernels_impl.h"
+#include "view_kernels_impl.h"
 
 namespace gaussian::cpu {
 
@@ -9,5 +9,12 @@ const TileKernels<T>& scalar_kernels() {
 }
 template const TileKernels<float>& scalar_kernels<float>();
 template const TileKernels<double>& scalar_kernels<double>();
+
+template <class T>
+const ViewKernels<T>& scalar_view_kernels() {
+  return ViewKernelsOf<ScalarLanes<T>>::table;
+}
+template const ViewKernels<float>& scalar_view_kernels<float>();
+template const ViewKernels<double>& scalar_view_kernels<double>();
 
 }  // namespace gaussian::cpu

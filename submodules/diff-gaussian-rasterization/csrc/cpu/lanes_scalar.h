@@ -70,8 +70,8 @@ struct ScalarLanes {
   static ScalarLanes sqrt(ScalarLanes a) {
     return each([&](int i) { return std::sqrt(a.lane[i]); });
   }
-  static ScalarLanes exp2(ScalarLanes a) {
-    return each([&](int i) { return std::exp2(a.lane[i]); });
+  static void exp2(const ScalarLanes* a, ScalarLanes* out) {
+    for (int j = 0; j < 2; ++j) out[j] = each([&](int i) { return std::exp2(a[j].lane[i]); });
   }
   static ScalarLanes select(Mask m, ScalarLanes a, ScalarLanes b) {
     return each([&](int i) { return m.lane[i] ? a.lane[i] : b.lane[i]; });
@@ -84,10 +84,6 @@ struct ScalarLanes {
     for (int i = 0; i < kLanes; ++i) found |= m.lane[i];
     return found;
   }
-  bool any_positive() const {
-    return any(test([&](int i) { return lane[i] > 0; }));
-  }
-
   // Bits of the 4-pixel column blocks between pixel columns `first` and `last` (fractional, 0 is the first centre).
   static Bits column_blocks(ScalarLanes first, ScalarLanes last, ScalarLanes rest) {
     Bits out;
@@ -104,16 +100,15 @@ struct ScalarLanes {
     for (int i = 0; i < kLanes; ++i) out |= (even.lane[i] | odd.lane[i]) << (4 * i);
     return out;
   }
-  static int popcount(uint32_t bits) {
-    int count = 0;
-    for (; bits; bits &= bits - 1) ++count;
-    return count;
-  }
-  static void list_blocks(const Pair<T>* pairs, int count, uint32_t alive, uint8_t (*lists)[kBatch], int* lengths) {
-    for (int k = 0; k < kBlocks; ++k) lengths[k] = 0;
-    for (int i = 0; i < count; ++i)
-      for (int k = 0; k < kBlocks; ++k)
-        if (pairs[i].blocks & alive & (1u << k)) lists[k][lengths[k]++] = uint8_t(i);
+  // Writes, block after block, the pairs that reach it; begin[k] is where those of block k start. Returns their number.
+  static int list_blocks(const Pair<T>* pairs, int count, uint32_t alive, uint8_t* index, int32_t* begin) {
+    int size = 0;
+    for (int k = 0; k < kBlocks; ++k) {
+      begin[k] = size;
+      for (int i = 0; i < count; ++i)
+        if (pairs[i].blocks & alive & (1u << k)) index[size++] = uint8_t(i);
+    }
+    return size;
   }
 };
 

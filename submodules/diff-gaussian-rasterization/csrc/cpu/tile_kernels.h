@@ -30,23 +30,25 @@ struct alignas(64) TileState {
   T running[kTilePixels];        // product of 1 - alpha, also past the stop, in block order
   T transmittance[kTilePixels];  // the same, frozen at the stop
   uint32_t alive;                // blocks with a pixel that still blends
+  int64_t evaluated;             // (pair, block) evaluations so far
 };
 
-// Visits of one batch: those of block k are [begin[k], begin[k + 1]).
+// Visits of one batch: those of block k are [begin[k], end[k]), in depth order, up to the one where its last pixel
+// stopped.
 template <class T>
 struct Visits {
-  int32_t begin[kBlocks + 1];
+  int32_t begin[kBlocks], end[kBlocks];
+  int32_t size;    // rows used
   uint8_t* index;  // pair within the batch
   T* weight;       // [visits, 8] alpha times transmittance
   T* alpha;        // [visits, 8] or null; zero where the pixel does not blend
 };
 
+// Room that `evaluate` needs behind its arrays.
+constexpr int kMostVisits = kBatch * kBlocks + kLanes;
+
 template <class T>
 struct TileKernels {
-  // Sets everything but `gaussian` for a splat and a tile centre; `reach` as in Extent.
-  void (*make_pair)(const T* splat, T reach, T center_x, T center_y, Pair<T>& pair);
-  // An upper bound of the visits of a batch.
-  int64_t (*count_visits)(const Pair<T>* pairs, int count, uint32_t alive);
   // Finds the visits of a batch in depth order and blends their weights through `state`.
   void (*evaluate)(const Pair<T>* pairs, int count, TileState<T>& state, Visits<T>& visits);
   // accumulators[channel][256] += weight * features[pair][channel] for `channels` <= 12 channels.

@@ -17,84 +17,75 @@ struct TileKernelsOf {
   static L block_y(int k) { return L::broadcast(T(2 * (k / 4)) - T(7.5)) + L::load(kRow); }
   alignas(64) static constexpr T kColumn[8] = {0, 1, 2, 3, 0, 1, 2, 3};
   alignas(64) static constexpr T kRow[8] = {0, 0, 0, 0, 1, 1, 1, 1};
-  alignas(64) static constexpr T kEvenRows[8] = {-7.5, -5.5, -3.5, -1.5, 0.5, 2.5, 4.5, 6.5};
-
-  static void make_pair(const T* splat, T reach, T center_x, T center_y, Pair<T>& pair) {
-    const T dx = center_x - splat[0], dy = center_y - splat[1];
-    pair.ux = splat[2], pair.uy = splat[3], pair.vy = splat[4], pair.log2_opacity = splat[5];
-    pair.a0 = pair.ux * dx + pair.uy * dy;
-    pair.b0 = pair.vy * dy;
-    // Lanes are the 8 row pairs; each row of pixel centres cuts the ellipse in an interval of x.
-    const L inverse = L::broadcast(T(1) / pair.ux), limit = L::broadcast(reach);
-    const L even = L::load(kEvenRows);
-    pair.blocks =
-        L::nibbles(row_blocks(pair, even, inverse, limit), row_blocks(pair, even + L::broadcast(1), inverse, limit));
-  }
-
-  // Per lane, the 4 bits of the blocks that the row at `y` touches.
-  static typename L::Bits row_blocks(const Pair<T>& pair, L y, L inverse, L limit) {
-    const L t2 = L::fma(L::broadcast(pair.vy), y, L::broadcast(pair.b0));
-    const L rest = L::fnma(t2, t2, limit);
-    const L half = L::sqrt(L::max(rest, L::broadcast(0))) * inverse;
-    const L middle = L::fnma(L::fma(L::broadcast(pair.uy), y, L::broadcast(pair.a0)), inverse, L::broadcast(7.5));
-    return L::column_blocks(middle - half, middle + half, rest);
-  }
-
-  static int64_t count_visits(const Pair<T>* pairs, int count, uint32_t alive) {
-    int64_t visits = 0;
-    for (int i = 0; i < count; ++i) visits += L::popcount(pairs[i].blocks & alive);
-    return visits;
-  }
 
   static void evaluate(const Pair<T>* pairs, int count, TileState<T>& state, Visits<T>& visits) {
-    alignas(64) uint8_t lists[kBlocks][kBatch];
-    int lengths[kBlocks];
-    L::list_blocks(pairs, count, state.alive, lists, lengths);
-    int32_t end = 0;
+    visits.size = L::list_blocks(pairs, count, state.alive, visits.index, visits.begin);
     for (int k = 0; k < kBlocks; ++k) {
-      visits.begin[k] = end;
-      if (lengths[k] == 0) continue;
-      end = evaluate_block(pairs, lists[k], lengths[k], k, state, visits, end);
+      const int begin = visits.begin[k], end = k + 1 < kBlocks ? visits.begin[k + 1] : visits.size;
+      visits.end[k] = begin;
+      if (begin == end) continue;
+      visits.end[k] = visits.alpha ? evaluate_block<true>(pairs, k, begin, end, state, visits)
+                                   : evaluate_block<false>(pairs, k, begin, end, state, visits);
+      state.evaluated += visits.end[k] - begin;
     }
-    visits.begin[kBlocks] = end;
   }
 
-  static int32_t evaluate_block(const Pair<T>* pairs, const uint8_t* list, int length, int k, TileState<T>& state,
-                                const Visits<T>& visits, int32_t end) {
+  // Two visits at a time: their exponentials do not depend on each other, and side by side they hide each other's
+  // latency.
+  template <bool kKeepAlpha>
+  static int evaluate_block(const Pair<T>* pairs, int k, int begin, int end, TileState<T>& state,
+                            const Visits<T>& visits) {
     const L x = block_x(k), y = block_y(k);
-    const L least = L::broadcast(T(kMinTransmittance)), most = L::broadcast(T(kMaxAlpha));
-    const L cut = L::broadcast(T(kLog2MinAlpha));
+    const L least = L::broadcast(T(kMinTransmittance));
+    const uint8_t* index = visits.index;
+    T *weights = visits.weight, *alphas = visits.alpha;
     L running = L::load(state.running + kLanes * k), transmittance = L::load(state.transmittance + kLanes * k);
-    uint8_t* index = visits.index;
-    for (int i = 0; i < length; ++i) {
-      const Pair<T>& pair = pairs[list[i]];
-      const L t1 = L::fma(L::broadcast(pair.uy), y, L::fma(L::broadcast(pair.ux), x, L::broadcast(pair.a0)));
-      const L t2 = L::fma(L::broadcast(pair.vy), y, L::broadcast(pair.b0));
-      const L exponent = L::fnma(t2, t2, L::fnma(t1, t1, L::broadcast(pair.log2_opacity)));
-      const L alpha = L::where(exponent >= cut, L::min(L::exp2(exponent), most));
+    auto blends = running >= least;
+    const auto blend = [&](int v, L alpha) {
       // `running` never grows, so once it falls below the limit the pixel is done without any flag.
       const L next = L::fnma(alpha, running, running);
-      const auto blends = next >= least;
-      const L weight = L::where(blends, alpha * running);
+      blends = next >= least;
+      L::where(blends, alpha * running).store(weights + kLanes * int64_t(v));
+      if constexpr (kKeepAlpha) L::where(blends, alpha).store(alphas + kLanes * int64_t(v));
       transmittance = L::select(blends, next, transmittance);
       running = next;
-      // Written always, kept only when some pixel blends.
-      index[end] = list[i];
-      weight.store(visits.weight + kLanes * int64_t(end));
-      if (visits.alpha) L::where(blends, alpha).store(visits.alpha + kLanes * int64_t(end));
-      end += weight.any_positive();
+    };
+    int v = begin;
+    for (; v + 1 < end; v += 2) {
+      L alpha[2];
+      alphas_of(pairs[index[v]], pairs[index[v + 1]], x, y, alpha);
+      blend(v, alpha[0]);
+      blend(v + 1, alpha[1]);
       if (!L::any(blends)) break;
     }
-    if (!L::any(running >= least)) state.alive &= ~(1u << k);
+    if (v + 1 == end && L::any(blends)) {
+      L alpha[2];
+      alphas_of(pairs[index[v]], pairs[index[v]], x, y, alpha);
+      blend(v, alpha[0]);
+    }
+    if (!L::any(blends)) state.alive &= ~(1u << k);
     running.store(state.running + kLanes * k);
     transmittance.store(state.transmittance + kLanes * k);
-    return end;
+    return v + 2 < end ? v + 2 : end;
+  }
+
+  static void alphas_of(const Pair<T>& first, const Pair<T>& second, L x, L y, L* alpha) {
+    const Pair<T>* pair[2] = {&first, &second};
+    L t1[2], t2[2], exponent[2];
+    for (int i = 0; i < 2; ++i) t1[i] = L::fma(L::broadcast(pair[i]->ux), x, L::broadcast(pair[i]->a0));
+    for (int i = 0; i < 2; ++i) t2[i] = L::fma(L::broadcast(pair[i]->vy), y, L::broadcast(pair[i]->b0));
+    for (int i = 0; i < 2; ++i) t1[i] = L::fma(L::broadcast(pair[i]->uy), y, t1[i]);
+    for (int i = 0; i < 2; ++i) exponent[i] = L::fnma(t2[i], t2[i], L::broadcast(pair[i]->log2_opacity));
+    for (int i = 0; i < 2; ++i) exponent[i] = L::fnma(t1[i], t1[i], exponent[i]);
+    L::exp2(exponent, alpha);
+    const L most = L::broadcast(T(kMaxAlpha)), cut = L::broadcast(T(kLog2MinAlpha));
+    for (int i = 0; i < 2; ++i) alpha[i] = L::where(exponent[i] >= cut, L::min(alpha[i], most));
   }
 
   template <int C>
   static void accumulate_channels(const Visits<T>& visits, const T* features, T* accumulators) {
     for (int k = 0; k < kBlocks; ++k) {
-      const int begin = visits.begin[k], end = visits.begin[k + 1];
+      const int begin = visits.begin[k], end = visits.end[k];
       if (begin == end) continue;
       L sums[C];
       for (int c = 0; c < C; ++c) sums[c] = L::load(accumulators + kTilePixels * c + kLanes * k);
@@ -110,7 +101,7 @@ struct TileKernelsOf {
   template <int C>
   static void dot_channels(const Visits<T>& visits, const T* features, const T* values, bool add, T* products) {
     for (int k = 0; k < kBlocks; ++k) {
-      const int begin = visits.begin[k], end = visits.begin[k + 1];
+      const int begin = visits.begin[k], end = visits.end[k];
       if (begin == end) continue;
       L value[C];
       for (int c = 0; c < C; ++c) value[c] = L::load(values + kTilePixels * c + kLanes * k);
@@ -147,7 +138,7 @@ struct TileKernelsOf {
   static void differentiate(const Visits<T>& visits, T* behind, T* products) {
     const L most = L::broadcast(T(kMaxAlpha));
     for (int k = 0; k < kBlocks; ++k) {
-      const int begin = visits.begin[k], end = visits.begin[k + 1];
+      const int begin = visits.begin[k], end = visits.end[k];
       if (begin == end) continue;
       // With B the product behind, the derivative by alpha is T (d - B), and in front of the visit B becomes
       // alpha d + (1 - alpha) B: no division by 1 - alpha, no subtraction from a total.
@@ -165,7 +156,7 @@ struct TileKernelsOf {
 
   static void scatter8(const Visits<T>& visits, const T* factors, const T* values, T* sums) {
     for (int k = 0; k < kBlocks; ++k) {
-      const int begin = visits.begin[k], end = visits.begin[k + 1];
+      const int begin = visits.begin[k], end = visits.end[k];
       if (begin == end) continue;
       L value[kLanes];
       for (int p = 0; p < kLanes; ++p) value[p] = L::load(values + kLanes * (kLanes * k + p));
@@ -185,15 +176,14 @@ struct TileKernelsOf {
   static void scatter1(const Visits<T>& visits, const T* factors, const T* values, T* sums) {
     for (int k = 0; k < kBlocks; ++k) {
       const L value = L::load(values + kLanes * k);
-      for (int v = visits.begin[k]; v < visits.begin[k + 1]; ++v) {
+      for (int v = visits.begin[k]; v < visits.end[k]; ++v) {
         T* sum = sums + kLanes * visits.index[v];
         L::fma(L::load(factors + kLanes * int64_t(v)), value, L::load(sum)).store(sum);
       }
     }
   }
 
-  static constexpr TileKernels<T> table = {make_pair, count_visits,  evaluate, accumulate,
-                                           dot,       differentiate, scatter8, scatter1};
+  static constexpr TileKernels<T> table = {evaluate, accumulate, dot, differentiate, scatter8, scatter1};
 };
 
 }  // namespace gaussian::cpu

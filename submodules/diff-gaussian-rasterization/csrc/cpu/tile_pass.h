@@ -68,10 +68,10 @@ class TileVisits {
     std::fill_n(state.running, kTilePixels, T(1));
     std::fill_n(state.transmittance, kTilePixels, T(1));
     state.alive = area.blocks();
+    state.evaluated = 0;
     for (int64_t begin = 0; begin < count && state.alive; begin += kBatch) {
       const int length = int(std::min<int64_t>(kBatch, count - begin));
-      // One spare row: a visit is written before it is known whether any pixel blends it.
-      const size_t most = size_t(size_ + kernels.count_visits(pairs + begin, length, state.alive) + 1);
+      const size_t most = size_t(size_ + kMostVisits);
       index_.reserve(most, size_);
       weight_.reserve(kLanes * most, kLanes * size_);
       if (keep_alpha) alpha_.reserve(kLanes * most, kLanes * size_);
@@ -79,7 +79,7 @@ class TileVisits {
       Visits<T> found = visits(batches() - 1);
       kernels.evaluate(pairs + begin, length, state, found);
       batches_.back().visits = found;
-      size_ += found.begin[kBlocks];
+      size_ += found.size;
     }
   }
 

@@ -9,7 +9,7 @@ namespace {
 template <int C>
 struct BlendStage {
   static constexpr int kStride = (C + 3) / 4 * 4;  // rows start on 16 bytes: four channels in one load
-  alignas(16) DeviceSplat splats[kWarp];
+  BlockSplat splats[kWarp];
   alignas(16) float features[kWarp * kStride];
   BlockQueue queue;
 };
@@ -21,7 +21,6 @@ __global__ void __launch_bounds__(kGroupThreads)
   BlendStage<C>& stage = stages[threadIdx.x / kWarp];
   const Pixel pixel(state, width, height);
   const int64_t first_channel = static_cast<int64_t>(blockIdx.y) * C;
-  const float x = pixel.x + 0.5f, y = pixel.y + 0.5f;
 
   float transmittance = 1.f, depth = 0.f, sums[C] = {};
   uint32_t last = 0;
@@ -38,8 +37,8 @@ __global__ void __launch_bounds__(kGroupThreads)
     int last_blended = -1;
     for (int i = 0; i < count; ++i) {
       if (i % 8 == 0 && __all_sync(kFullWarp, done)) break;
-      const DeviceSplat s = stage.splats[i];
-      const float exponent = log2_alpha(splat_of(s), x - s.x, y - s.y);
+      const BlockSplat s = stage.splats[i];
+      const float exponent = log2_alpha(s, pixel.dx, pixel.dy);
       if (done || exponent < static_cast<float>(kLog2MinAlpha)) continue;
       const float alpha = fminf(fast_exp2(exponent), static_cast<float>(kMaxAlpha));
       const float behind = transmittance * (1.f - alpha);

@@ -18,8 +18,9 @@ struct Pixel {
   int lane;
   int block_x, block_y;  // first pixel of the block
   int x, y;
-  bool inside;  // of the image
-  int64_t index;
+  bool inside;    // of the image
+  float dx, dy;   // of its centre from the centre of the block
+  int64_t index;  // in one channel of the image
 
   __device__ Pixel(const State& state, int width, int height) {
     tile = static_cast<int>(blockIdx.x) / kGroupsPerTile;
@@ -31,9 +32,24 @@ struct Pixel {
     x = block_x + lane % kBlockWidth;
     y = block_y + lane / kBlockWidth;
     inside = x < width && y < height;
+    dx = lane % kBlockWidth + 0.5f - 0.5f * kBlockWidth;
+    dy = lane / kBlockWidth + 0.5f - 0.5f * kBlockHeight;
     index = static_cast<int64_t>(y) * width + x;
   }
 };
+
+// A splat as the pixels of one block see it. Small offsets from the block's centre also keep the digits that offsets
+// from a distant mean would lose.
+struct alignas(16) BlockSplat {
+  float t1, ux, uy, t2;  // t1 and t2 at the centre of the block
+  float vy, log2_opacity, depth;
+  uint32_t gaussian;
+};
+
+__device__ __forceinline__ float log2_alpha(const BlockSplat& s, float dx, float dy) {
+  const float t1 = s.t1 + s.ux * dx + s.uy * dy, t2 = s.t2 + s.vy * dy;
+  return s.log2_opacity - t1 * t1 - t2 * t2;
+}
 
 struct BlockQueue {
   uint32_t positions[2 * kWarp];  // in the tile's list
@@ -43,7 +59,7 @@ template <bool kBackToFront>
 class BlockList {
  public:
   struct Entry {
-    DeviceSplat splat;
+    BlockSplat splat;
     uint32_t position;  // in the tile's list
     uint32_t rank;      // in State::splats
   };
@@ -55,6 +71,8 @@ class BlockList {
         splats_(state.splats),
         bit_(pixel.block),
         lane_(pixel.lane),
+        center_x_(pixel.block_x + 0.5f * kBlockWidth),
+        center_y_(pixel.block_y + 0.5f * kBlockHeight),
         length_(length),
         queue_(queue) {}
 
@@ -79,7 +97,9 @@ class BlockList {
     queued_ -= count;
     if (lane_ < count) {
       entry.rank = ranks_[entry.position];
-      entry.splat = splats_[entry.rank];
+      const DeviceSplat s = splats_[entry.rank];
+      const float x = center_x_ - s.x, y = center_y_ - s.y;
+      entry.splat = {s.ux * x + s.uy * y, s.ux, s.uy, s.vy * y, s.vy, s.log2_opacity, s.depth, s.gaussian};
     }
     return count;
   }
@@ -89,6 +109,7 @@ class BlockList {
   const uint8_t* masks_;
   const DeviceSplat* splats_;
   int bit_, lane_;
+  float center_x_, center_y_;
   uint32_t length_;
   BlockQueue& queue_;
   uint32_t read_ = 0;

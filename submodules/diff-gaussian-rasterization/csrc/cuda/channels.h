@@ -25,7 +25,7 @@ inline unsigned chunks_of(int64_t channels) {
 
 // Channels of row `row` of the batch, from the Gaussian that lane `row` holds; zero behind the last channel.
 template <int C, int kStride>
-__device__ void stage_features(const Features<float>& features, int64_t first_channel, const DeviceSplat* splats,
+__device__ void stage_features(const Features<float>& features, int64_t first_channel, const BlockSplat* splats,
                                int count, int lane, float* staged) {
   for (int i = lane; i < count * C; i += kWarp) {
     const int row = i / C, c = i % C;

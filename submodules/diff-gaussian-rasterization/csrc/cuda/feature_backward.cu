@@ -10,7 +10,7 @@ namespace gaussian::cuda {
 namespace {
 
 struct FeatureStage {
-  alignas(16) DeviceSplat splats[kWarp];
+  BlockSplat splats[kWarp];
   PixelMatrix weights;
   BlockQueue queue;
 };
@@ -23,7 +23,6 @@ __global__ void __launch_bounds__(kGroupThreads)
   FeatureStage& stage = stages[threadIdx.x / kWarp];
   const Pixel pixel(state, width, height);
   const int64_t first_channel = static_cast<int64_t>(blockIdx.y) * C;
-  const float x = pixel.x + 0.5f, y = pixel.y + 0.5f;
 
   constexpr int kTiles = (C + kMmaColumns - 1) / kMmaColumns;
   ColumnFragments grads[kTiles];
@@ -48,8 +47,8 @@ __global__ void __launch_bounds__(kGroupThreads)
       for (int row = 0; row < kMmaRows; ++row) {
         float weight = 0.f;
         if (first + row < count && !done) {
-          const DeviceSplat s = stage.splats[first + row];
-          const float exponent = log2_alpha(splat_of(s), x - s.x, y - s.y);
+          const BlockSplat s = stage.splats[first + row];
+          const float exponent = log2_alpha(s, pixel.dx, pixel.dy);
           if (exponent >= static_cast<float>(kLog2MinAlpha)) {
             const float alpha = fminf(fast_exp2(exponent), static_cast<float>(kMaxAlpha));
             const float behind = transmittance * (1.f - alpha);

@@ -12,7 +12,7 @@ namespace {
 template <int C>
 struct SplatStage {
   static constexpr int kStride = (C + 3) / 4 * 4;
-  alignas(16) DeviceSplat splats[kWarp];
+  BlockSplat splats[kWarp];
   alignas(16) float features[kWarp * kStride];
   uint32_t positions[kWarp];
   uint32_t ranks[kWarp];
@@ -32,17 +32,14 @@ __device__ __forceinline__ void add(float* address, float a, float b) {
 
 // Turns moments of g about the centre of the block (1, x, y, xx, xy, yy) into those of t1 and t2, which are linear in
 // x, y.
-__device__ __forceinline__ void add_moments(const float* moments, const DeviceSplat& s, float center_x, float center_y,
-                                            SplatSums* sums) {
+__device__ __forceinline__ void add_moments(const float* moments, const BlockSplat& s, SplatSums* sums) {
   const float m1 = moments[0], mx = moments[1], my = moments[2], mxx = moments[3], mxy = moments[4], myy = moments[5];
-  const float a = s.ux * (center_x - s.x) + s.uy * (center_y - s.y), b = s.vy * (center_y - s.y);
   const float linear = s.ux * mx + s.uy * my;
-  const float g_t1t1 = a * a * m1 + 2.f * a * linear + s.ux * s.ux * mxx + 2.f * s.ux * s.uy * mxy + s.uy * s.uy * myy;
-  const float g_t1t2 = b * (a * m1 + linear) + s.vy * (a * my + s.ux * mxy + s.uy * myy);
-  const float g_t2t2 = b * b * m1 + 2.f * b * s.vy * my + s.vy * s.vy * myy;
-  add(&sums->g, m1, a * m1 + linear);
-  add(&sums->g_t2, b * m1 + s.vy * my, g_t1t1);
-  add(&sums->g_t1t2, g_t1t2, g_t2t2);
+  const float quadratic = s.ux * s.ux * mxx + 2.f * s.ux * s.uy * mxy + s.uy * s.uy * myy;
+  add(&sums->g, m1, s.t1 * m1 + linear);
+  add(&sums->g_t2, s.t2 * m1 + s.vy * my, s.t1 * (s.t1 * m1 + 2.f * linear) + quadratic);
+  add(&sums->g_t1t2, s.t2 * (s.t1 * m1 + linear) + s.vy * (s.t1 * my + s.ux * mxy + s.uy * myy),
+      s.t2 * (s.t2 * m1 + 2.f * s.vy * my) + s.vy * s.vy * myy);
 }
 
 template <int C>
@@ -56,8 +53,6 @@ __global__ void __launch_bounds__(kGroupThreads)
   const int lane = pixel.lane;
   const bool first_chunk = blockIdx.y == 0;
   const int64_t first_channel = static_cast<int64_t>(blockIdx.y) * C;
-  const float x = pixel.x + 0.5f, y = pixel.y + 0.5f;
-  const float center_x = pixel.block_x + 0.5f * kBlockWidth, center_y = pixel.block_y + 0.5f * kBlockHeight;
 
   // Alpha, depth and each chunk of channels contribute to g linearly; the first chunk takes alpha and depth.
   float grad_pixel[C], grad_depth = 0.f, behind = 0.f, transmittance = 0.f;
@@ -117,8 +112,8 @@ __global__ void __launch_bounds__(kGroupThreads)
         const int i = first + row;
         float weight = 0.f, slope = 0.f;
         if (i < count && stage.positions[i] < last) {
-          const DeviceSplat s = stage.splats[i];
-          const float exponent = log2_alpha(splat_of(s), x - s.x, y - s.y);
+          const BlockSplat s = stage.splats[i];
+          const float exponent = log2_alpha(s, pixel.dx, pixel.dy);
           if (exponent >= static_cast<float>(kLog2MinAlpha)) {
             const float unclamped = fast_exp2(exponent);
             const float alpha = fminf(unclamped, static_cast<float>(kMaxAlpha));
@@ -157,7 +152,7 @@ __global__ void __launch_bounds__(kGroupThreads)
       });
       __syncwarp();
       if (lane < kMmaRows && first + lane < count)
-        add_moments(stage.slopes.values + lane * kMmaColumns, stage.splats[first + lane], center_x, center_y,
+        add_moments(stage.slopes.values + lane * kMmaColumns, stage.splats[first + lane],
                     sums + stage.ranks[first + lane]);
       __syncwarp();
     }

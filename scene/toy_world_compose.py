@@ -9,7 +9,8 @@ from jaxtyping import Float
 
 from scene.camera import Camera
 from scene.toy_world_materials import Material
-from scene.toy_world_objects import BOX, KINDS, Kind, Part, box
+from scene.toy_world_objects import KINDS
+from scene.toy_world_parts import BOX, Kind, Part, box
 from scene.toy_world_shapes import Polytope, Primitive, rotation
 
 TABLE = (1.4, 1.0)  # half edges of the table top, world units; objects are about 0.4 across

@@ -11,7 +11,7 @@ from scene.dataset import load_scene
 from scene.toy_world import write_toy_world
 from scene.toy_world_compose import FLOOR, cameras, compose
 from scene.toy_world_labels import polygons
-from scene.toy_world_objects import arc, ball, box, rod, turned
+from scene.toy_world_parts import arc, ball, box, rod, turned
 from scene.toy_world_render import Renderer
 from scene.toy_world_shapes import rotation
 from workspace import InputError, SceneFolder
@@ -43,7 +43,9 @@ def test_a_turned_circle_is_a_ball():
     clear = np.abs(offset - 1) > 0.02  # away from the silhouette, where a hair decides between a hit and a miss
     assert (np.isfinite(t) == np.isfinite(exact))[clear].all()
     hit = np.isfinite(exact) & (offset < 0.9)
-    assert np.abs(t[hit] - exact[hit]).max() < 1e-3  # the polygon of one-degree chords lies 4e-5 inside; grazing rays stretch that
+    assert (
+        np.abs(t[hit] - exact[hit]).max() < 1e-3
+    )  # the polygon of one-degree chords lies 4e-5 inside; grazing rays stretch that
     points = origins[hit] + exact[hit, None] * directions[hit]
     assert (circle.normals(points) * points).sum(1).min() > 0.999
 

@@ -36,6 +36,7 @@ Gradients = _struct("Gradients", features=Address, **dict.fromkeys(GEOMETRY, Add
 Call = _struct(
     "Call", camera=Camera, gaussians=Gaussians, features=Features, images=Images, image_gradients=Images, gradients=Gradients,
     radii=Address, num_visible=Int64, num_pairs=Int64, thread_order=Int32,
+    compute_capability=Int32,
 )  # fmt: skip
 Harmonics = _struct(
     "Harmonics", count=Int64, stride=Int64, degree=ctypes.c_int, means=Address, coefficients=Address, camera_center=Float * 3
@@ -80,7 +81,7 @@ def address(tensor: torch.Tensor | None) -> int | None:
     return tensor.data_ptr()
 
 
-def rasterize(library, view, inputs, features, background=None, image_gradients=None, wanted=(), order="forward"):
+def rasterize(library, view, inputs, features, background=None, image_gradients=None, wanted=(), order="forward", capability=9):
     """Blend and, with `wanted` names of gradients, go back. Returns (image, alpha, depth, radii, gradients by name).
 
     `inputs` holds means, scales, rotations or covariances, opacities and the options; outputs begin as NaN.
@@ -110,6 +111,7 @@ def rasterize(library, view, inputs, features, background=None, image_gradients=
     radii = torch.full((n,), -1, dtype=torch.int32)
     call.radii = address(radii)
     call.thread_order = ORDERS[order]
+    call.compute_capability = capability
     if library.rasterize(ctypes.byref(call)):
         raise RuntimeError(library.last_error().decode())
     return image, alpha, depth, radii, gradients

@@ -18,7 +18,9 @@ def library(request):
     return emulated_cuda.build(request.config.cache.mkdir("cuda_emulation"))
 
 
-def assert_matches_reference(library, view, gaussians, channels=3, order="forward", background=True, weigh=(1, 1, 1)):
+def assert_matches_reference(
+    library, view, gaussians, channels=3, order="forward", background=True, weigh=(1, 1, 1), capability=9
+):
     """Values, then every gradient, then the gradient by features alone (another kernel). `weigh` zero: no gradient from it."""
     n, width, height = len(gaussians["means"]), view.width, view.height
     generator = torch.Generator().manual_seed(n + channels)
@@ -33,7 +35,7 @@ def assert_matches_reference(library, view, gaussians, channels=3, order="forwar
     exact["means2d"] = torch.zeros(n, 2, dtype=torch.float64, requires_grad=True)
     exact = {"scales": None, "rotations": None, **exact}
     expected = reference.rasterize(view, **exact, background=None if behind is None else behind.double())
-    image, alpha, depth, radii, found = rasterize(library, view, gaussians, features, behind, grads, wanted, order)
+    image, alpha, depth, radii, found = rasterize(library, view, gaussians, features, behind, grads, wanted, order, capability)
 
     # A footprint that ends within rounding of a pixel centre may count as seen or not.
     assert int((radii != expected.radii).sum()) <= n / 1000
@@ -52,7 +54,7 @@ def assert_matches_reference(library, view, gaussians, channels=3, order="forwar
     if grads[0] is None:
         return
     (grad_features,) = torch.autograd.grad((expected.image * grads[0]).sum(), [exact["features"]])
-    *_, alone = rasterize(library, view, gaussians, features, None, (grads[0], None, None), ("features",), order)
+    *_, alone = rasterize(library, view, gaussians, features, None, (grads[0], None, None), ("features",), order, capability)
     scale = float(grad_features.abs().max()) if n else 1
     torch.testing.assert_close(alone["features"], grad_features.float(), atol=1e-4 * scale, rtol=0)
 
@@ -60,6 +62,11 @@ def assert_matches_reference(library, view, gaussians, channels=3, order="forwar
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 9, 16, 33])
 def test_any_number_of_channels(library, channels):
     assert_matches_reference(library, make_view(24, 21), make_gaussians(60, channels), channels)
+
+
+@pytest.mark.parametrize(("channels", "capability"), [(40, 9), (72, 8), (35, 7)])
+def test_many_channels_with_and_without_tensor_cores(library, channels, capability):
+    assert_matches_reference(library, make_view(24, 21), make_gaussians(60, channels), channels, capability=capability)
 
 
 @pytest.mark.parametrize("order", ["reverse", "shuffled"])

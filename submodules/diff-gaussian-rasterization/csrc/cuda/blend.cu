@@ -1,5 +1,6 @@
 // Blending: one warp per 8x4 pixels, front to back.
 #include "../backend.h"
+#include "blend_many.h"
 #include "channels.h"
 #include "device.h"
 
@@ -79,11 +80,14 @@ void blend(const Camera<float>& camera, const Prepared& prepared, const Features
            const Images<float>& images, Allocator, const Execution& execution) {
   const DeviceGuard guard(execution);
   const State state = state_of(prepared, camera.width, camera.height);
+  const cudaStream_t stream = stream_of(execution);
+  if (features.channels > kMaxChannels && has_tensor_cores(execution))
+    return blend_many(camera, state, features, images, stream);
   const dim3 groups(static_cast<unsigned>(state.tiles_x * state.tiles_y * kGroupsPerTile),
                     chunks_of(features.channels));
   with_channels(features.channels, [&](auto channels) {
-    launch("blend_kernel", blend_kernel<channels>, groups, kGroupThreads, stream_of(execution), camera.width,
-           camera.height, state, features, images);
+    launch("blend_kernel", blend_kernel<channels>, groups, kGroupThreads, stream, camera.width, camera.height, state,
+           features, images);
   });
 }
 

@@ -34,6 +34,13 @@ class DeviceGuard {
 
 inline cudaStream_t stream_of(const Execution& execution) { return static_cast<cudaStream_t>(execution.stream); }
 
+// Whether tensor cores take float32 operands (as tf32); elsewhere matrix products run on shuffles.
+inline bool has_tensor_cores(const Execution& execution) {
+  int major = 0;
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, execution.device), "cudaDeviceGetAttribute");
+  return major >= 8;
+}
+
 // Queues a kernel and reports a launch that could not start; with no blocks there is nothing to do.
 template <class... Parameters, class... Arguments>
 void launch(const char* name, void (*kernel)(Parameters...), dim3 blocks, int threads, cudaStream_t stream,

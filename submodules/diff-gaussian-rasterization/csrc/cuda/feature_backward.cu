@@ -4,14 +4,14 @@
 #include "blend_backward.h"
 #include "channels.h"
 #include "device.h"
-#include "weight_product.h"
+#include "front_to_back.h"
 
 namespace gaussian::cuda {
 namespace {
 
 struct FeatureStage {
   BlockSplat splats[kWarp];
-  PixelMatrix weights;
+  PixelMatrix<kRowStride> weights;
   BlockQueue queue;
 };
 
@@ -33,36 +33,17 @@ __global__ void __launch_bounds__(kGroupThreads)
                          pixel.block_y + dy, width, height);
     });
 
-  float transmittance = 1.f;
-  bool done = !pixel.inside;
+  FrontToBack way(pixel);
   BlockList<false> list(state, pixel, tile_length(state, pixel.tile), stage.queue);
-  while (!__all_sync(kFullWarp, done)) {
+  while (!__all_sync(kFullWarp, way.done)) {
     BlockList<false>::Entry mine;
     const int count = list.fetch(mine);
     if (count == 0) break;
     if (pixel.lane < count) stage.splats[pixel.lane] = mine.splat;
     __syncwarp();
     for (int first = 0; first < count; first += kMmaRows) {
-      bool any = false;
-      for (int row = 0; row < kMmaRows; ++row) {
-        float weight = 0.f;
-        if (first + row < count && !done) {
-          const BlockSplat s = stage.splats[first + row];
-          const float exponent = log2_alpha(s, pixel.dx, pixel.dy);
-          if (exponent >= static_cast<float>(kLog2MinAlpha)) {
-            const float alpha = fminf(fast_exp2(exponent), static_cast<float>(kMaxAlpha));
-            const float behind = transmittance * (1.f - alpha);
-            done = behind < static_cast<float>(kMinTransmittance);
-            if (!done) {
-              weight = alpha * transmittance;
-              transmittance = behind;
-              any = true;
-            }
-          }
-        }
-        stage.weights.values[row * kRowStride + pixel.lane] = weight;
-      }
-      if (!__any_sync(kFullWarp, any)) continue;
+      const int last = way.weigh(stage.splats + first, count - first, pixel, stage.weights);
+      if (!__any_sync(kFullWarp, last >= 0)) continue;
       __syncwarp();
       float sums[kTiles][4];
       multiply(stage.weights, grads, pixel.lane, sums);

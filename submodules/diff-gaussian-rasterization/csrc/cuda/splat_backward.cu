@@ -16,8 +16,8 @@ struct SplatStage {
   alignas(16) float features[kWarp * kStride];
   uint32_t positions[kWarp];
   uint32_t ranks[kWarp];
-  PixelMatrix weights;
-  PixelMatrix slopes;  // dL / d ln(alpha)
+  PixelMatrix<kRowStride> weights;
+  PixelMatrix<kRowStride> slopes;  // dL / d ln(alpha)
   BlockQueue queue;
 };
 

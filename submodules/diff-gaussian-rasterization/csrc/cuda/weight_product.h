@@ -6,12 +6,14 @@
 
 namespace gaussian::cuda {
 
-constexpr int kRowStride = kWarp + 4;  // keeps the four members of all groups in different banks
+// Row strides that keep the lanes of a fragment in different banks, for matrices read as [rows, pixels] and transposed.
+constexpr int kRowStride = kWarp + 4, kColumnStride = kWarp + 8;
 constexpr int kSteps = kWarp / kMmaDepth;
 
 // One number for each of 16 splats (rows) and 32 pixels (columns), in shared memory.
+template <int kStride>
 struct PixelMatrix {
-  float values[kMmaRows * kRowStride];
+  float values[kMmaRows * kStride];
 };
 
 // Columns that a product is taken with, as fragments: entry (pixel, column) of 8 columns.
@@ -33,8 +35,9 @@ __device__ __forceinline__ void fill_columns(ColumnFragments& fragments, int lan
 
 // sums[tile] = matrix x fragments[tile].
 template <int kTiles>
-__device__ __forceinline__ void multiply(const PixelMatrix& matrix, const ColumnFragments (&fragments)[kTiles],
-                                         int lane, float (&sums)[kTiles][4]) {
+__device__ __forceinline__ void multiply(const PixelMatrix<kRowStride>& matrix,
+                                         const ColumnFragments (&fragments)[kTiles], int lane,
+                                         float (&sums)[kTiles][4]) {
   const int group = lane / 4, member = lane % 4;
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile)

@@ -27,6 +27,7 @@ namespace emulation {
 
 enum Order { kForward, kReverse, kShuffled };
 inline int thread_order = kForward;
+inline int compute_capability = 9;  // major; kernels are compiled without tensor cores whatever it says
 
 [[noreturn]] inline void fail(const char* what, int line, int other_line) {
   std::fprintf(stderr, "CUDA emulation: %s, line %d, other line %d (block %u,%u thread %u,%u)\n", what, line,

@@ -51,7 +51,7 @@ struct View {
   gaussian::Gradients<float> gradients;
   int32_t* radii;
   int64_t num_visible, num_pairs;  // written
-  int32_t thread_order;
+  int32_t thread_order, compute_capability;
 };
 
 const char* last_error() { return message.c_str(); }
@@ -61,6 +61,7 @@ size_t view_size() { return sizeof(View); }
 int rasterize(View* view) {
   return guarded([&] {
     emulation::thread_order = view->thread_order;
+    emulation::compute_capability = view->compute_capability;
     Memory state, scratch;
     const gaussian::Execution execution = {1, 0, nullptr};
     const auto prepared = gaussian::cuda::prepare(view->camera, view->gaussians, view->radii, state.allocator(),

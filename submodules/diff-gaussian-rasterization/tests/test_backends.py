@@ -1,0 +1,91 @@
+"""Operators as torch sees them; threads and instruction sets as the results should not see them."""
+
+import pytest
+import torch
+from cuda_scenes import make_gaussians, make_view
+from diff_gaussian_rasterization import _C, evaluate_sh, rasterize
+from diff_gaussian_rasterization.harmonics import evaluate_sh_op
+from diff_gaussian_rasterization.ops import blend_op, prepare_op, rasterize_op
+
+
+def results(view, gaussians, channels):
+    leaves = [gaussians[k].clone().requires_grad_() for k in ("means", "scales", "rotations", "opacities")]
+    generator = torch.Generator().manual_seed(5)
+    features = torch.rand(len(leaves[0]), channels, generator=generator).requires_grad_()
+    background = torch.rand(channels, generator=generator).requires_grad_()
+    out = rasterize(view, *leaves, features, background=background)
+    weights = torch.randn(out.image.shape, generator=generator)
+    ((out.image * weights).sum() + out.depth.square().sum() + out.alpha.sin().sum()).backward()
+    return [*out, *(t.grad for t in (*leaves, features, background))]
+
+
+@pytest.mark.parametrize("channels", [3, 9])
+def test_same_bits_for_any_number_of_threads(channels):
+    view, gaussians = make_view(150, 100), make_gaussians(6000, scale=0.03)
+    before = torch.get_num_threads()
+    try:
+        runs = []
+        for threads in (1, 2, 3, 5):
+            torch.set_num_threads(threads)
+            runs.append(results(view, gaussians, channels))
+    finally:
+        torch.set_num_threads(before)
+    for other in runs[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(runs[0], other, strict=True))
+
+
+@pytest.mark.skipif(_C.instruction_set() != "avx2", reason="this processor has no AVX2")
+def test_scalar_code_agrees_with_avx2():
+    view, gaussians = make_view(), make_gaussians(500, scale=0.05)
+    fast = results(view, gaussians, 5)
+    _C.force_scalar(True)
+    try:
+        assert _C.instruction_set() == "scalar"
+        slow = results(view, gaussians, 5)
+    finally:
+        _C.force_scalar(False)
+    for a, b in zip(fast, slow, strict=True):
+        # exp2 is a polynomial on one side (1e-7) and libm's on the other.
+        assert (a.double() - b.double()).norm() <= 2e-5 * b.double().norm()
+
+
+def arguments(dtype=torch.float32, n=12):
+    gaussians = make_gaussians(n, scale=0.3)
+    geometry = [gaussians[k].to(dtype).requires_grad_() for k in ("means", "scales", "rotations", "opacities")]
+    view = make_view(18, 20)
+    return view.values(), view.width, view.height, geometry
+
+
+def test_opcheck_rasterize():
+    view, width, height, (means, scales, rotations, opacities) = arguments()
+    features, means2d = torch.rand(12, 4, requires_grad=True), torch.zeros(12, 3, requires_grad=True)
+    background = torch.rand(4, requires_grad=True)
+    inputs = (view, width, height, means, scales, rotations, None, opacities, features, means2d, background, 1.0, True, True)
+    torch.library.opcheck(rasterize_op, inputs)
+
+
+def test_opcheck_prepare_and_blend():
+    view, width, height, geometry = arguments()
+    means, scales, rotations, opacities = (t.detach() for t in geometry)
+    inputs = (view, width, height, means, scales, rotations, None, opacities, 1.0, False)
+    torch.library.opcheck(prepare_op, inputs)
+    alpha, _, _, state, counts = prepare_op(*inputs)
+    features = torch.rand(12, 4, requires_grad=True)
+    torch.library.opcheck(blend_op, (view, width, height, state, counts, alpha, features, torch.rand(4, requires_grad=True)))
+
+
+def test_opcheck_evaluate_sh():
+    coefficients = torch.randn(6, 16, 3, requires_grad=True)
+    torch.library.opcheck(evaluate_sh_op, (3, torch.randn(6, 3, requires_grad=True), [0.1, 0.2, -3.0], coefficients))
+
+
+@pytest.mark.parametrize("scalar", [False, True])
+def test_first_nonfinite_value_of_long_arrays(scalar):
+    _C.force_scalar(scalar)
+    try:
+        values = torch.zeros(300_001, 1)
+        values[[70_003, 299_999]] = torch.tensor([[float("inf")], [float("nan")]])
+        with pytest.raises(ValueError, match=r"sh_coeffs holds inf at index \[23334, 0, 1\]"):
+            evaluate_sh(0, torch.zeros(100_000, 3), torch.zeros(3), values[:300_000].reshape(100_000, 1, 3))
+    finally:
+        _C.force_scalar(False)

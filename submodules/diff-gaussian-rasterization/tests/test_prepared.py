@@ -1,0 +1,53 @@
+"""Prepared views: the same pictures and feature gradients as `rasterize`, for less."""
+
+import pytest
+import torch
+from cuda_scenes import make_gaussians, make_view
+from diff_gaussian_rasterization import prepare, rasterize
+
+
+@pytest.mark.parametrize("channels", [1, 3, 9, 16, 70])
+def test_same_bits_as_rasterize(channels):
+    view, gaussians = make_view(70, 45), make_gaussians(400)
+    geometry = [gaussians[k] for k in ("means", "scales", "rotations", "opacities")]
+    features = torch.rand(400, channels, requires_grad=True)
+    background = torch.rand(channels, requires_grad=True)
+    weights = torch.randn(channels, 45, 70)
+    prepared = prepare(view, *geometry, antialiasing=True)
+    results = []
+    for out in (
+        prepared.rasterize(features, background),
+        rasterize(view, *geometry, features, background=background, antialiasing=True),
+    ):
+        grads = torch.autograd.grad((out.image * weights).sum(), (features, background))
+        results.append([out.image, out.alpha, out.depth, out.radii, *grads])
+    for a, b in zip(*results, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_geometry_is_frozen_and_measured():
+    gaussians = make_gaussians(50)
+    geometry = [gaussians[k].requires_grad_() for k in ("means", "scales", "rotations", "opacities")]
+    prepared = prepare(make_view(), *geometry)
+    out = prepared.rasterize(torch.rand(50, 3))
+    assert not out.image.requires_grad and not out.depth.requires_grad
+    assert 0 < prepared.num_visible <= 50 and prepared.num_pairs >= prepared.num_visible
+    # 32 bytes per pair and 4 for its place, and the alpha and depth images.
+    assert prepared.nbytes >= 36 * prepared.num_pairs + 2 * 4 * 40 * 37
+
+
+def test_many_channels_go_in_several_passes(monkeypatch):
+    # 1e6 pairs at 150 channels exceed the slots of one pass; the gradient must not notice.
+    view = make_view(160, 160)
+    gaussians = make_gaussians(9000, scale=0.2)
+    geometry = [gaussians[k] for k in ("means", "scales", "rotations", "opacities")]
+    geometry[3] = 0.02 * geometry[3] + 0.01
+    prepared = prepare(view, *geometry)
+    assert prepared.num_pairs * 320 * 4 > 512 << 20
+    features = torch.rand(9000, 320, requires_grad=True)
+    weights = torch.randn(320, 160, 160)
+    (prepared.rasterize(features).image * weights).sum().backward()
+    part = features.detach()[:, 300:309].clone().requires_grad_()
+    (prepared.rasterize(part).image * weights[300:309]).sum().backward()
+    # The same sums over pixels in the same order, but for the last of nine channels, which is summed by lanes.
+    torch.testing.assert_close(features.grad[:, 300:309], part.grad, rtol=1e-3, atol=1e-4)

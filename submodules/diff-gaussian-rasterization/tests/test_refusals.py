@@ -1,0 +1,104 @@
+"""Wrong input is refused by name, with what was found and what was expected; another package of the name is noticed."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from cuda_scenes import make_gaussians, make_view
+from diff_gaussian_rasterization import View, evaluate_sh, installation, prepare, rasterize
+
+N = 10
+
+
+def arguments(**changes):
+    g = make_gaussians(N)
+    return {**g, "features": torch.rand(N, 3), **changes}
+
+
+def spoiled(shape, index, value):
+    tensor = torch.zeros(shape)
+    tensor[index] = value
+    return tensor
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"means": torch.zeros(N, 2)}, ValueError, r"means must have shape \[n, 3\], found \[10, 2\]"),
+        ({"scales": torch.zeros(N + 1, 3)}, ValueError, r"scales must have shape \[10, 3\], found \[11, 3\]"),
+        ({"rotations": torch.zeros(N, 3)}, ValueError, r"rotations must have shape \[10, 4\]"),
+        ({"opacities": torch.zeros(N, 1)}, ValueError, r"opacities must have shape \[10\], found \[10, 1\]"),
+        ({"features": torch.zeros(N)}, ValueError, r"features must have shape \[10, D\]"),
+        ({"features": torch.zeros(N, 0)}, ValueError, "at least one channel"),
+        ({"background": torch.zeros(2)}, ValueError, r"background must have shape \[3\]"),
+        ({"means2d": torch.zeros(N, 4)}, ValueError, r"means2d must have shape \[10, 2\]"),
+        ({"means": torch.zeros(N, 3, dtype=torch.float16)}, TypeError, "means must be float32"),
+        ({"scales": torch.zeros(N, 3, dtype=torch.float64)}, TypeError, "scales must be torch.float32 like means"),
+        ({"features": torch.zeros(N, 3, dtype=torch.int64)}, TypeError, "features must be torch.float32"),
+        ({"opacities": torch.zeros(N, device="meta")}, ValueError, "opacities must be on cpu like means, found meta"),
+        ({"opacities": [0.5] * N}, TypeError, "opacities must be a tensor, found list"),
+        ({"scales": None}, ValueError, "scales is missing"),
+        ({"covariances": torch.zeros(N, 6)}, ValueError, "both scales/rotations and covariances"),
+        ({"means": spoiled((N, 3), (4, 1), math.nan)}, ValueError, r"means holds nan at index \[4, 1\]"),
+        ({"scales": spoiled((N, 3), (2, 0), math.inf)}, ValueError, r"scales holds inf at index \[2, 0\]"),
+        ({"features": spoiled((N, 3), (9, 2), -math.inf)}, ValueError, r"features holds -inf at index \[9, 2\]"),
+    ],
+)
+def test_rasterize_refuses(changes, error, message):
+    with pytest.raises(error, match=message):
+        rasterize(make_view(), **arguments(**changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"world_to_camera": torch.eye(3)}, r"world_to_camera must be a tensor of shape \[4, 4\]"),
+        ({"world_to_camera": torch.full((4, 4), math.nan)}, "not finite"),
+        ({"fx": 0.0}, "must be positive"),
+        ({"fy": math.inf}, "not finite"),
+        ({"width": 0}, "width must be an integer from 1"),
+        ({"height": 10**6}, "height must be an integer from 1"),
+        ({"height": 3.5}, "height must be an integer"),
+    ],
+)
+def test_views_are_checked(changes, message):
+    fields = {"world_to_camera": torch.eye(4), "fx": 30.0, "fy": 30.0, "cx": 8.0, "cy": 8.0, "width": 16, "height": 16}
+    with pytest.raises(ValueError, match=message):
+        rasterize(View(**{**fields, **changes}), **arguments())
+
+
+def test_prepared_views_refuse():
+    g = make_gaussians(N)
+    prepared = prepare(make_view(), g["means"], g["scales"], g["rotations"], g["opacities"])
+    with pytest.raises(ValueError, match=r"features must have shape \[10, D\], found \[9, 3\]"):
+        prepared.rasterize(torch.zeros(9, 3))
+    with pytest.raises(ValueError, match=r"features holds nan at index \[0, 0\]"):
+        prepared.rasterize(torch.full((N, 3), math.nan))
+    with pytest.raises(TypeError, match="features must be torch.float32"):
+        prepared.rasterize(torch.zeros(N, 3, dtype=torch.float64))
+
+
+def test_evaluate_sh_refuses():
+    means, center = torch.zeros(N, 3), torch.zeros(3)
+    with pytest.raises(ValueError, match="must be 0, 1, 2 or 3, found 4"):
+        evaluate_sh(4, means, center, torch.zeros(N, 25, 3))
+    with pytest.raises(ValueError, match=r"degree 3 needs 16 coefficients per Gaussian, found sh_coeffs of shape \[10, 9, 3\]"):
+        evaluate_sh(3, means, center, torch.zeros(N, 9, 3))
+
+
+def test_tensors_that_are_not_contiguous_work():
+    changed = arguments()
+    expected = rasterize(make_view(), **changed)
+    strided = {k: torch.stack([v, v], -1)[..., 0] for k, v in changed.items()}
+    assert not strided["means"].is_contiguous()
+    assert torch.equal(rasterize(make_view(), **strided).image, expected.image)
+
+
+def test_another_package_of_the_name_is_noticed(tmp_path: Path, monkeypatch):
+    foreign = tmp_path / "diff_gaussian_rasterization"
+    foreign.mkdir()
+    (foreign / "__init__.py").write_text("class GaussianRasterizer: ...\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ImportError, match="another package of the same name is installed at .*pip uninstall"):
+        installation.require_this_package()

@@ -34,7 +34,10 @@ LOOK_INTERVAL = 10  # iterations between looks at the loss: each waits for the d
 SMOOTHING = 0.9  # of the loss shown
 
 Init = Literal["zero", "lift"]
-PRESETS: dict[str, tuple[int, Init]] = {"published": (30_000, "zero"), "fast": (300, "lift")}  # iterations, start
+PRESETS: dict[str, tuple[int, Init]] = {"published": (30_000, "zero"), "fast": (200, "lift")}  # iterations, start
+# At a code of zero the derivative of code / (|code| + 1e-9) is 1e9. Adam remembers that first gradient for a while: until
+# its second moment has decayed, after about 10,000 iterations, the codes hardly leave their first direction.
+ITERATIONS_FROM_ZERO = 20_000
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class LanguageTrainConfig:
     preset: Literal["published", "fast"] = "published"
     """published: 30,000 iterations from zero. fast: start from lifted codes, for CPUs; docs/language.md compares them."""
     iterations: int | None = None
-    """Iterations, one photograph each; 30,000 (published) or 300 (fast) when not given."""
+    """Iterations, one photograph each; 30,000 (published) or 200 (fast) when not given."""
     init: Init | None = None
     """Codes to start from: zero, or lift, the mean of the codes each Gaussian is seen with; the preset's when not given."""
     language_feature_lr: float = 2.5e-3
@@ -87,7 +90,10 @@ def train_language(config: LanguageTrainConfig) -> None:
     iterations = iterations if config.iterations is None else config.iterations
     if iterations < 0:
         raise InputError(f"--iterations {iterations}: expected 0 or more.")
-    settings = {"levels": levels, "iterations": iterations, "init": config.init or init}
+    init = config.init or init
+    if init == "zero" and iterations < ITERATIONS_FROM_ZERO:
+        log.warning("From zero, codes take shape after %d iterations; with fewer use --init lift.", ITERATIONS_FROM_ZERO)
+    settings = {"levels": levels, "iterations": iterations, "init": init}
     settings |= {"language_feature_lr": config.language_feature_lr, "seed": config.seed, "gaussians": trained.iteration}
     inputs = {
         "geometry": trained.gaussians.geometry_hash(),

@@ -84,8 +84,8 @@ void blend(const Camera<float>& camera, const Prepared& prepared, const Features
   if (features.channels > kMaxChannels && has_tensor_cores(execution))
     return blend_many(camera, state, features, images, stream);
   const dim3 groups(static_cast<unsigned>(state.tiles_x * state.tiles_y * kGroupsPerTile),
-                    chunks_of(features.channels));
-  with_channels(features.channels, [&](auto channels) {
+                    chunks_of(features.channels, kMaxChannels));
+  with_channels<kMaxChannels>(features.channels, [&](auto channels) {
     launch("blend_kernel", blend_kernel<channels>, groups, kGroupThreads, stream, camera.width, camera.height, state,
            features, images);
   });

@@ -5,22 +5,24 @@
 
 namespace gaussian::cuda {
 
-constexpr int kMaxChannels = 32;  // of one chunk; further chunks evaluate the splats again
+// Channels of one chunk, at most; further chunks evaluate the splats again.
+constexpr int kMaxChannels = 32;
 
 // Calls function(std::integral_constant<int, C>) with the smallest compiled C that holds a chunk of `channels`.
-template <class Function>
+template <int kMost, class Function>
 void with_channels(int64_t channels, const Function& function) {
   if (channels <= 1) return function(std::integral_constant<int, 1>());
   if (channels <= 3) return function(std::integral_constant<int, 3>());
   if (channels <= 4) return function(std::integral_constant<int, 4>());
   if (channels <= 9) return function(std::integral_constant<int, 9>());
   if (channels <= 16) return function(std::integral_constant<int, 16>());
-  return function(std::integral_constant<int, kMaxChannels>());
+  if (channels <= 32) return function(std::integral_constant<int, 32>());
+  return function(std::integral_constant<int, kMost>());
 }
 
 // At least one, which also makes alpha and depth.
-inline unsigned chunks_of(int64_t channels) {
-  return channels <= kMaxChannels ? 1u : static_cast<unsigned>((channels + kMaxChannels - 1) / kMaxChannels);
+inline unsigned chunks_of(int64_t channels, int most) {
+  return channels <= most ? 1u : static_cast<unsigned>((channels + most - 1) / most);
 }
 
 // Channels of row `row` of the batch, from the Gaussian that lane `row` holds; zero behind the last channel.

@@ -9,6 +9,9 @@
 namespace gaussian::cuda {
 namespace {
 
+// No thread keeps channels of its own here, only its share of the fragments: chunks may be wider.
+constexpr int kMaxFeatureChannels = 64;
+
 struct FeatureStage {
   BlockSplat splats[kWarp];
   PixelMatrix<kRowStride> weights;
@@ -63,8 +66,9 @@ __global__ void __launch_bounds__(kGroupThreads)
 
 void feature_backward(const Camera<float>& camera, const State& state, int64_t channels, const float* grad_image,
                       float* grad_features, cudaStream_t stream) {
-  const dim3 groups(static_cast<unsigned>(state.tiles_x * state.tiles_y * kGroupsPerTile), chunks_of(channels));
-  with_channels(channels, [&](auto c) {
+  const dim3 groups(static_cast<unsigned>(state.tiles_x * state.tiles_y * kGroupsPerTile),
+                    chunks_of(channels, kMaxFeatureChannels));
+  with_channels<kMaxFeatureChannels>(channels, [&](auto c) {
     launch("feature_backward_kernel", feature_backward_kernel<c>, groups, kGroupThreads, stream, camera.width,
            camera.height, state, channels, grad_image, grad_features);
   });

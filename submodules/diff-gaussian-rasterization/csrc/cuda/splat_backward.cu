@@ -165,8 +165,8 @@ void splat_backward(const Camera<float>& camera, const State& state, const Featu
                     const ImageGradients<float>& image_gradients, SplatSums* sums, float* grad_features,
                     cudaStream_t stream) {
   const dim3 groups(static_cast<unsigned>(state.tiles_x * state.tiles_y * kGroupsPerTile),
-                    chunks_of(features.channels));
-  with_channels(features.channels, [&](auto c) {
+                    chunks_of(features.channels, kMaxChannels));
+  with_channels<kMaxChannels>(features.channels, [&](auto c) {
     launch("splat_backward_kernel", splat_backward_kernel<c>, groups, kGroupThreads, stream, camera.width,
            camera.height, state, features, image_gradients, sums, grad_features);
   });

@@ -103,6 +103,12 @@ def test_a_phrase_is_found_where_it_is_relevant():
     assert not localized(found.points, torch.tensor([[0.0, 0, 19, 29]]))
 
 
+def test_boxes_include_their_edges():
+    box = torch.tensor([[10.0, 20.0, 30.0, 40.0]])
+    for x, y, inside in ((10, 20, True), (30, 40, True), (31, 40, False), (9, 30, False), (20, 41, False)):
+        assert localized(torch.tensor([[0, 0], [x, y]]), box) is inside
+
+
 def test_mask_threshold_moves_the_mask_and_never_the_point():
     maps = torch.rand(2, 50, 60, generator=torch.Generator().manual_seed(0))
     low, high = answer(maps, 0.1), answer(maps, 0.7)

@@ -235,7 +235,8 @@ function introduce() {
     if (has(metrics.argmax_miou)) tiles.push([percent(metrics.argmax_miou), "%", "mIoU, best class per pixel"]);
     if (has(metrics.shuffled_miou)) tiles.push([percent(metrics.shuffled_miou), "%", "mIoU with phrases permuted, the control"]);
   }
-  tiles.push([(1000 * total).toFixed(0), "ms", `per view, all phrases; ${(1000 * seconds.render).toFixed(0)} ms of it rendering`]);
+  const time = (s) => s < 10 ? [(1000 * s).toFixed(0), "ms"] : [s.toFixed(1), "s"];
+  tiles.push([...time(total), `per view, all phrases; ${time(seconds.render).join(" ")} of it rendering`]);
   $("tiles").replaceChildren(...tiles.map(([value, unit, text]) => element("div", { className: "tile" }, element("b", { textContent: `${value} ` }, element("small", { textContent: unit })), element("span", { textContent: text }))));
   const told = Object.entries(settings).filter(([, value]) => has(value) && value !== false && !(Array.isArray(value) && !value.length));
   $("settings").replaceChildren(...told.flatMap(([name, value]) => [element("dt", { textContent: name.replaceAll("_", " ") }), element("dd", { textContent: Array.isArray(value) ? value.join(", ") : String(value) })]));

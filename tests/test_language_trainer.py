@@ -208,6 +208,12 @@ def test_codes_of_other_segments_are_refused(place):
         _train(place)
 
 
+def test_codes_of_an_image_are_missing(place):
+    ModelFolder(place / "model").codes("view_03").unlink()
+    with pytest.raises(InputError, match="No codes for image 'view_03' .* Run: python train_autoencoder.py -s"):
+        _train(place)
+
+
 def test_features_of_another_extractor_are_refused(place):
     record = place / "scene" / "language_features" / "stage.json"
     found = json.loads(record.read_text())

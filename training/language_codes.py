@@ -20,15 +20,26 @@ def blended_codes(codes: Float[Tensor, "n lc"], code_width: int, unit: bool) -> 
     """
     if not unit:
         return codes
-    by_level = codes.unflatten(1, (-1, code_width))
-    length = by_level.square().sum(2, keepdim=True)
-    return (by_level / (_root(length) + EPS)).flatten(1)
+    return _UnitCodes.apply(codes, code_width)
 
 
-def _root(square: Tensor) -> Tensor:
-    """Square root whose derivative at zero is zero, like that of a norm."""
-    positive = square > 0
-    return torch.where(positive, torch.where(positive, square, 1).sqrt(), 0)
+class _UnitCodes(torch.autograd.Function):
+    """Codes over their length, with the derivative in three passes; at zero the length's own derivative is zero."""
+
+    @staticmethod
+    def forward(ctx, codes: Tensor, code_width: int) -> Tensor:
+        by_level = codes.unflatten(1, (-1, code_width))
+        length = torch.linalg.vector_norm(by_level, dim=2, keepdim=True) + EPS
+        unit = by_level / length
+        ctx.save_for_backward(unit, length)
+        return unit.flatten(1)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+        unit, length = ctx.saved_tensors
+        grad = grad.unflatten(1, unit.shape[1:])
+        along = torch.linalg.vecdot(grad, unit).unsqueeze(2)
+        return torch.addcmul(grad, unit, along, value=-1).div_(length).flatten(1), None
 
 
 def lifted_codes(

@@ -96,8 +96,11 @@ def read_target(
     Raises:
         InputError: features or codes are missing, do not belong together, or belong to a picture of another shape.
     """
+    command = f"python train_autoencoder.py -s {scene.root} -m {model.root}"
+    remedy = f"Write the codes again: {command} --overwrite"
+    if not model.codes(camera.name).is_file():
+        raise InputError(f"No codes for image '{camera.name}' in {model.autoencoder}. Run: {command}")
     codes = load_array(model.codes(camera.name))
-    remedy = f"Write the codes again: python train_autoencoder.py -s {scene.root} -m {model.root} --overwrite"
     if features not in SEGMENTED:
         grid = read_grid(scene, camera.name)
         if codes.shape != (*grid.shape[:2], code_width):

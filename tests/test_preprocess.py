@@ -9,11 +9,13 @@ import torch
 from PIL import Image
 from small_networks import small_clip, small_dino, small_sam
 
+from features import mini
 from features.grids import read_grid
 from features.photographs import feature_size
 from features.preprocessing import PRESETS, PreprocessConfig, preprocess
 from features.record import features_record
 from features.segment_files import read_segments
+from features.text import text_encoder
 from workspace import InputError, SceneFolder
 
 
@@ -189,3 +191,47 @@ def test_a_folder_without_photographs_says_so(tmp_path, dino):
     (tmp_path / "images").mkdir()
     with pytest.raises(InputError, match="No photographs in"):
         preprocess(PreprocessConfig(tmp_path, **dino))
+
+
+@pytest.fixture
+def bundled(tmp_path, monkeypatch):
+    """The bundled architecture with random weights, so that the test is not about the trained ones."""
+    import open_clip
+    from safetensors.torch import save_file
+
+    open_clip.add_model_config(mini.CONFIG)
+    torch.manual_seed(0)
+    state = {name: value.contiguous() for name, value in open_clip.create_model(mini.MODEL).state_dict().items()}
+    save_file(state, tmp_path / "mini.safetensors")
+    monkeypatch.setattr(mini, "WEIGHTS", tmp_path / "mini.safetensors")
+    return {"device": "cpu"}
+
+
+def test_the_bundled_extractor_needs_no_download(scene, bundled, caplog):
+    preprocess(PreprocessConfig(scene.root, features="mini", **bundled))
+    assert mini.NOTICE in caplog.text  # these are no toy worlds
+    for key in ("one", "a.b", "left/one"):
+        embeddings, maps = read_segments(scene, key)
+        assert (maps >= 0).all()
+        counts = [len(np.unique(indices)) for indices in maps]
+        assert sum(counts) == len(embeddings)
+        assert counts[1] >= counts[2] >= counts[3]  # pieces, parts, wholes
+        default, parts = maps[0], maps[2] - counts[0] - counts[1]
+        np.testing.assert_array_equal(default, parts)
+        np.testing.assert_array_equal(embeddings[: counts[0]], embeddings[counts[0] + counts[1] :][: counts[2]])
+    assert text_encoder(features_record(scene)["config"], "cpu").width == embeddings.shape[1]
+
+
+def test_the_bundled_extractor_is_silent_in_toy_worlds(scene, bundled, caplog):
+    scene.part_ids.mkdir()
+    preprocess(PreprocessConfig(scene.root, features="mini_dense", **bundled))
+    assert mini.NOTICE not in caplog.text
+    grid = read_grid(scene, "one")
+    assert grid.shape == (60, 80, 64)  # 480 pixels on the short side, patches of 8
+    assert features_record(scene, "mini_dense")["config"]["features"] == "mini_dense"
+
+
+def test_missing_bundled_weights_name_the_file(scene, bundled, monkeypatch, tmp_path):
+    monkeypatch.setattr(mini, "WEIGHTS", tmp_path / "gone.safetensors")
+    with pytest.raises(InputError, match="gone.safetensors, which belongs to the code, is missing"):
+        preprocess(PreprocessConfig(scene.root, features="mini", **bundled))

@@ -32,10 +32,6 @@ class Item:
     phrase: str
     parts: tuple[Part, ...]
 
-    def part_phrase(self, part: Part) -> str:
-        """The part's name within the world, such as `snowman's hat`."""
-        return f"{self.phrase}'s {part.name}"
-
 
 @dataclass(frozen=True)
 class Light:
@@ -70,11 +66,23 @@ class World:
         """Part ids that each phrase of the world names: objects, their named parts, the surroundings."""
         named: dict[str, list[int]] = {}
         for k, (i, part) in enumerate(self.parts):
-            item = self.items[i]
-            named.setdefault(item.phrase, []).append(k)
-            if part.name is not None and len(item.parts) > 1:
-                named.setdefault(item.part_phrase(part), []).append(k)
+            named.setdefault(self.items[i].phrase, []).append(k)
+            phrase = self._part_phrase(self.items[i], part)
+            if phrase is not None:
+                named.setdefault(phrase, []).append(k)
         return named
+
+    def _part_phrase(self, item: Item, part: Part) -> str | None:
+        """`snowman's hat`; where there are two mugs, `mug's red handle`, which can be told by looking at the handle. None
+        for what has no name of its own, or is alike on both."""
+        if part.name is None or len(item.parts) == 1:
+            return None
+        rivals = [p for other in self.items if other.kind == item.kind for p in other.parts if p.name == part.name]
+        if len(rivals) == 1:
+            return f"{item.kind}'s {part.name}"
+        looks = [adjectives(p.material.color, p.material.texture) for p in rivals]
+        look = adjectives(part.material.color, part.material.texture)
+        return f"{item.kind}'s {look} {part.name}" if looks.count(look) == 1 else None
 
 
 def adjectives(color: str, texture: str) -> str:
@@ -177,7 +185,7 @@ def _surroundings(rng: np.random.Generator) -> list[Item]:
     )
     frame = Part("frame", "flat", Material(frame_color), (box(x, 3.58, z, 0.8, 0.03, 0.58),))
     return [
-        Item("painting", "flat", art, "plain", "painting", (picture, frame)),
+        Item("painting", "flat", art, picture.material.texture, "painting", (picture, frame)),
         Item("table", "flat", "brown", "wooden", "wooden table", (Part(None, "flat", wood, (top, *legs)),)),
         Item("floor", "flat", "brown", "wooden", "floor", (Part(None, "flat", boards, (floor,)),)),
         Item("wall", "flat", "white", "plain", "wall", (Part(None, "flat", paper, (room,)),)),

@@ -230,8 +230,10 @@ GAUSSIAN_FN bool project(const Camera<T>& camera, const Gaussians<T>& gaussians,
   if (!finite(s.x) || !finite(s.y) || !finite(s.ux) || !finite(s.uy) || !finite(radius) || !finite(e.half_width))
     return false;
   if (!(s.ux > 0) || !(s.vy > 0)) return false;
-  const T left = larger(s.x - e.half_width, T(0.5)), right = smaller(s.x + e.half_width, T(camera.width) - T(0.5));
-  const T top = larger(s.y - e.half_height, T(0.5)), bottom = smaller(s.y + e.half_height, T(camera.height) - T(0.5));
+  const T exact = std::sqrt(larger(s.log2_opacity - T(kLog2MinAlpha), T(0)) / e.reach);  // takes the margin off again
+  const T half_width = exact * e.half_width, half_height = exact * e.half_height;
+  const T left = larger(s.x - half_width, T(0.5)), right = smaller(s.x + half_width, T(camera.width) - T(0.5));
+  const T top = larger(s.y - half_height, T(0.5)), bottom = smaller(s.y + half_height, T(camera.height) - T(0.5));
   const T half_pixel = T(0.5);
   if (std::ceil(left - half_pixel) > std::floor(right - half_pixel)) return false;
   if (std::ceil(top - half_pixel) > std::floor(bottom - half_pixel)) return false;

@@ -31,7 +31,7 @@ def run(function, view, gaussians, dtype, channels=3, background=True, **options
     bg = torch.rand(channels, generator=generator).to(dtype).requires_grad_() if background else None
     covariances = gaussians.get("covariances")
     if covariances is not None:
-        covariances = covariances.to(dtype).requires_grad_()
+        covariances = covariances.to(dtype).clone().requires_grad_()
     out = function(view, *leaves, features, background=bg, means2d=means2d, covariances=covariances, **options)
     weights = [torch.randn(o.shape, generator=generator).to(dtype) for o in out[:3]]
     sum((o * w).sum() for o, w in zip(out[:3], weights, strict=True)).backward()

@@ -9,7 +9,7 @@ namespace gaussian::cpu {
 namespace {
 
 constexpr int kGeometrySlot = 7;                    // SplatGradient, then the gradient by depth
-constexpr int64_t kSlotBytes = int64_t(512) << 20;  // above this, many channels go in several passes
+constexpr int64_t kSlotBytes = int64_t(256) << 20;  // above this, many channels go in several passes
 constexpr int64_t kLeastChannels = 32;              // per pass; fewer would repeat the evaluation too often
 
 template <class T>

@@ -80,9 +80,9 @@ Prepared prepare_view(const Camera<T>& camera, const Gaussians<T>& gaussians, in
                             " (Gaussian, tile) pairs; the CPU backend holds 2^32");
 
   PreparedView<T> view;
-  const size_t bytes = view.place(nullptr, sizes);
+  const size_t bytes = view.place(nullptr, sizes, false);
   char* memory = take<char>(state, int64_t(bytes));
-  view.place(memory, sizes);
+  view.place(memory, sizes, true);
   *view.header = sizes;
   std::copy_n(depth, gaussians.count, view.depth);
 

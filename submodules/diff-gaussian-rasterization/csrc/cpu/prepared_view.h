@@ -26,13 +26,16 @@ struct PreparedView {
   uint32_t* tile_order;  // [tiles] longest first, to balance the threads
   Pair<T>* pairs;        // [pairs] by tile, nearest first
 
-  // Points the arrays into `memory` (null to measure) and returns the bytes they take.
-  size_t place(char* memory, const PreparedHeader& sizes) {
+  // Points the arrays into `memory` (null to measure) and returns the bytes they take. New memory has its padding
+  // cleared, so that equal views are equal byte for byte.
+  size_t place(char* memory, const PreparedHeader& sizes, bool clear_padding) {
     const size_t tiles = size_t(sizes.tiles_x) * sizes.tiles_y;
     size_t used = 0;
     const auto take = [&](auto*& array, size_t length) {
+      const size_t bytes = length * sizeof(*array), padded = (bytes + 63) / 64 * 64;
       array = reinterpret_cast<std::decay_t<decltype(array)>>(memory + used);
-      used += (length * sizeof(*array) + 63) / 64 * 64;
+      if (memory && clear_padding) std::memset(memory + used + bytes, 0, padded - bytes);
+      used += padded;
     };
     take(header, 1);
     take(depth, sizes.count);
@@ -49,7 +52,7 @@ struct PreparedView {
     PreparedHeader sizes;
     std::memcpy(&sizes, prepared.data, sizeof(sizes));
     PreparedView view;
-    view.place(static_cast<char*>(prepared.data), sizes);
+    view.place(static_cast<char*>(prepared.data), sizes, false);
     return view;
   }
 };

@@ -30,10 +30,10 @@ from workspace import atomic, write_json
 EMBEDDING = 64
 GENERIC_COSINE = 0.25  # cosine of the generic words with everything; true sayings lie above, false ones below
 SHARPNESS = 2.0  # logits are this times those of the relevancy, so that training does not stop at the decision
-BATCH, WINDOWS, SAYINGS = 256, 6, 320
+BATCH, WINDOWS, SAYINGS = 192, 3, 256
 CONFIG = {
     "embed_dim": EMBEDDING,
-    "vision_cfg": {"image_size": CROP, "layers": 4, "width": 128, "head_width": 32, "patch_size": PATCH, "pool_type": "avg"},
+    "vision_cfg": {"image_size": CROP, "layers": 4, "width": 96, "head_width": 32, "patch_size": PATCH, "pool_type": "avg"},
     "text_cfg": {"context_length": 32, "vocab_size": 0, "width": 64, "heads": 4, "layers": 2},
 }
 

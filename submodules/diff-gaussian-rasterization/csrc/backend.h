@@ -1,5 +1,6 @@
 // What each backend implements. All functions throw std::exception on failure and never read outside the given arrays,
-// whatever the values in them are. Values are checked for finiteness by the caller through `first_nonfinite`.
+// whatever the values in them are. Values are checked for finiteness by the caller: `first_nonfinite`,
+// `watch_nonfinite`.
 #pragma once
 
 #include "types.h"
@@ -40,13 +41,15 @@ struct HarmonicsGradients {
   void evaluate_sh(const Harmonics<T>&, T* colors, const Execution&);                                                  \
   /* `grad_colors` is the gradient with respect to the clamped colours, `colors` what evaluate_sh returned. */         \
   void evaluate_sh_backward(const Harmonics<T>&, const T* colors, const T* grad_colors, const HarmonicsGradients<T>&,  \
-                            const Execution&);                                                                         \
-  /* Flat index of the first NaN or infinity, or -1. */                                                                \
-  int64_t first_nonfinite(const T* values, int64_t count, const Execution&);
+                            const Execution&);
 
 namespace cpu {
 GAUSSIAN_BACKEND(float)
 GAUSSIAN_BACKEND(double)  // scalar code only: it exists to check the float path and the shared derivatives
+
+// Flat index of the first NaN or infinity, or -1.
+int64_t first_nonfinite(const float* values, int64_t count, const Execution&);
+int64_t first_nonfinite(const double* values, int64_t count, const Execution&);
 
 // Runs everything on the scalar code path until called with false.
 void force_scalar(bool scalar);
@@ -63,6 +66,10 @@ Work measure_work(const Prepared&);
 
 namespace cuda {
 GAUSSIAN_BACKEND(float)
+
+// Queues a search and does not wait for it: should it find a NaN or an infinity, `report`, in memory of the host that
+// the device can write, drops to the flat index of the first.
+void watch_nonfinite(const float* values, int64_t count, uint64_t* report, const Execution&);
 }  // namespace cuda
 
 #undef GAUSSIAN_BACKEND

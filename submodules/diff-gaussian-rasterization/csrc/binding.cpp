@@ -104,9 +104,10 @@ Allocator allocator(const nb::callable& function) { return {function.ptr(), allo
 #ifdef GAUSSIAN_CUDA
 #define ON_CUDA(call) return cuda::call
 #else
-#define ON_CUDA(call)                                                                                               \
-  throw std::runtime_error("diff_gaussian_rasterization was built without CUDA; install it again where nvcc is on " \
-                           "PATH")
+#define ON_CUDA(call)                                                                          \
+  throw std::runtime_error(                                                                    \
+      "diff_gaussian_rasterization was built without CUDA; install it again where nvcc is on " \
+      "PATH")
 #endif
 
 // Runs `call` of the backend that `target` names with T as its type.
@@ -186,7 +187,14 @@ void evaluate_sh_backward(const Target& target, const PyHarmonics& sh, Address c
 
 int64_t first_nonfinite(const Target& target, Address values, int64_t count) {
   nb::gil_scoped_release unlocked;
-  DISPATCH(target, first_nonfinite(reinterpret_cast<const T*>(values), count, target.execution()));
+  if (target.is_double) return cpu::first_nonfinite(reinterpret_cast<const double*>(values), count, target.execution());
+  return cpu::first_nonfinite(reinterpret_cast<const float*>(values), count, target.execution());
+}
+
+void watch_nonfinite([[maybe_unused]] const Target& target, [[maybe_unused]] Address values,
+                     [[maybe_unused]] int64_t count, [[maybe_unused]] Address report) {
+  ON_CUDA(watch_nonfinite(reinterpret_cast<const float*>(values), count, reinterpret_cast<uint64_t*>(report),
+                          target.execution()));
 }
 
 }  // namespace
@@ -259,6 +267,7 @@ NB_MODULE(_C, m) {
   m.def("evaluate_sh", evaluate_sh);
   m.def("evaluate_sh_backward", evaluate_sh_backward);
   m.def("first_nonfinite", first_nonfinite);
+  m.def("watch_nonfinite", watch_nonfinite);
   m.def("measure_work", [](const PyPrepared& prepared) {
     const cpu::Work work = cpu::measure_work(prepared.typed());
     return nb::make_tuple(work.evaluations, work.blends);

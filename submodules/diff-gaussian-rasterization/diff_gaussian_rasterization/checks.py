@@ -5,9 +5,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from . import _C
-from .memory import target_for
-
 DTYPES = (torch.float32, torch.float64)
 
 
@@ -31,18 +28,6 @@ def check_tensor(name: str, tensor: Tensor, shape: Sequence[int | str], like: Te
         raise TypeError(f"{name} must be {like.dtype} like means, found {tensor.dtype}.")
     if tensor.device != like.device:
         raise ValueError(f"{name} must be on {like.device} like means, found {tensor.device}.")
-
-
-def check_finite(**tensors: Tensor | None) -> None:
-    """Raise ValueError naming the first tensor with a NaN or an infinity, and its first index."""
-    for name, tensor in tensors.items():
-        if tensor is None or tensor.numel() == 0:
-            continue
-        flat = _C.first_nonfinite(target_for(tensor), tensor.data_ptr(), tensor.numel())
-        if flat >= 0:
-            index = tuple(int(i) for i in torch.unravel_index(torch.tensor(flat), tensor.shape))
-            value = float(tensor.reshape(-1)[flat])
-            raise ValueError(f"{name} holds {value} at index {list(index)}; every value must be finite.")
 
 
 def check_shape_source(scales: object, rotations: object, covariances: object) -> None:

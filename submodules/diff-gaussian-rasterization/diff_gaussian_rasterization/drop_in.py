@@ -5,7 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .checks import check_finite, check_gaussians, check_tensor
+from .checks import check_gaussians, check_tensor
+from .finite import check_finite
 from .harmonics import evaluate_sh
 from .ops import rasterize_op
 from .view import View

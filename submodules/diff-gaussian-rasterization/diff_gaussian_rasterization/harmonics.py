@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from . import _C
-from .checks import check_finite, check_tensor
+from .checks import check_tensor
+from .finite import check_finite
 from .memory import address, target_for
 from .ops import LIBRARY
 

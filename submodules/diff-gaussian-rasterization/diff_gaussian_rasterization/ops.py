@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from . import _C
+from .finite import raise_found
 from .memory import Memory, address, target_for
 
 LIBRARY = "diff_gaussian_rasterization"
@@ -94,7 +95,12 @@ def _prepare(
 ) -> tuple[Tensor, Tensor, Tensor]:
     radii = torch.empty(means.shape[0], dtype=torch.int32, device=means.device)
     kept = Memory(means.device)
-    prepared = _C.prepare(target_for(means), _camera(view, width, height), gaussians, address(radii), kept, Memory(means.device))
+    try:
+        prepared = _C.prepare(
+            target_for(means), _camera(view, width, height), gaussians, address(radii), kept, Memory(means.device)
+        )
+    finally:  # it waited for the device, whose reports name what it may have refused
+        raise_found(means.device)
     (state,) = kept.tensors
     return radii, state, torch.tensor([prepared.num_visible, prepared.num_pairs])
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .checks import check_features, check_finite, check_gaussians
+from .checks import check_features, check_gaussians
+from .finite import check_finite
 from .ops import blend_op, prepare_op
 from .view import Rendering, View
 

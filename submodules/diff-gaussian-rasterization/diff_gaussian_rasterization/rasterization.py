@@ -2,7 +2,8 @@
 
 from torch import Tensor
 
-from .checks import check_features, check_finite, check_gaussians, check_tensor
+from .checks import check_features, check_gaussians, check_tensor
+from .finite import check_finite
 from .ops import rasterize_op
 from .view import Rendering, View
 

@@ -69,7 +69,6 @@ def build(cache: Path) -> ctypes.CDLL:
     loaded = ctypes.CDLL(str(library))
     loaded.last_error.restype = ctypes.c_char_p
     loaded.view_size.restype = ctypes.c_size_t
-    loaded.first_nonfinite.restype = Int64
     assert loaded.view_size() == ctypes.sizeof(Call), "the structs here and in csrc/types.h differ"
     return loaded
 

@@ -114,12 +114,14 @@ def test_refuses_parameters_that_are_not_finite(library, name, value):
         rasterize(library, make_view(), gaussians, torch.zeros(50, 3))
 
 
-def test_finds_the_first_value_that_is_not_finite(library):
-    values = torch.rand(5000)
-    find = library.first_nonfinite
-    assert find(ctypes.c_void_p(values.data_ptr()), ctypes.c_int64(5000)) == -1
+def test_reports_the_first_value_that_is_not_finite(library):
+    values, report = torch.rand(5000), torch.tensor([2**63 - 1])
+    arguments = ctypes.c_void_p(values.data_ptr()), ctypes.c_int64(5000), ctypes.c_void_p(report.data_ptr())
+    library.watch_nonfinite(*arguments)
+    assert report.item() == 2**63 - 1
     values[[4999, 777, 778]] = torch.tensor([torch.nan, -torch.inf, torch.nan])
-    assert find(ctypes.c_void_p(values.data_ptr()), ctypes.c_int64(5000)) == 777
+    library.watch_nonfinite(*arguments)
+    assert report.item() == 777
 
 
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])

@@ -209,6 +209,18 @@ def test_names_the_value_that_is_not_finite(name):
         dgr.rasterize(make_view(), **given)
 
 
+def test_features_of_a_prepared_view_are_checked_without_waiting():
+    prepared = dgr.prepare(make_view(), **on_gpu(make_gaussians(100)))
+    features = torch.rand(100, 3, device="cuda")
+    spoiled = features.clone()
+    spoiled[41, 2] = torch.inf
+    prepared.rasterize(spoiled)
+    torch.cuda.synchronize()
+    with pytest.raises(ValueError, match=r"features.*\[41, 2\]"):
+        prepared.rasterize(features)
+    assert torch.isfinite(prepared.rasterize(features).image).all()
+
+
 def test_refuses_tensors_on_two_devices_and_double():
     given = on_gpu(make_gaussians(100)) | {"features": torch.rand(100, 3)}
     with pytest.raises(ValueError, match="features.*cuda"):

@@ -78,21 +78,12 @@ void evaluate_sh_backward(const Harmonics<float>& harmonics, const float* colors
          stream_of(execution), harmonics, colors, grad_colors, gradients);
 }
 
-int64_t first_nonfinite(const float* values, int64_t count, const Execution& execution) {
-  if (count == 0) return -1;
+void watch_nonfinite(const float* values, int64_t count, uint64_t* report, const Execution& execution) {
   const DeviceGuard guard(execution);
-  const cudaStream_t stream = stream_of(execution);
-  constexpr unsigned long long kNone = ~0ull;
-  unsigned long long first = kNone, *device_first = nullptr;
-  check(cudaMallocAsync(reinterpret_cast<void**>(&device_first), sizeof first, stream), "cudaMallocAsync");
-  check(cudaMemsetAsync(device_first, 0xff, sizeof first, stream), "cudaMemsetAsync");
   constexpr int64_t kMaxBlocks = 4096;
   const dim3 blocks(static_cast<unsigned>(smaller<int64_t>(blocks_for(count).x, kMaxBlocks)));
-  launch("find_nonfinite_kernel", find_nonfinite_kernel, blocks, kThreads, stream, values, count, device_first);
-  check(cudaMemcpyAsync(&first, device_first, sizeof first, cudaMemcpyDeviceToHost, stream), "a copy");
-  check(cudaFreeAsync(device_first, stream), "cudaFreeAsync");
-  check(cudaStreamSynchronize(stream), "the search for values that are not finite");
-  return first == kNone ? -1 : static_cast<int64_t>(first);
+  launch("find_nonfinite_kernel", find_nonfinite_kernel, blocks, kThreads, stream_of(execution), values, count,
+         reinterpret_cast<unsigned long long*>(report));
 }
 
 }  // namespace gaussian::cuda

@@ -85,7 +85,7 @@ int harmonics(gaussian::Harmonics<float>* harmonics, float* colors, const float*
   });
 }
 
-int64_t first_nonfinite(const float* values, int64_t count) {
-  return gaussian::cuda::first_nonfinite(values, count, {1, 0, nullptr});
+void watch_nonfinite(const float* values, int64_t count, uint64_t* report) {
+  gaussian::cuda::watch_nonfinite(values, count, report, {1, 0, nullptr});
 }
 }

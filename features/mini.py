@@ -26,6 +26,7 @@ def tokenizer():  # noqa: ANN201 (open_clip's tokenizer classes share no base)
     """The open_clip tokenizer of the bundled vocabulary; takes any text."""
     import open_clip
 
+    open_clip.add_model_config(CONFIG)
     return open_clip.get_tokenizer(MODEL, bpe_path=str(MERGES))
 
 
@@ -39,8 +40,8 @@ def patch_tokens(visual: torch.nn.Module, images: Float[Tensor, "b 3 height widt
     grid = visual.grid_size
     position = visual.positional_embedding[1:].unflatten(0, grid).permute(2, 0, 1)[None]
     position = F.interpolate(position, size=(h, w), mode="bilinear", align_corners=False)[0].flatten(1).T
-    first = visual.class_embedding + visual.positional_embedding[0]
-    x = x.flatten(2).transpose(1, 2) + position
+    first = (visual.class_embedding + visual.positional_embedding[0]).to(x.dtype)  # both stay float32 in half precision
+    x = x.flatten(2).transpose(1, 2) + position.to(x.dtype)
     x = torch.cat([first.expand(len(x), 1, -1), x], 1)
     x = visual.ln_post(visual.transformer(visual.ln_pre(x)))[:, 1:] @ visual.proj
     return F.normalize(x, dim=-1).unflatten(1, (h, w))

@@ -121,16 +121,37 @@ def test_windows_put_every_patch_in_its_place():
         np.testing.assert_allclose(patch_grid(encode, pixels, 4, window, batch=3), whole, atol=1e-3)
 
 
-def test_bundled_tokens_average_to_the_embedding(tmp_path):
-    """Pooling and projection of the bundled shape are linear, so patch tokens live in the space of the text."""
+@pytest.fixture
+def bundled():
     if not mini.WEIGHTS.is_file():
         pytest.skip("the bundled weights are not in this checkout")
-    encoder = ClipEncoder(mini.MODEL)
-    side = encoder.image_size
+    return ClipEncoder(mini.MODEL)
+
+
+def test_bundled_tokens_live_in_the_space_of_the_embeddings(bundled):
+    """Pooling and projection are linear, so an embedding lies in the direction of its tokens' mean before they are unit."""
+    side = bundled.image_size
     crop = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), dtype=np.uint8)
-    tokens = encoder.embed_patches(torch.from_numpy(crop).permute(0, 3, 1, 2) / 255)
-    assert tokens.shape == (1, side // encoder.patch_size, side // encoder.patch_size, encoder.width)
+    tokens = bundled.embed_patches(torch.from_numpy(crop).permute(0, 3, 1, 2) / 255)
+    assert tokens.shape == (1, side // bundled.patch_size, side // bundled.patch_size, bundled.width)
     torch.testing.assert_close(tokens.norm(dim=-1), torch.ones(tokens.shape[:3]))
+    mean = torch.nn.functional.normalize(tokens.mean((1, 2)), dim=-1)
+    assert (mean * bundled.embed_crops(torch.from_numpy(crop))).sum() > 0.9  # unit tokens weigh a little differently
+
+
+def test_half_precision_as_on_a_gpu_gives_the_same(bundled):
+    import open_clip
+
+    images = torch.rand(2, 3, 48, 80, generator=torch.Generator().manual_seed(0))
+    crops = (images[:, :, :, :48].repeat(1, 1, 2, 2)[:, :, :64, :64] * 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    expected = [bundled.embed_patches(images), bundled.embed_crops(crops), bundled.embed_text(["a red cup"])]
+    bundled._model = open_clip.create_model(mini.MODEL, pretrained=str(mini.WEIGHTS), precision="fp16").eval()
+    bundled._dtype = torch.float16
+    for found, exact in zip(
+        [bundled.embed_patches(images), bundled.embed_crops(crops), bundled.embed_text(["a red cup"])], expected, strict=True
+    ):
+        # 11 bits of mantissa through four blocks; rows are unit
+        torch.testing.assert_close(found, exact, atol=5e-3, rtol=0)
 
 
 def _head_file(path, width=768, text=512, **changes):

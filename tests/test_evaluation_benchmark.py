@@ -1,0 +1,119 @@
+"""Benchmark tables: means as papers take them, query-weighted means, spread; and the file names of phrases."""
+
+import re
+
+import pytest
+
+from evaluation.benchmark import PUBLISHED, SCENES, BenchmarkConfig, benchmark
+from evaluation.scores import HELD_OUT, TRAINING, Row, by_split, over_scenes, summary
+from evaluation.slugs import slug
+from workspace import InputError, ModelFolder, stage, write_json
+
+QUERIES = {"ramen": 71, "figurines": 56, "teatime": 59, "waldo_kitchen": 22}
+
+
+def row(image="a", phrase="mug", split=TRAINING, **measures):
+    return Row(image, split, phrase, "s", 0.9, (1, 2), "m", 1, 0.1, **measures)
+
+
+def test_a_summary_is_the_mean_over_view_and_phrase_pairs():
+    rows = [
+        row("a", "mug", iou=1.0, localized=True),
+        row("b", "mug", iou=0.0, localized=False, split=HELD_OUT),
+        row("a", "hat", iou=0.8, localized=True),
+        row("a", "unlabelled"),
+    ]
+    found = summary(rows)
+    assert found["queries"] == 3 and found["localization_hits"] == 2 and found["views"] == 2
+    assert found["miou"] == pytest.approx(0.6)
+    assert found["miou_by_phrase"] == pytest.approx((0.5 + 0.8) / 2)
+    assert found["miou_by_view"] == pytest.approx((0.9 + 0.0) / 2)
+    assert "shuffled_miou" not in found and "argmax_miou" not in found
+    assert by_split(rows)[HELD_OUT]["queries"] == 1
+    assert summary([row()]) == {}
+
+
+def test_weighting_by_query_is_not_the_mean_of_scenes():
+    """LangSplat's published localisation: 84.3 as the mean of the scenes, 81.7 weighted by query."""
+    published = dict(zip(SCENES["lerf_ovs"], PUBLISHED["lerf_ovs"]["localization_accuracy"]["LangSplat"], strict=False))
+    scenes = [
+        {
+            "queries": n,
+            "localization_hits": round(n * published[name] / 100),
+            "localization_accuracy": published[name] / 100,
+            "miou": 0.5,
+        }
+        for name, n in QUERIES.items()
+    ]
+    found = over_scenes(scenes)
+    assert found["queries"] == 208
+    assert 100 * found["macro_localization_accuracy"] == pytest.approx(84.3, abs=0.05)
+    assert 100 * found["localization_accuracy"] == pytest.approx(81.7, abs=0.05)
+
+
+def evaluated(folder, scene, accuracy, miou, protocol="lerf_ovs"):
+    model, queries = ModelFolder(folder), QUERIES[scene]
+    figures = {
+        "queries": queries,
+        "localization_accuracy": accuracy,
+        "localization_hits": round(accuracy * queries),
+        "miou": miou,
+    }
+    with stage(model.evaluation, "eval", {}, {}):
+        write_json(
+            model.metrics, {"scene": scene, "protocol": protocol, **figures, "by_split": {"training": figures}, "rows": []}
+        )
+    return folder
+
+
+def test_the_table_stands_beside_the_published_one(tmp_path, capsys):
+    folders = [evaluated(tmp_path / scene, scene, 0.75, 0.5) for scene in QUERIES]
+    folders.append(evaluated(tmp_path / "again", "ramen", 0.85, 0.6))
+    benchmark(BenchmarkConfig(tuple(folders)))
+    out = capsys.readouterr().out
+    lines = [re.split(r"\s{2,}", line.strip()) for line in out.splitlines()]
+    assert ["LangSplat", "73.2", "80.4", "88.1", "95.5", "84.3"] in lines
+    assert ["ours", "80.0±7.1", "75.0", "75.0", "75.0", "76.3"] in lines or [
+        "ours",
+        "80.0±7.1",
+        "75.0",
+        "75.0",
+        "75.0",
+        "76.2",
+    ] in lines
+    assert "/208 localised" in out and "on training views: 208, on held-out views: 0" in out
+
+
+def test_a_missing_scene_leaves_the_overall_out(tmp_path, capsys):
+    benchmark(BenchmarkConfig((evaluated(tmp_path / "t", "teatime", 0.5, 0.5),)))
+    assert re.search(r"ours\s+-\s+-\s+50\.0\s+-\s+-\n", capsys.readouterr().out)
+
+
+def test_models_of_another_protocol_or_scene_are_refused(tmp_path):
+    with pytest.raises(InputError, match="protocol lerf_ovs, not 3d_ovs"):
+        benchmark(BenchmarkConfig((evaluated(tmp_path / "a", "teatime", 0.5, 0.5),), protocol="3d_ovs"))
+    with pytest.raises(InputError, match="teatime"):
+        benchmark(BenchmarkConfig((evaluated(tmp_path / "b", "teatime", 0.5, 0.5, "3d_ovs"),), protocol="3d_ovs"))
+    with pytest.raises(InputError, match="eval_query.py"):
+        benchmark(BenchmarkConfig((tmp_path / "nothing",)))
+
+
+def test_phrases_become_distinct_safe_file_names():
+    phrases = [
+        "red mug",
+        "Red mug",
+        "red  mug",
+        "red_mug",
+        "red/mug",
+        "red mug ",
+        "snowman's hat",
+        "Schüssel",
+        "Schussel",
+        "青い玉",
+        "..",
+        "x" * 300,
+    ]
+    names = [slug(phrase) for phrase in phrases]
+    assert names[0] == "red_mug" and names[7].startswith("schussel-")
+    assert len({name.lower() for name in names}) == len(phrases)
+    assert all(re.fullmatch(r"[a-z0-9_-]{1,80}", name) for name in names)

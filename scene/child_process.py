@@ -34,7 +34,8 @@ def run_in_child(function: Callable[..., Any], *arguments: Any, log: Path, watch
     context = multiprocessing.get_context("spawn")  # fork would copy the locks of threads that do not come along
     receiver, sender = context.Pipe(duplex=False)
     log.parent.mkdir(parents=True, exist_ok=True)
-    start = log.stat().st_size if log.exists() else 0
+    log.touch()
+    start = log.stat().st_size
     process = context.Process(target=_run, args=(function, arguments, log, sender, os.getpid()), daemon=True)
     process.start()
     sender.close()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import importlib.util
 import json
 import logging
 from pathlib import Path
@@ -35,10 +36,9 @@ def convert(config: ConvertConfig) -> None:
 
 
 def _require_pycolmap() -> None:
-    try:
-        import pycolmap  # noqa: F401
-    except ImportError:
-        raise InputError("convert.py needs pycolmap. Run: pip install pycolmap") from None
+    # looked up, not imported: importing it installs handlers for signals that this process answers itself
+    if importlib.util.find_spec("pycolmap") is None:
+        raise InputError("convert.py needs pycolmap. Run: pip install pycolmap")
 
 
 def _refuse_foreign_output(config: ConvertConfig, scene: SceneFolder) -> None:

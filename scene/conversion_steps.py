@@ -164,12 +164,17 @@ class Conversion:
             if config.mapper not in ("auto", mapper):
                 shutil.rmtree(self.models / mapper, ignore_errors=True)
                 continue
-            with self._step(f"{mapper} mapping", {}, self.models / mapper) as needed:
-                if needed:
-                    self._child(
-                        f"{mapper} mapping", sfm_steps.map_scene, self.calibrated, photographs, self.models / mapper, mapper,
-                        config.num_threads,
-                    )  # fmt: skip
+            try:
+                with self._step(f"{mapper} mapping", {}, self.models / mapper) as needed:
+                    if needed:
+                        self._child(
+                            f"{mapper} mapping", sfm_steps.map_scene, self.calibrated, photographs, self.models / mapper, mapper,
+                            config.num_threads,
+                        )  # fmt: skip
+            except InputError as failure:
+                if config.mapper != "auto":
+                    raise
+                log.warning("%s\nThe other mapper decides alone.", failure)
 
     def _undistort(self, model: ModelSummary, photographs: Path) -> None:
         scene, names = self.scene, sorted(model.poses)
@@ -192,12 +197,7 @@ class Conversion:
         path = self.work / STEPS
         steps = read_json(path) if path.exists() else {}
         if steps.get(name, {}).get("key") != self.key:
-            if callable(outputs):
-                outputs()
-            elif outputs.is_dir():
-                shutil.rmtree(outputs)
-            else:
-                outputs.unlink(missing_ok=True)
+            outputs() if callable(outputs) else sfm_steps.remove(outputs)
             steps[name] = {"key": self.key, "complete": False}
             write_json(path, steps)
         yield not steps[name]["complete"]
@@ -220,6 +220,8 @@ class Conversion:
     ) -> Any:
         """Run a step in its own process under a progress bar that counts rows of a table or files of a folder."""
         timed = None if total else "{desc}: {elapsed} {postfix}"  # nothing to count
+        log_path = self.work / "colmap.log"
+        start = log_path.stat().st_size if log_path.exists() else 0
         with tqdm(total=total, desc=label, unit="pair" if table == "matches" else "image", bar_format=timed) as bar:
 
             def watch() -> None:
@@ -228,11 +230,11 @@ class Conversion:
                 elif folder is not None:
                     bar.n = sum(path.is_file() for path in folder.rglob("*"))
                 else:
-                    bar.set_postfix_str(_last_message(self.work / "colmap.log"), refresh=False)
+                    bar.set_postfix_str(_last_message(log_path, start), refresh=False)
                 bar.refresh()
 
             try:
-                return run_in_child(function, *arguments, log=self.work / "colmap.log", watch=watch)
+                return run_in_child(function, *arguments, log=log_path, watch=watch)
             except ChildError as failure:
                 raise InputError(f"Structure from motion stopped at the step '{label}':\n{failure}") from None
 
@@ -245,11 +247,9 @@ def _rows(database: Path, table: str) -> int:
         return 0
 
 
-def _last_message(path: Path) -> str:
-    """End of COLMAP's log without its prefix: the only sign of life of steps that count nothing."""
-    if not path.exists():
-        return ""
+def _last_message(path: Path, start: int) -> str:
+    """End of COLMAP's log from byte `start`, without its prefix: the only sign of life of steps that count nothing."""
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 2000))
+        file.seek(max(start, path.stat().st_size - 2000))
         lines = file.read().decode(errors="replace").splitlines()
     return next((line.split("] ", 1)[1].strip()[:60] for line in reversed(lines) if "] " in line), "")

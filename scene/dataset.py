@@ -61,7 +61,8 @@ def load_scene(source_path: Path | str, *, images: str = "images", resolution: i
         cameras, xyz, rgb = _read_colmap(folder, images)
     elif (root / "transforms_train.json").is_file():
         cameras, test = read_blender(root)
-        xyz, rgb = random_points(cameras, BLENDER_HALF_SIDE)
+        cloud = root / "points3d.ply"  # where 3DGS trainers keep the points they start a Blender scene from
+        xyz, rgb = read_point_cloud(cloud) if cloud.is_file() else random_points(cameras, BLENDER_HALF_SIDE)
     elif (root / "transforms.json").is_file():
         cameras, cloud = read_nerfstudio(root, images)
         xyz, rgb = random_points(cameras) if cloud is None else read_point_cloud(cloud)

@@ -13,6 +13,15 @@ SEED = 0
 UNDISTORTED_JPEG_QUALITY = 97
 
 
+def remove(path: Path) -> None:
+    """Remove a folder, or a file with the journals a killed SQLite leaves beside it; they would be replayed into the next."""
+    if path.is_dir():
+        shutil.rmtree(path)
+        return
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
 def extract_features(
     database: Path, photographs: Path, groups: Sequence[Sequence[str]], camera_model: str, image_size: int, num_features: int,
     num_threads: int, device: str,
@@ -42,7 +51,8 @@ def _camera_of(database: Path, names: Sequence[str]) -> int:
     if not database.exists():
         return -1
     with closing(sqlite3.connect(database)) as connection:
-        found = dict(connection.execute("SELECT name, camera_id FROM images"))
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        found = dict(connection.execute("SELECT name, camera_id FROM images")) if "images" in tables else {}
     return next((found[name] for name in names if name in found), -1)
 
 
@@ -91,7 +101,7 @@ def calibrate(source: Path, target: Path) -> bool:
     """
     import pycolmap
 
-    target.unlink(missing_ok=True)
+    remove(target)
     with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
         old.backup(new)
     return pycolmap.calibrate_view_graph(target, pycolmap.ViewGraphCalibrationOptions(random_seed=SEED))
@@ -101,7 +111,7 @@ def map_scene(database: Path, photographs: Path, output: Path, mapper: str, num_
     """Poses and points: `global` solves all photographs at once, `incremental` adds them one by one. Models in `output`/<i>."""
     import pycolmap
 
-    shutil.rmtree(output, ignore_errors=True)
+    remove(output)
     output.mkdir(parents=True)
     if mapper == "global":
         options = pycolmap.GlobalPipelineOptions(num_threads=num_threads, random_seed=SEED)
@@ -115,7 +125,7 @@ def undistort(model: Path, photographs: Path, output: Path, registered: Sequence
     """Write `output`/images and `output`/sparse with pinhole cameras. Photographs that need no change are copied as they are."""
     import pycolmap
 
-    shutil.rmtree(output, ignore_errors=True)
+    remove(output)
     cameras = pycolmap.Reconstruction(model).cameras.values()
     if all(camera.model.name in ("PINHOLE", "SIMPLE_PINHOLE") for camera in cameras):
         for name in registered:

@@ -2,9 +2,11 @@
 
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from scene.colmap import read_model
 from scene.conversion import convert
 from scene.conversion_steps import ConvertConfig
 from scene.dataset import load_scene
+from scene.sfm_steps import extract_features, remove
 from workspace import InputError, read_json
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -86,7 +89,7 @@ def test_interrupted_anywhere_the_same_command_finishes(tmp_path):
     work = tmp_path / "scene" / "convert"
 
     def interrupt(when, how: signal.Signals) -> int:
-        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(command, cwd=ROOT)
         while process.poll() is None and not when():
             time.sleep(0.02)
         process.send_signal(how)
@@ -98,7 +101,7 @@ def test_interrupted_anywhere_the_same_command_finishes(tmp_path):
         load_scene(tmp_path / "scene")
     assert interrupt(lambda: (work / "calibrated.db").exists(), signal.SIGKILL) == -signal.SIGKILL
     assert read_json(work / "steps.json")["matches"]["complete"]
-    subprocess.run(command, cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
+    subprocess.run(command, cwd=ROOT, check=True)
     model = read_model(tmp_path / "scene" / "sparse" / "0")
     assert len(model.cameras) == 1  # a resumed extraction goes on with the camera it began with
     agreement = compare_poses({image.name: image.world_to_camera for image in model.images}, truth)
@@ -153,3 +156,19 @@ def test_a_scene_of_the_user_is_not_touched(tmp_path):
 def test_no_such_source(tmp_path):
     with pytest.raises(InputError, match="No folder or video"):
         convert(ConvertConfig(tmp_path / "typo", tmp_path / "out"))
+
+
+def test_extraction_goes_on_from_a_database_killed_at_birth(tmp_path):
+    write_photograph(tmp_path / "in" / "a.png")
+    write_photograph(tmp_path / "in" / "b.png")
+    (tmp_path / "database.db").touch()
+    extract_features(tmp_path / "database.db", tmp_path / "in", [["a.png", "b.png"]], "OPENCV", 1600, 100, 1, "cpu")
+    with closing(sqlite3.connect(tmp_path / "database.db")) as connection:
+        assert connection.execute("SELECT COUNT(*), COUNT(DISTINCT camera_id) FROM images").fetchone() == (2, 1)
+
+
+def test_a_database_goes_with_its_journals(tmp_path):
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        (tmp_path / f"database.db{suffix}").write_bytes(b"x")
+    remove(tmp_path / "database.db")  # a stale journal would be replayed into the next database
+    assert list(tmp_path.iterdir()) == []

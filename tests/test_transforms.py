@@ -139,6 +139,9 @@ def test_blender_brings_its_own_test_views(tmp_path):
     assert (camera.fx, camera.cx, camera.cy) == pytest.approx((8.0, 8.0, 6.0))
     assert load_image(camera, (1.0, 1.0, 1.0))[0, 0].tolist() == [255, 127, 127]
     assert scene.points.shape == (100_000, 3) and np.abs(scene.points).max() <= 1.3
+    header = "ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nproperty float y\nproperty float z\nend_header\n"
+    (tmp_path / "points3d.ply").write_text(header + "1 2 3\n")  # where 3DGS trainers leave their random points
+    assert load_scene(tmp_path).points.tolist() == [[1, 2, 3]]
 
 
 def test_instant_ngp_fox_is_distorted_and_lists_absent_frames(shared, caplog):

@@ -17,6 +17,9 @@ def write_scene(root: Path, model: str = "PINHOLE", params: tuple = (60.0, 61.0,
         camera_model_id=getattr(pycolmap.CameraModelId, model), camera_params=list(params),
     )  # fmt: skip
     reconstruction = pycolmap.synthesize_dataset(options)
+    # COLMAP's synthetic cameras stand upright; turned, every term of a rotation counts
+    turn = pycolmap.Rotation3d(np.array([0.3, -0.5, 0.7, 0.4]) / np.linalg.norm([0.3, -0.5, 0.7, 0.4]))
+    reconstruction.transform(pycolmap.Sim3d(1.0, turn, np.zeros(3)))
     for i, image in enumerate(sorted(reconstruction.images.values(), key=lambda image: image.image_id)):
         image.name = f"left/view {5 - i}.png" if i % 2 else f"view {5 - i}.png"  # names out of the order of ids
     sparse = root / "sparse" / "0"

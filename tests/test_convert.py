@@ -95,7 +95,14 @@ def test_interrupted_anywhere_the_same_command_finishes(tmp_path):
         process.send_signal(how)
         return process.wait()
 
-    assert interrupt(lambda: (work / "database.db").exists(), signal.SIGINT) == 130
+    def some_features() -> bool:
+        try:
+            with closing(sqlite3.connect(f"{(work / 'database.db').as_uri()}?mode=ro", uri=True)) as connection:
+                return 0 < connection.execute("SELECT COUNT(*) FROM descriptors").fetchone()[0]
+        except sqlite3.OperationalError:  # not there yet, or being written
+            return False
+
+    assert interrupt(some_features, signal.SIGINT) == 130
     assert not (tmp_path / "scene" / "images").exists()
     with pytest.raises(InputError, match="did not finish"):
         load_scene(tmp_path / "scene")

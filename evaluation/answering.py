@@ -17,6 +17,8 @@ from evaluation.question import Question
 from evaluation.scores import Row
 from evaluation.tasks import Task
 
+RELEVANCY_BYTES = 2 << 30  # relevancy maps held at once; more phrases than fit are asked in groups
+
 
 @dataclass(frozen=True)
 class AnsweredView:
@@ -77,11 +79,18 @@ def answer_view(
     watch.restart()
     codes = field.code_maps(task.camera)
     watch.lap("render")
-    relevancy = question.only(asked).relevancy(codes)
-    watch.lap("relevancy")
-    answers = {phrase: answer(relevancy[:, i], mask_thresh) for i, phrase in enumerate(asked)}
-    watch.lap("answer")
-    painted = winners([answers[name].relevancy for name in classes], codes.ne(0).any(1).any(0)) if classes else None
+    answers: dict[str, Answer] = {}
+    rivals: dict[str, Tensor] = {}
+    at_once = max(1, RELEVANCY_BYTES // (4 * codes[:, 0].numel()))
+    for group in (asked[i : i + at_once] for i in range(0, len(asked), at_once)):
+        relevancy = question.only(group).relevancy(codes)
+        watch.lap("relevancy")
+        for i, phrase in enumerate(group):
+            answers[phrase] = answer(relevancy[:, i], mask_thresh)
+            if phrase in classes:
+                rivals[phrase] = relevancy[answers[phrase].level, i].clone()
+        watch.lap("answer")
+    painted = winners([rivals[name] for name in classes], codes.ne(0).any(1).any(0)) if classes else None
     rows = []
     for phrase in phrases:
         judgement = {}

@@ -21,8 +21,9 @@ def stretched(relevancy: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
 
 
 def turbo() -> UInt8[np.ndarray, "256 3"]:
-    """The colours of a relevancy map from 0 to 255, RGB."""
-    return np.ascontiguousarray(cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_TURBO)[:, 0, ::-1])
+    """The colours of a relevancy map from 0 to 255, RGB: Turbo without its darkest red, in which the peak would vanish."""
+    shades = np.rint(np.linspace(0, 232, 256)).astype(np.uint8)
+    return np.ascontiguousarray(cv2.applyColorMap(shades[:, None], cv2.COLORMAP_TURBO)[:, 0, ::-1])
 
 
 def relevancy_picture(photo: UInt8[np.ndarray, "h w 3"], relevancy: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from small_answers import BALLS, CENTERS, FOCAL, HEIGHT, WIDTH, Words, write_model, write_scene
 
-from evaluation import query
+from evaluation import answering, query
 from evaluation.query import QueryConfig, eval_query
 from workspace import InputError, ModelFolder, read_json, save_array, write_json
 
@@ -107,6 +107,23 @@ def test_one_level_and_the_latent_comparison(model):
         ask(model, text=("red ball",), level="grid")
     rows = ask(model, text=("red ball",), compare="latent", names=("frame_00004",))["rows"]
     assert rows[0]["score"] > 0.9
+
+
+def test_more_phrases_than_fit_are_asked_in_groups(model, scene, monkeypatch):
+    together = ask(model, labels=scene / "label")
+    monkeypatch.setattr(answering, "RELEVANCY_BYTES", 2 * 3 * 4 * WIDTH * HEIGHT)
+    in_twos = ask(model, labels=scene / "label")
+    for one, other in zip(together["rows"], in_twos["rows"], strict=True):
+        # The same products in matrices of another width.
+        assert one == {**other, "score": pytest.approx(other["score"], abs=1e-6)}
+
+
+def test_a_field_of_one_level(model):
+    record = read_json(model.language / "stage.json")
+    write_json(model.language / "stage.json", {**record, "config": {**record["config"], "levels": ["grid"]}})
+    model.level_codes("s").rename(model.level_codes("grid"))
+    row = ask(model, text=("red ball",), names=("frame_00004",))["rows"][0]
+    assert (row["level"], row["point_level"]) == ("grid", "grid") and row["score"] > 0.9
 
 
 def test_negatives_of_ones_own_change_the_score(model):

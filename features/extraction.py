@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from jaxtyping import UInt8
 from tqdm import tqdm
 
@@ -84,6 +85,11 @@ def extract_all(
         except InputError as error:
             failures[key] = str(error)
             continue
+        except torch.cuda.OutOfMemoryError as error:
+            raise InputError(
+                f"The GPU's memory is too small for image '{key}' ({str(error).split('. ')[0]}). Smaller: --resolution 720, "
+                "--sam_model_type vit_b with its weights, or --device cpu. The images done so far are kept."
+            ) from error
         _append(log_path, {"image": key, "size": [image.shape[1], image.shape[0]], **counts, "seconds": _rounded(clock)})
         progress.set_postfix({name: f"{seconds:.2f}s" for name, seconds in clock.seconds.items()} | counts)
     return failures

@@ -78,7 +78,9 @@ def preprocess(config: PreprocessConfig) -> None:
         raise InputError(
             "--overwrite would delete what other shards have done. Delete the feature folder once, then start the shards."
         )
-    feature_size(1, 1, config.resolution)
+    feature_size(1, 1, config.resolution)  # refuses a wrong one before any work
+    if config.windows < 1 or config.dino_side < 1 or (config.square is not None and config.square < 1):
+        raise InputError("--windows, --dino_side and --square are counts of 1 or more.")
     photographs = scene_photographs(scene)
     folder = feature_folder(scene, config.features)
     device = _device(config.device)

@@ -181,6 +181,19 @@ def test_sizes_follow_the_published_rule():
         feature_size(1440, 1080, 1)
 
 
+def test_a_gpu_too_small_ends_with_advice(scene, dino, monkeypatch):
+    from features import dense_extractor
+
+    def full(*_, **__):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
+
+    monkeypatch.setattr(dense_extractor, "patch_grid", full)
+    with pytest.raises(InputError, match=r"too small for image 'a.b' \(CUDA out of memory\).*--device cpu"):
+        preprocess(PreprocessConfig(scene.root, **dino))
+    with pytest.raises(InputError, match="counts of 1 or more"):
+        preprocess(PreprocessConfig(scene.root, windows=0, **dino))
+
+
 def test_missing_weights_leave_the_scene_untouched(scene, tmp_path):
     with pytest.raises(InputError, match=r"No SAM weights at (?s:.*)curl -L -o"):
         preprocess(PreprocessConfig(scene.root, sam_ckpt_path=tmp_path / "absent.pth", device="cpu"))

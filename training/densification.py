@@ -55,14 +55,20 @@ def densify(
     percent_dense: float,
     prune_large: bool,
     generator: torch.Generator,
+    max_gaussians: int | None = None,
 ) -> DensityStatistics:
     """One round of clone, split and prune; returns empty statistics of the Gaussians that remain.
 
     `grad_threshold` is in normalised device units; `percent_dense` x `extent` (world units) separates the small, which are
     cloned, from the large, which are split in two. `prune_large` also removes what is too large on screen or in the world.
+    Each clone and split adds one; with `max_gaussians` those of the largest gradients are done until that number is reached.
     """
     grad = statistics.grad_sum / statistics.num_views.clamp_min(1)
     dense = grad >= grad_threshold
+    if max_gaussians is not None:
+        room = max(0, max_gaussians - len(grad))
+        ranked = torch.argsort(grad, descending=True, stable=True)
+        dense[ranked[room:]] = False
     large = gaussians.scales.detach().amax(dim=1) > percent_dense * extent
     radius = statistics.max_radius
     num_clones = clone(gaussians, optimizer, dense & ~large)

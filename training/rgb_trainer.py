@@ -191,7 +191,11 @@ class _Trainer:
         extent = self.scene.extent
         for group in optimizer.param_groups:
             if group["name"] == "means":
-                group["lr"] = extent * schedule.position_lr(iteration, config.position_lr_init, config.position_lr_final)
+                group["lr"] = (
+                    self.rate_factor("means")
+                    * extent
+                    * schedule.position_lr(iteration, config.position_lr_init, config.position_lr_final)
+                )
         if schedule.raises_sh_degree(iteration):
             gaussians.active_sh_degree = min(gaussians.active_sh_degree + 1, gaussians.max_sh_degree)
 
@@ -214,6 +218,7 @@ class _Trainer:
                 config.percent_dense,
                 schedule.prunes_large(iteration),
                 state.generator,
+                schedule.max_gaussians,
             )
             if not len(gaussians):
                 raise InputError(f"Every Gaussian was pruned at iteration {iteration}: {_DIVERGED}")
@@ -248,9 +253,13 @@ class _Trainer:
         write_json(self.model.rgb_metrics, report)
         delete_checkpoints(self.model, "rgb")
 
+    def rate_factor(self, name: str) -> float:
+        """What the preset multiplies a learning rate by."""
+        return self.schedule.rate_factors.get(name, 1.0)
+
     def _initial_state(self) -> RgbState:
         config = self.config
-        rates = {
+        published = {
             "means": config.position_lr_init * self.scene.extent,
             "log_scales": config.scaling_lr,
             "quats": config.rotation_lr,
@@ -258,6 +267,7 @@ class _Trainer:
             "sh_dc": config.feature_lr,
             "sh_rest": config.feature_lr / 20,
         }
+        rates = {name: rate * self.rate_factor(name) for name, rate in published.items()}
         saved = load_checkpoint(self.model, "rgb", self.device)
         if saved is not None:
             if saved.pop("settings") != self.settings:

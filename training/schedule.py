@@ -1,7 +1,8 @@
 """When things happen during RGB training: the published schedule, and a short one for machines without a GPU."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 Preset = Literal["published", "fast"]
@@ -19,8 +20,12 @@ class Schedule:
     densify_until: int
     densify_interval: int
     opacity_reset_interval: int
+    max_gaussians: int | None = None
+    """Densification stops adding at this number; the largest gradients come first."""
     coarse: tuple[tuple[int, int], ...] = ()
     """(until iteration, divisor): photographs are shrunk by the divisor up to and including that iteration."""
+    rate_factors: Mapping[str, float] = field(default_factory=dict)
+    """Learning rates of these parameters are multiplied: a short run has to take longer steps."""
 
     @classmethod
     def of(cls, preset: Preset, iterations: int | None = None) -> "Schedule":
@@ -32,11 +37,13 @@ class Schedule:
             iterations=n,
             position_lr_iterations=n,
             sh_degree_interval=max(1, n // 8),
-            densify_from=n // 10,
+            densify_from=n // 4,
             densify_until=n * 6 // 10,
             densify_interval=max(50, n // 40),
             opacity_reset_interval=0,
+            max_gaussians=80_000,
             coarse=((n // 4, 2),),
+            rate_factors={"means": 3, "log_scales": 3, "quats": 3, "sh_dc": 4, "sh_rest": 4},
         )
 
     def densifies(self, iteration: int) -> bool:

@@ -109,6 +109,33 @@ def test_prepared_view_equals_rasterize(channels):
         torch.testing.assert_close(found, expected, atol=1e-5 * float(expected.abs().max()), rtol=0)
 
 
+def test_prepared_view_in_a_cuda_graph():
+    view, gaussians = make_view(200, 150), on_gpu(make_gaussians(5000, scale=0.03))
+    prepared = dgr.prepare(view, **gaussians)
+    features = torch.rand(5000, 9, device="cuda", requires_grad=True)
+
+    def step():
+        image = prepared.rasterize(features).image
+        (grad,) = torch.autograd.grad(image.square().sum(), features)
+        return image, grad
+
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        image, grad = step()
+    with torch.no_grad():
+        features.copy_(torch.rand(5000, 9, device="cuda"))
+    graph.replay()
+    expected_image, expected_grad = step()
+    assert torch.equal(image, expected_image)
+    # Atomic additions in another order: float32 rounding of sums of some hundred terms.
+    torch.testing.assert_close(grad, expected_grad, atol=1e-5 * float(expected_grad.abs().max()), rtol=0)
+
+
 def test_forward_is_deterministic():
     view, gaussians = make_view(200, 150), on_gpu(make_gaussians(20_000, scale=0.03))
     features = torch.rand(20_000, 9, device="cuda")

@@ -29,7 +29,7 @@ class Recipe:
 
 
 # The published step sizes, batches and epochs are LangSplat's for segments and DinoSplat's for patch tokens. Half the
-# epochs reach the same reconstruction when the step size falls to zero (benchmarks/autoencoder.py).
+# epochs reach the same reconstruction when the step size falls to zero (benchmarks/autoencoder_fitting.py).
 SEGMENTS = {"published": Recipe(100, 64, 7e-4), "fast": Recipe(50, 64, 1e-3, "cosine")}
 PATCHES = {"published": Recipe(100, 1024, 1e-3), "fast": Recipe(50, 1024, 1.5e-3, "cosine")}
 

@@ -1,6 +1,6 @@
 """One joint language iteration against three single-level iterations through the drop-in rasterizer, in one run.
 
-    PYTHONPATH=. python benchmarks/language_iteration.py [-s <toy world>] [-m <model>] [--iterations 40]
+    python -m benchmarks.language_iteration [-s <toy world>] [-m <model>] [--iterations 40]
 
 Without folders a toy world of 640x480 is made and its Gaussians are trained first (minutes, kept in output/benchmarks).
 Segments are the exact ones of the toy world: s its parts, m its objects, l objects against the room.

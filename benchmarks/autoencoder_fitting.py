@@ -1,6 +1,6 @@
 """Fitting the autoencoder to 60,000 embeddings of 512, ours against a plain DataLoader loop, in one run.
 
-    PYTHONPATH=. python benchmarks/autoencoder.py [epochs] [rows]
+    python -m benchmarks.autoencoder_fitting [epochs] [rows]
 
 The plain loop is the published recipe as anyone would write it: DataLoader, batches of 64, automatic differentiation,
 torch.optim.Adam. Ours is timed with the same recipe and with `--preset fast`; each is given the cosine it reconstructs

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
+from features.graph_segments import graph_segments
 from features.masks import cut_crops, cut_mask
 from scene.toy_world_compose import World, adjectives, cameras, compose
 from scene.toy_world_render import Renderer
@@ -16,6 +17,8 @@ CROP = 64  # pixels per side the encoder sees of a piece
 WINDOW = 192  # pixels per side of a window of a view
 PATCH = 8
 MIN_PIXELS = 80  # smaller pieces show nothing
+ENTIRE, SCRAP = 0.7, 0.4  # IoU with a part or a thing above which a segment shows it, below which it is a scrap of it
+SCRAPS_KEPT = 0.4  # share of the scraps; there are many
 SURROUNDINGS = ("table", "floor", "wall", "painting")
 
 
@@ -25,6 +28,7 @@ class Pieces:
 
     crops: UInt8[np.ndarray, "k 64 64 3"]
     crop_looks: list[Look]
+    crop_entire: Bool[np.ndarray, "k"]  # false for scraps: a stripe of a mug, a mug with half its neighbour
     windows: UInt8[np.ndarray, "n 192 192 3"]
     window_parts: Int[np.ndarray, "n 24 24"]  # row of `patch_looks`
     patch_looks: list[tuple[Look, Look]]  # (part, whole); the two are equal for the bulk of a thing
@@ -70,22 +74,59 @@ def masks_of_view(
             yield mask, look
 
 
+def segments_of_view(
+    world: World, image: UInt8[np.ndarray, "h w 3"], parts: Int[np.ndarray, "h w"], rng: np.random.Generator
+) -> Iterator[tuple[Bool[np.ndarray, "h w"], Look, bool]]:
+    """Pieces as the graph segmenter finds them, with the look of what each mostly shows and whether it shows that entirely.
+
+    Those in between the two are left out."""
+    item_of = np.int32([i for i, _ in world.parts])
+    items = item_of[parts]
+    part_areas, item_areas = (
+        np.bincount(parts.ravel(), minlength=len(item_of)),
+        np.bincount(items.ravel(), minlength=len(world.items)),
+    )
+    seen: set[int] = set()
+    for ids in graph_segments(image).values():
+        areas = np.bincount(ids.ravel())
+        for k in np.flatnonzero(areas >= MIN_PIXELS):
+            mask = ids == k
+            key = hash(mask.tobytes())
+            if key in seen:
+                continue
+            seen.add(key)
+            in_parts = np.bincount(parts[mask], minlength=len(part_areas))
+            in_items = np.bincount(items[mask], minlength=len(item_areas))
+            part, item = int(in_parts.argmax()), int(in_items.argmax())
+            of_part, of_item = (
+                inside[i] / (areas[k] + whole[i] - inside[i])
+                for inside, whole, i in ((in_parts, part_areas, part), (in_items, item_areas, item))
+            )
+            look = part_look(world, part) if of_part >= of_item else item_look(world, item)
+            overlap = max(of_part, of_item)
+            surroundings = look.kind in SURROUNDINGS and in_items[item] > 0.9 * areas[k]  # a bit of the table is table
+            if overlap > ENTIRE or surroundings or (overlap < SCRAP and rng.random() < SCRAPS_KEPT):
+                yield mask, look, bool(overlap > ENTIRE or surroundings)
+
+
 def world_pieces(seed: int, views: int, width: int = 640, height: int = 480) -> Pieces:
     """Pieces of the world of `seed` seen from `views` of its cameras."""
     world, rng = compose(seed), np.random.default_rng([seed, 7])
     renderer = Renderer(world, detail=0.5)
-    crops, looks, windows, window_parts = [], [], [], []
+    crops, looks, entire, windows, window_parts = [], [], [], [], []
     patch_looks = [(part_look(world, k), item_look(world, i)) for k, (i, _) in enumerate(world.parts)]
     for camera in rng.choice(np.array(cameras(seed, 60, width, height), object), views, replace=False):
         picture = renderer.render(camera)
-        for mask, look in masks_of_view(world, picture.parts, rng):
-            crops.append(cut_crops(picture.image, [cut_mask(mask)], CROP)[0])
-            looks.append(look)
+        found = [(mask, look, True) for mask, look in masks_of_view(world, picture.parts, rng)]
+        found += segments_of_view(world, picture.image, picture.parts, rng)
+        crops.append(cut_crops(picture.image, [cut_mask(mask) for mask, _, _ in found], CROP))
+        looks += [look for _, look, _ in found]
+        entire += [whole for _, _, whole in found]
         for _ in range(3):
             y, x = rng.integers(0, height - WINDOW), rng.integers(0, width - WINDOW)
             windows.append(picture.image[y : y + WINDOW, x : x + WINDOW])
             window_parts.append(_majority(picture.parts[y : y + WINDOW, x : x + WINDOW]))
-    return Pieces(np.stack(crops), looks, np.stack(windows), np.stack(window_parts), patch_looks)
+    return Pieces(np.concatenate(crops), looks, np.array(entire), np.stack(windows), np.stack(window_parts), patch_looks)
 
 
 def _majority(parts: Int[np.ndarray, "h w"]) -> Int[np.ndarray, "r c"]:
@@ -107,6 +148,7 @@ def join(pieces: list[Pieces]) -> Pieces:
     return Pieces(
         np.concatenate([p.crops for p in pieces]),
         [look for p in pieces for look in p.crop_looks],
+        np.concatenate([p.crop_entire for p in pieces]),
         np.concatenate([p.windows for p in pieces]),
         np.concatenate(parts),
         looks,

@@ -8,6 +8,7 @@ in the place they have in a query; they are trained as the generic words they ar
 import gzip
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import open_clip
@@ -15,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
@@ -24,13 +25,13 @@ from scene.toy_world_materials import PALETTE, TEXTURES
 from scene.toy_world_objects import KINDS
 from training.mini_captions import GENERIC, TEMPLATES, Look, sayings_of, spoken
 from training.mini_crops import CROP, PATCH, Pieces
-from training.mini_truth import FALSE, TRUE, Looks, truth_matrix
+from training.mini_truth import FALSE, TRUE, UNKNOWN, Looks, truth_matrix
 from workspace import atomic, write_json
 
 EMBEDDING = 64
 GENERIC_COSINE = 0.25  # cosine of the generic words with everything; true sayings lie above, false ones below
 SHARPNESS = 2.0  # logits are this times those of the relevancy, so that training does not stop at the decision
-BATCH, WINDOWS, SAYINGS = 192, 3, 256
+BATCH, WINDOWS, SAYINGS = 160, 1, 192
 CONFIG = {
     "embed_dim": EMBEDDING,
     "vision_cfg": {"image_size": CROP, "layers": 4, "width": 96, "head_width": 32, "patch_size": PATCH, "pool_type": "avg"},
@@ -74,10 +75,13 @@ def write_architecture() -> None:
         file.write("\n".join(["#version: 0.2", *pairs]).encode())
 
 
-def new_model() -> torch.nn.Module:
-    """The encoder with random weights."""
+def new_model(start: Path | None = None) -> torch.nn.Module:
+    """The encoder with random weights, or with those of a file that `save` wrote."""
     open_clip.add_model_config(mini.CONFIG)
-    return open_clip.create_model(mini.MODEL)
+    model = open_clip.create_model(mini.MODEL)
+    if start is not None:
+        model.load_state_dict({name: value.float() for name, value in load_file(start).items()})
+    return model
 
 
 def normalised(pictures: Tensor) -> Float[Tensor, "b 3 h w"]:
@@ -86,11 +90,11 @@ def normalised(pictures: Tensor) -> Float[Tensor, "b 3 h w"]:
     return (pictures.permute(0, 3, 1, 2).float() / 255 - mean) / std
 
 
-def train(pieces: Pieces, steps: int, seed: int = 0, learning_rate: float = 1.5e-3, device: str = "cpu") -> torch.nn.Module:
-    """A model trained for `steps` batches of pieces, windows and sayings."""
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    tokenizer, model = mini.tokenizer(), new_model().to(device).train()
+def train(pieces: Pieces, steps: int, start: Path | None = None, learning_rate: float = 1.5e-3) -> torch.nn.Module:
+    """A model trained for `steps` batches of pieces, windows and sayings, from random weights or those of `start`."""
+    torch.manual_seed(steps)
+    rng = np.random.default_rng(steps)
+    tokenizer, model = mini.tokenizer(), new_model(start).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, steps, pct_start=0.05)
     crop_looks, patch_looks = Looks(pieces.crop_looks), Looks([look for pair in pieces.patch_looks for look in pair])
@@ -99,18 +103,20 @@ def train(pieces: Pieces, steps: int, seed: int = 0, learning_rate: float = 1.5e
     for _ in progress:
         rows = rng.integers(0, len(pieces.crops), BATCH)
         sayings = draw_sayings(rng, [pieces.crop_looks[i] for i in rows], distinct)
-        text = tokenizer([spoken(rng, s) for s in sayings] + list(GENERIC)).to(device)
-        crops = normalised(torch.from_numpy(_augmented(rng, pieces.crops[rows])).to(device))
-        with torch.autocast(device, torch.bfloat16):
+        text = tokenizer([spoken(rng, s) for s in sayings] + list(GENERIC))
+        crops = normalised(torch.from_numpy(_augmented(rng, pieces.crops[rows])))
+        phrases = model.encode_text(text)
+        with torch.autocast("cpu", torch.bfloat16):
             images = model.encode_image(crops)
-            phrases = model.encode_text(text)
-            windows, patches = _patches(rng, model, pieces, device)
+            windows, patches = _patches(rng, model, pieces)
         images, phrases = F.normalize(images.float(), dim=-1), F.normalize(phrases.float(), dim=-1)
-        truth = torch.from_numpy(truth_matrix(crop_looks.rows(rows), Looks(sayings))).to(device)
+        truth = truth_matrix(crop_looks.rows(rows), Looks(sayings))
+        truth[(truth == TRUE) & ~pieces.crop_entire[rows, None]] = UNKNOWN  # a scrap of a mug is no mug, nor a ball
+        truth = torch.from_numpy(truth)
         of_part = truth_matrix(patch_looks.rows(2 * patches), Looks(sayings))
         of_whole = truth_matrix(patch_looks.rows(2 * patches + 1), Looks(sayings))
-        patch_truth = torch.from_numpy(np.maximum(of_part, of_whole)).to(device)
-        patch_truth[torch.from_numpy((of_part < 0) | (of_whole < 0)).to(device) & (patch_truth != TRUE)] = -1
+        patch_truth = torch.from_numpy(np.maximum(of_part, of_whole))
+        patch_truth[torch.from_numpy((of_part < 0) | (of_whole < 0)) & (patch_truth != TRUE)] = UNKNOWN
         loss = relevancy_loss(images, phrases, truth) + contrast(images, phrases, truth, model.logit_scale)
         loss = loss + 0.5 * relevancy_loss(windows, phrases, patch_truth)
         optimizer.zero_grad()
@@ -140,18 +146,18 @@ def _augmented(rng: np.random.Generator, crops: np.ndarray) -> np.ndarray:
 
 
 def _patches(
-    rng: np.random.Generator, model: torch.nn.Module, pieces: Pieces, device: str
+    rng: np.random.Generator, model: torch.nn.Module, pieces: Pieces
 ) -> tuple[Float[Tensor, "k d"], Int[np.ndarray, "k"]]:
     """Tokens of random patches of random windows, with the row of what each shows."""
     rows = rng.integers(0, len(pieces.windows), WINDOWS)
-    tokens = mini.patch_tokens(model.visual, normalised(torch.from_numpy(pieces.windows[rows]).to(device)))
+    tokens = mini.patch_tokens(model.visual, normalised(torch.from_numpy(pieces.windows[rows])))
     parts = pieces.window_parts[rows].reshape(-1)
     # as many patches of each thing as of any other, or the table and the walls would be most of them
     known = np.flatnonzero(parts >= 0)
     _, inverse, counts = np.unique(parts[known], return_inverse=True, return_counts=True)
     weight = 1 / counts[inverse]
     chosen = rng.choice(known, min(256, len(known)), replace=False, p=weight / weight.sum())
-    return tokens.flatten(0, 2)[torch.from_numpy(chosen).to(device)].float(), parts[chosen]
+    return tokens.flatten(0, 2)[torch.from_numpy(chosen)].float(), parts[chosen]
 
 
 def relevancy_loss(images: Float[Tensor, "b d"], phrases: Float[Tensor, "p d"], truth: Tensor) -> Tensor:

@@ -30,15 +30,16 @@ def report(model: torch.nn.Module, worlds: Sequence[Pieces], unseen: Callable[[L
     generic = embed_phrases(model, GENERIC)
     rng = np.random.default_rng(0)
     for pieces in worlds:
-        crops = model.encode_image(normalised(torch.from_numpy(pieces.crops)), normalize=True)
-        descriptions = sorted({*pieces.crop_looks}, key=repr)
+        crops = model.encode_image(normalised(torch.from_numpy(pieces.crops[pieces.crop_entire])), normalize=True)
+        looks = [look for look, entire in zip(pieces.crop_looks, pieces.crop_entire, strict=True) if entire]
+        descriptions = sorted({*looks}, key=repr)
         phrases = embed_phrases(model, [look.words() for look in descriptions])
-        truth = truth_matrix(Looks(pieces.crop_looks), Looks(descriptions)) == TRUE
+        truth = truth_matrix(Looks(looks), Looks(descriptions)) == TRUE
         cosine = crops @ phrases.T
         best = cosine.argmax(1).numpy()
         right = truth[np.arange(len(truth)), best]
         hits += right.tolist()
-        hits_unseen += right[[unseen(look) for look in pieces.crop_looks]].tolist()
+        hits_unseen += right[[unseen(look) for look in looks]].tolist()
         control += truth[np.arange(len(truth)), rng.permutation(len(descriptions))[best]].tolist()
         chance.append(truth.mean())
         relevancy = torch.sigmoid(10 * (cosine - (crops @ generic.T).amax(1, keepdim=True))).numpy()

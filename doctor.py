@@ -132,13 +132,13 @@ def _cuda_backend(name: str, built: bool, gpu: bool, folder: str) -> Finding:
 
 def weights() -> Iterator[Finding]:
     """Weights of the default models, where each is, and how it comes."""
-    from features import mini
+    from features import graph_segments, mini
     from features.preprocessing import PreprocessConfig
     from features.talk2dino import TEXT_MODEL, TEXT_WEIGHTS
 
-    missing = [path.name for path in (mini.CONFIG, mini.WEIGHTS, mini.MERGES) if not path.is_file()]
+    missing = [path.name for path in (mini.CONFIG, mini.WEIGHTS, mini.MERGES, graph_segments.WEIGHTS) if not path.is_file()]
     text = f"{mini.WEIGHTS.parent}" if not missing else f"missing: {', '.join(missing)}"
-    yield Finding("bundled encoder", not missing, text, f"git checkout -- {mini.WEIGHTS.parent.name}", required=True)
+    yield Finding("bundled weights", not missing, text, f"git checkout -- {mini.WEIGHTS.parent.name}", required=True)
 
     default = PreprocessConfig(source_path=Path())
     found = _find("sam_vit_*.pth", default.sam_ckpt_path)
@@ -204,8 +204,8 @@ def will_run(findings: dict[str, Finding]) -> Iterator[Finding]:
         lacking = [need for need in needs if need not in findings or not findings[need].ok]
         return Finding(name, not lacking, "yes" if not lacking else f"no, for want of: {', '.join(lacking)}")
 
-    core = [name for name, finding in findings.items() if finding.required and name != "bundled encoder"]
-    yield verdict("demo.py, --features mini", *core, "bundled encoder")
+    core = [name for name, finding in findings.items() if finding.required and name != "bundled weights"]
+    yield verdict("demo.py, --features mini", *core, "bundled weights")
     yield verdict("convert.py", "pycolmap")
     yield verdict("--features sam_clip", *core, "SAM", "CLIP for segments")
     yield verdict("--features dino", *core, "DINOv2")

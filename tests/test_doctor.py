@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import doctor
-from features import mini
+from features import graph_segments, mini
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def report(capsys):
 
 def test_this_installation_runs_the_demo(report):
     code, text = report()
-    assert code == (0 if mini.WEIGHTS.is_file() else 1)
+    assert code == (0 if mini.WEIGHTS.is_file() and graph_segments.WEIGHTS.is_file() else 1)
     lines = {line[6:34].strip(): line[2:4] for line in text.splitlines() if line[:2] == "  "}
     for name in ("python", "torch", "pycolmap", "rasterizer, CPU", "simple-knn, CPU", "convert.py"):
         assert lines[name] == "ok", name

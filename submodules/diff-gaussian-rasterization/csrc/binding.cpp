@@ -31,7 +31,23 @@ struct PyCamera {
     out.fx = T(fx), out.fy = T(fy), out.cx = T(cx), out.cy = T(cy);
     out.tan_x = T(width / (2 * fx)), out.tan_y = T(height / (2 * fy));
     out.width = width, out.height = height;
+    out.rigid = is_rotation();
     return out;
+  }
+
+  // Rows of unit length: what bounds on projected sizes rest on.
+  bool is_rotation() const {
+    for (int row = 0; row < 3; ++row) {
+      double length2 = 0;
+      for (int k = 0; k < 3; ++k) length2 += rotation[3 * row + k] * rotation[3 * row + k];
+      if (!(length2 > 0.999 && length2 < 1.001)) return false;
+    }
+    for (int a = 0; a < 3; ++a) {
+      double product = 0;
+      for (int k = 0; k < 3; ++k) product += rotation[3 * a + k] * rotation[3 * ((a + 1) % 3) + k];
+      if (!(product > -1e-3 && product < 1e-3)) return false;
+    }
+    return true;
   }
 };
 

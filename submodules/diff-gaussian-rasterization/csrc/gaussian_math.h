@@ -167,6 +167,24 @@ GAUSSIAN_FN T log2_alpha(const Splat<T>& s, T dx, T dy) {
   return s.log2_opacity - t1 * t1 - t2 * t2;
 }
 
+// A cheap bound that spares most Gaussians beside the image the rest of the projection: the largest standard deviation,
+// seen along either image axis, reaches no pixel even at opacity 1 (q <= 2 ln 255). For a rotation |P_0| is at most
+// (fx / z) sqrt(1 + tx^2); cameras whose matrix is not a rotation are left to the exact test.
+template <class T>
+GAUSSIAN_FN bool surely_outside(const Camera<T>& camera, const Gaussians<T>& gaussians, int64_t i, T ratio_x, T ratio_y,
+                                T tx, T ty, T inverse_z) {
+  if (gaussians.covariances || !(gaussians.opacities[i] <= T(1)) || !camera.rigid) return false;
+  const T* scales = gaussians.scales + 3 * i;
+  const T largest =
+      larger(square(scales[0]), larger(square(scales[1]), square(scales[2]))) * square(gaussians.scale_modifier);
+  const T x = camera.fx * ratio_x + camera.cx, y = camera.fy * ratio_y + camera.cy;
+  const T beside_x = larger(larger(T(0.5) - x, x - (T(camera.width) - T(0.5))), T(0));
+  const T beside_y = larger(larger(T(0.5) - y, y - (T(camera.height) - T(0.5))), T(0));
+  const T reach2 = T(11.2);  // 2 ln 255 = 11.08, and room for rounding
+  return square(beside_x) > reach2 * (square(camera.fx * inverse_z) * (1 + tx * tx) * largest + T(kBlur)) ||
+         square(beside_y) > reach2 * (square(camera.fy * inverse_z) * (1 + ty * ty) * largest + T(kBlur));
+}
+
 // Projects Gaussian i. Returns false when it is culled; the radius and the splat are then not meaningful.
 template <class T>
 GAUSSIAN_FN bool project(const Camera<T>& camera, const Gaussians<T>& gaussians, int64_t i, Projection<T>& out) {
@@ -179,6 +197,7 @@ GAUSSIAN_FN bool project(const Camera<T>& camera, const Gaussians<T>& gaussians,
   const T inverse_z = T(1) / z, ratio_x = out.camera[0] * inverse_z, ratio_y = out.camera[1] * inverse_z;
   const T limit_x = T(kFrustumMargin) * camera.tan_x, limit_y = T(kFrustumMargin) * camera.tan_y;
   const T tx = clamped(ratio_x, -limit_x, limit_x), ty = clamped(ratio_y, -limit_y, limit_y);
+  if (surely_outside(camera, gaussians, i, ratio_x, ratio_y, tx, ty, inverse_z)) return false;
   for (int k = 0; k < 3; ++k) {
     out.p[0][k] = camera.fx * inverse_z * (w[k] - tx * w[6 + k]);
     out.p[1][k] = camera.fy * inverse_z * (w[3 + k] - ty * w[6 + k]);

@@ -15,6 +15,7 @@ struct Camera {
   T fx, fy, cx, cy;  // pixels
   T tan_x, tan_y;    // tangents of half the field of view: width / (2 fx), height / (2 fy)
   int32_t width, height;
+  bool rigid = false;  // rotation is a rotation matrix to rounding; false is always safe
 };
 
 // The Gaussians as activated parameters. Either `scales` and `rotations`, or `covariances`.

@@ -2,13 +2,13 @@
 // Gaussian sums its own slots in a fixed order. No atomics and no per-thread copies, so the result does not depend on
 // the number of threads.
 #include "../backend.h"
-#include "../gaussian_math.h"
+#include "scratch.h"
 #include "tile_pass.h"
+#include "view_kernels.h"
 
 namespace gaussian::cpu {
 namespace {
 
-constexpr int kGeometrySlot = 7;                    // SplatGradient, then the gradient by depth
 constexpr int64_t kSlotBytes = int64_t(256) << 20;  // above this, many channels go in several passes
 constexpr int64_t kLeastChannels = 32;              // per pass; fewer would repeat the evaluation too often
 
@@ -190,59 +190,6 @@ class TilePass {
 
 constexpr int64_t kGrain = 2048;
 
-template <class T>
-void zero_culled(const PreparedView<T>& view, const Gradients<T>& grads, int64_t channels, int threads) {
-  const auto zero = [](T* array, int64_t row, int64_t width) {
-    if (array) std::fill_n(array + row * width, width, T(0));
-  };
-  parallel_ranges(threads, view.header->count, kGrain, [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; ++i) {
-      if (view.depth[i] > 0) continue;
-      zero(grads.features, i, channels);
-      zero(grads.means, i, 3), zero(grads.means2d, i, 2), zero(grads.scales, i, 3), zero(grads.rotations, i, 4);
-      zero(grads.covariances, i, 6), zero(grads.opacities, i, 1);
-    }
-  });
-}
-
-// Sums the slots of every visible Gaussian, and takes the geometry back through the projection.
-template <class T>
-void gather_slots(const Camera<T>& camera, const Gaussians<T>& gaussians, const PreparedView<T>& view, const T* slots,
-                  bool geometry, int64_t first, int64_t last, int64_t channels, const Gradients<T>& grads,
-                  int threads) {
-  const int64_t stride = (geometry ? kGeometrySlot : 0) + (last - first);
-  const auto copy = [](const T* from, int width, T* array, int64_t row) {
-    if (array) std::copy_n(from, width, array + row * width);
-  };
-  parallel_ranges(threads, view.header->num_visible, kGrain, [&](int64_t begin, int64_t end, int) {
-    for (int64_t v = begin; v < end; ++v) {
-      const int64_t i = view.gaussian[v];
-      const uint32_t *place = view.pair_place + view.pair_begin[v],
-                     *place_end = view.pair_place + view.pair_begin[v + 1];
-      if (geometry) {
-        T sums[kGeometrySlot] = {};
-        for (const uint32_t* at = place; at < place_end; ++at)
-          for (int s = 0; s < kGeometrySlot; ++s) sums[s] += slots[*at * stride + s];
-        const SplatGradient<T> splat{sums[0], sums[1], sums[2], sums[3], sums[4], sums[5]};
-        Projection<T> projection;
-        ParameterGradient<T> out{};
-        if (project(camera, gaussians, i, projection))
-          project_backward(camera, gaussians, i, projection, splat, sums[6], out);
-        copy(out.mean, 3, grads.means, i), copy(out.mean2d, 2, grads.means2d, i);
-        copy(out.scale, 3, grads.scales, i), copy(out.rotation, 4, grads.rotations, i);
-        copy(out.covariance, 6, grads.covariances, i), copy(&out.opacity, 1, grads.opacities, i);
-      }
-      if (first == last) continue;
-      T* out = grads.features + i * channels;
-      std::fill(out + first, out + last, T(0));
-      for (const uint32_t* at = place; at < place_end; ++at) {
-        const T* slot = slots + (*at + int64_t(1)) * stride - (last - first);
-        for (int64_t c = first; c < last; ++c) out[c] += slot[c - first];
-      }
-    }
-  });
-}
-
 }  // namespace
 
 template <class T>
@@ -251,7 +198,6 @@ void blend_view_backward(const Camera<T>& camera, const Gaussians<T>& gaussians,
                          Allocator scratch, const Execution& execution) {
   const PreparedView<T> view = PreparedView<T>::of(prepared);
   const int threads = execution.threads;
-  zero_culled(view, grads, features.channels, threads);
   const int64_t channels = grads.features && image_grads.image ? features.channels : 0;
   if (grads.features && channels == 0 && features.channels > 0)
     std::fill_n(grads.features, gaussians.count * features.channels, T(0));
@@ -260,11 +206,14 @@ void blend_view_backward(const Camera<T>& camera, const Gaussians<T>& gaussians,
   const int64_t affordable = kSlotBytes / (std::max<int64_t>(1, prepared.num_pairs) * int64_t(sizeof(T)));
   const int64_t per_pass = std::max(kLeastChannels, affordable / kLanes * kLanes);
   const int64_t widest = (geometry ? kGeometrySlot : 0) + std::min(channels, per_pass);
-  T* slots = static_cast<T*>(scratch.allocate(scratch.context, size_t(prepared.num_pairs * widest) * sizeof(T)));
+  T* slots = take<T>(scratch, prepared.num_pairs * widest);
   for (int64_t first = 0; geometry || first < channels; first += per_pass, geometry = false) {
     const int64_t last = std::max(first, std::min(channels, first + per_pass));
     TilePass<T>(camera, view, features, image_grads, geometry, first, last, slots).run(threads);
-    gather_slots(camera, gaussians, view, slots, geometry, first, last, features.channels, grads, threads);
+    const Slots<T> rows{slots, geometry, first, last, features.channels};
+    parallel_ranges(threads, gaussians.count, kGrain, [&](int64_t begin, int64_t end, int) {
+      view_kernels<T>().gather(camera, gaussians, view, rows, begin, end, grads);
+    });
   }
 }
 

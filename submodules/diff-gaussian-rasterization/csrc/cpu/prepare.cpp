@@ -10,17 +10,13 @@
 #include "parallel.h"
 #include "prepared_view.h"
 #include "radix_sort.h"
+#include "scratch.h"
 #include "view_kernels.h"
 
 namespace gaussian::cpu {
 namespace {
 
 constexpr int64_t kProjectGrain = 4096;
-
-template <class T>
-T* take(Allocator allocator, int64_t length) {
-  return static_cast<T*>(allocator.allocate(allocator.context, size_t(length) * sizeof(T)));
-}
 
 template <class T>
 struct Visible {
@@ -68,13 +64,14 @@ Prepared prepare_view(const Camera<T>& camera, const Gaussians<T>& gaussians, in
   const int64_t grain = std::max<int64_t>(1, (visible.count + threads - 1) / threads);
   const int64_t pieces = (visible.count + grain - 1) / grain;
   auto* sorted = take<Splat<T>>(scratch, visible.count);
-  auto* counts = take<uint32_t>(scratch, visible.count);
+  auto* counts = take<uint32_t>(scratch, gaussians.count);
+  std::fill_n(counts, gaussians.count, 0u);
   std::vector<uint32_t> place(size_t(pieces) * tiles);
   parallel_for(threads, pieces, [&](int64_t piece, int) {
     view_kernels<T>().count(grid, visible.order, piece * grain, std::min((piece + 1) * grain, visible.count), splats,
                             sorted, counts, place.data() + piece * tiles);
   });
-  for (int64_t i = 0; i < visible.count; ++i) sizes.num_pairs += counts[i];
+  for (int64_t i = 0; i < gaussians.count; ++i) sizes.num_pairs += counts[i];
   if (sizes.num_pairs >= (int64_t(1) << 32))
     throw std::length_error("the view has " + std::to_string(sizes.num_pairs) +
                             " (Gaussian, tile) pairs; the CPU backend holds 2^32");
@@ -97,12 +94,11 @@ Prepared prepare_view(const Camera<T>& camera, const Gaussians<T>& gaussians, in
   }
   view.tile_begin[tiles] = next;
   next = 0;
-  for (int64_t i = 0; i < visible.count; ++i) {
-    view.gaussian[i] = visible.order[i].value;
+  for (int64_t i = 0; i < gaussians.count; ++i) {
     view.pair_begin[i] = next;
     next += counts[i];
   }
-  view.pair_begin[visible.count] = next;
+  view.pair_begin[gaussians.count] = next;
   std::iota(view.tile_order, view.tile_order + tiles, 0u);
   std::stable_sort(view.tile_order, view.tile_order + tiles, [&](uint32_t a, uint32_t b) {
     return view.tile_begin[a + 1] - view.tile_begin[a] > view.tile_begin[b + 1] - view.tile_begin[b];
@@ -111,7 +107,7 @@ Prepared prepare_view(const Camera<T>& camera, const Gaussians<T>& gaussians, in
   // Each piece writes its own range of every tile, in depth order.
   parallel_for(threads, pieces, [&](int64_t piece, int) {
     view_kernels<T>().place(grid, visible.order, piece * grain, std::min((piece + 1) * grain, visible.count), sorted,
-                            place.data() + piece * tiles, view.pairs, view.pair_place + view.pair_begin[piece * grain]);
+                            place.data() + piece * tiles, view.pairs, view.pair_begin, view.pair_place);
   });
   return {memory, int64_t(bytes), sizes.num_visible, sizes.num_pairs};
 }

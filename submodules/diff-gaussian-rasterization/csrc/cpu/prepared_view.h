@@ -19,8 +19,7 @@ template <class T>
 struct PreparedView {
   PreparedHeader* header;
   T* depth;              // [n] camera z, 0 where culled
-  uint32_t* gaussian;    // [visible] nearest first
-  uint32_t* pair_begin;  // [visible + 1] into pair_place
+  uint32_t* pair_begin;  // [n + 1] into pair_place
   uint32_t* pair_place;  // [pairs] where the pairs of a Gaussian lie in `pairs`
   uint32_t* tile_begin;  // [tiles + 1] into pairs
   uint32_t* tile_order;  // [tiles] longest first, to balance the threads
@@ -39,8 +38,7 @@ struct PreparedView {
     };
     take(header, 1);
     take(depth, sizes.count);
-    take(gaussian, sizes.num_visible);
-    take(pair_begin, sizes.num_visible + 1);
+    take(pair_begin, sizes.count + 1);
     take(pair_place, sizes.num_pairs);
     take(tile_begin, tiles + 1);
     take(tile_order, tiles);

@@ -41,15 +41,17 @@ struct ViewKernelsOf {
         for (int tile_x = first; tile_x <= last; ++tile_x) ++row[tile_x];
         tiles += uint32_t(last - first + 1);
       });
-      counts[i] = tiles;
+      counts[rows[i].value] = tiles;
     }
   }
 
   static void place(const TileGrid& grid, const Row* rows, int64_t begin, int64_t end, const Splat<T>* sorted,
-                    uint32_t* next, Pair<T>* pairs, uint32_t* places) {
+                    uint32_t* next, Pair<T>* pairs, const uint32_t* pair_begin, uint32_t* pair_place) {
     for (int64_t i = begin; i < end; ++i) {
+      if (i + kAhead < end) __builtin_prefetch(&pair_begin[rows[i + kAhead].value]);
       const Splat<T> splat = sorted[i];
       const Extent<T> reach = extent(splat);
+      uint32_t* places = pair_place + pair_begin[rows[i].value];
       for_each_span(grid, splat, reach, [&](int tile_y, int first, int last) {
         uint32_t* row = next + int64_t(tile_y) * grid.tiles_x;
         for (int tile_x = first; tile_x <= last; ++tile_x) {
@@ -102,7 +104,47 @@ struct ViewKernelsOf {
     return L::column_blocks(middle - half, middle + half, rest);
   }
 
-  static constexpr ViewKernels<T> table = {project, count, place};
+  static void gather(const Camera<T>& camera, const Gaussians<T>& gaussians, const PreparedView<T>& view,
+                     const Slots<T>& slots, int64_t begin, int64_t end, const Gradients<T>& grads) {
+    const int64_t stride = slots.width(), channels = slots.last - slots.first;
+    const uint32_t* last_place = view.pair_place + view.pair_begin[end];
+    for (int64_t i = begin; i < end; ++i) {
+      const uint32_t *place = view.pair_place + view.pair_begin[i],
+                     *place_end = view.pair_place + view.pair_begin[i + 1];
+      for (const uint32_t* at = place; at < place_end; ++at)
+        if (at + kAhead < last_place) __builtin_prefetch(slots.rows + at[kAhead] * stride);
+      if (slots.geometry) {
+        T sums[kGeometrySlot] = {};
+        for (const uint32_t* at = place; at < place_end; ++at)
+          for (int s = 0; s < kGeometrySlot; ++s) sums[s] += slots.rows[*at * stride + s];
+        Projection<T> projection;
+        ParameterGradient<T> out{};
+        if (view.depth[i] > 0 && gaussian::project(camera, gaussians, i, projection))
+          project_backward(camera, gaussians, i, projection, {sums[0], sums[1], sums[2], sums[3], sums[4], sums[5]},
+                           sums[6], out);
+        copy(out.mean, 3, grads.means, i);
+        copy(out.mean2d, 2, grads.means2d, i);
+        copy(out.scale, 3, grads.scales, i);
+        copy(out.rotation, 4, grads.rotations, i);
+        copy(out.covariance, 6, grads.covariances, i);
+        copy(&out.opacity, 1, grads.opacities, i);
+      }
+      if (channels == 0) continue;
+      T* out = grads.features + i * slots.channels + slots.first;
+      for (int64_t c = 0; c < channels; ++c) out[c] = 0;
+      for (const uint32_t* at = place; at < place_end; ++at) {
+        const T* slot = slots.rows + *at * stride + slots.geometry_width();
+        for (int64_t c = 0; c < channels; ++c) out[c] += slot[c];
+      }
+    }
+  }
+
+  static void copy(const T* from, int width, T* array, int64_t row) {
+    if (!array) return;
+    for (int i = 0; i < width; ++i) array[row * width + i] = from[i];
+  }
+
+  static constexpr ViewKernels<T> table = {project, count, place, gather};
 };
 
 }  // namespace gaussian::cpu

@@ -2,7 +2,5 @@
 # Stage 0: photographs or a video to a scene folder with undistorted photographs and cameras.
 # Usage: scripts/0_convert.sh <folder of photographs, or video> <scene folder to make> [flags of convert.py]
 set -euo pipefail
-usage='usage: scripts/0_convert.sh <folder of photographs, or video> <scene folder to make> [flags of convert.py]'
-capture=${1:?$usage} scene=${2:?$usage}
-shift 2
-exec "${PYTHON:-python}" "$(dirname "$0")/../convert.py" -s "$capture" -o "$scene" "$@"
+usage='usage: scripts/0_convert.sh <folder of photographs, or video> <scene folder to make> [flags]'
+python convert.py -s "${1:?$usage}" -o "${2:?$usage}" "${@:3}"

@@ -1,8 +1,6 @@
 #!/usr/bin/env bash
 # Stage 1: photographs to language features, written into the scene folder.
 # Usage: scripts/1_preprocess.sh <scene folder> [flags of preprocess.py]
-# FEATURES chooses the extractor: sam_clip (default), dino, mini, mini_dense.
+#   FEATURES=sam_clip (default, LangSplat), dino (DinoSplat), mini or mini_dense (bundled, no download)
 set -euo pipefail
-scene=${1:?usage: scripts/1_preprocess.sh <scene folder> [flags of preprocess.py]}
-shift
-exec "${PYTHON:-python}" "$(dirname "$0")/../preprocess.py" -s "$scene" --features "${FEATURES:-sam_clip}" "$@"
+python preprocess.py -s "${1:?usage: scripts/1_preprocess.sh <scene folder> [flags]}" --features "${FEATURES:-sam_clip}" "${@:2}"

@@ -118,3 +118,12 @@ def test_parameters_still_learn_after_the_surgery():
     state.gaussians.means.sum().backward()
     state.optimizer.step()
     assert (state.gaussians.means.detach() < before).all()
+
+
+def test_a_limit_is_filled_with_the_largest_gradients():
+    state = _state([0.05, 0.05, 0.05, 0.05], [0.5, 0.5, 0.5, 0.5])
+    grads = torch.tensor([1e-3, 3e-3, 1e-5, 2e-3])
+    statistics = DensityStatistics.zeros(4, torch.device("cpu"))
+    statistics.record(torch.stack([grads, torch.zeros(4)], 1), torch.ones(4, dtype=torch.int32))
+    densify(state.gaussians, state.optimizer, statistics, EXTENT, 2e-4, 0.01, False, state.generator, max_gaussians=6)
+    assert state.gaussians.means[:, 0].tolist() == [0, 1, 2, 3, 1, 3]

@@ -43,7 +43,7 @@ class Schedule:
             opacity_reset_interval=0,
             max_gaussians=80_000,
             coarse=((n // 4, 2),),
-            rate_factors={"means": 3, "log_scales": 3, "quats": 3, "sh_dc": 4, "sh_rest": 4},
+            rate_factors={"means": 3.0, "log_scales": 3.0, "quats": 3.0, "sh_dc": 4.0, "sh_rest": 4.0},
         )
 
     def densifies(self, iteration: int) -> bool:

@@ -1,0 +1,44 @@
+import errno
+from pathlib import Path
+
+import pytest
+import torch
+
+from training import checkpoints
+from training.checkpoints import load_checkpoint, save_checkpoint
+from workspace import InputError, ModelFolder
+
+
+def test_the_newest_by_number_replaces_the_older_and_other_stages_are_left_alone(tmp_path):
+    model = ModelFolder(tmp_path)
+    save_checkpoint(model, "language", 5, {"value": torch.tensor(5.0)})
+    for iteration in (999_999, 1_000_000):  # one digit more than the padding
+        save_checkpoint(model, "rgb", iteration, {"value": torch.tensor(float(iteration))})
+    assert load_checkpoint(model, "rgb")["value"] == 1_000_000
+    assert sorted(path.name for path in model.checkpoints.iterdir()) == ["language_000005.pth", "rgb_1000000.pth"]
+
+
+def test_a_full_disk_is_reported_as_one_and_keeps_the_older_checkpoint(tmp_path, monkeypatch):
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full on this system")
+    model = ModelFolder(tmp_path)
+    save_checkpoint(model, "rgb", 1, {"value": torch.zeros(3)})
+    save = torch.save
+
+    def save_to_full_disk(state, _):
+        with Path("/dev/full").open("wb") as full:
+            save(state, full)
+
+    monkeypatch.setattr(checkpoints.torch, "save", save_to_full_disk)
+    with pytest.raises(OSError) as raised:  # noqa: PT011 - the number is the point
+        save_checkpoint(model, "rgb", 2, {"value": torch.zeros(1_000_000)})
+    assert raised.value.errno == errno.ENOSPC
+    assert [path.name for path in model.checkpoints.iterdir()] == ["rgb_000001.pth"]
+
+
+def test_a_cut_checkpoint_is_named_with_the_remedy(tmp_path):
+    model = ModelFolder(tmp_path)
+    path = save_checkpoint(model, "rgb", 1, {"value": torch.zeros(1_000)})
+    path.write_bytes(path.read_bytes()[:2_000])
+    with pytest.raises(InputError, match=r"rgb_000001.pth is not a readable checkpoint.*Delete it"):
+        load_checkpoint(model, "rgb")

@@ -5,14 +5,15 @@
 Without folders a toy world of 640x480 is made and its Gaussians are trained first (minutes, kept in output/benchmarks).
 Segments are the exact ones of the toy world: s its parts, m its objects, l objects against the room.
 
-The other side is what the published trainer does per level: colours and codes through the drop-in rasterizer, with the
-gradients of all parameters (its kernels know no others), L1 against a target image, Adam on the codes. It is given
-the target ready on the device, which the published trainer gathers anew on the CPU each time.
+The other side is what the published trainer does per level: activate the raw parameters, blend colours and codes through
+the drop-in rasterizer, gather the target by its segment ids, L1 under the mask of labelled pixels, gradients of all
+parameters (the published kernels know no others), Adam on the codes. Ids and codes are in memory; the published trainer
+reads them from disk in every iteration, which is left out here.
 """
 
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,7 @@ from gaussian_renderer.trained_model import load_trained
 from scene.camera import Camera
 from scene.gaussian_model import GaussianModel
 from scene.toy_world import write_toy_world
+from training.language_targets import SegmentTarget
 from training.language_trainer import LanguageTrainConfig, LanguageTrainer
 from training.rgb_trainer import RgbTrainConfig, train_rgb
 from workspace import RECORD, ModelFolder, SceneFolder, read_json, require, stage
@@ -72,34 +74,30 @@ def write_exact_segments(scene: SceneFolder) -> None:
 class DropIn:
     """A single-level trainer on the drop-in rasterizer, as published."""
 
-    def __init__(self, gaussians: GaussianModel):
-        self.parameters = [
-            value.detach().clone().requires_grad_()
-            for value in (
-                gaussians.means,
-                gaussians.scales,
-                gaussians.rotations,
-                gaussians.opacities[:, None],
-                gaussians.sh_coeffs,
-            )
-        ]
-        self.degree = gaussians.active_sh_degree
+    def __init__(self, gaussians: GaussianModel, level: int):
+        raw = {f.name: getattr(gaussians, f.name) for f in fields(gaussians)}
+        leaves = {name: value.clone().requires_grad_() for name, value in raw.items() if isinstance(value, torch.Tensor)}
+        self.gaussians = replace(gaussians, **leaves)
+        self.leaves, self.level = list(leaves.values()), level
         self.codes = torch.zeros(len(gaussians), 3, requires_grad=True)
         self.optimizer = torch.optim.Adam([self.codes], lr=2.5e-3, eps=1e-15)
 
-    def step(self, camera: Camera, target: torch.Tensor, labelled: torch.Tensor) -> None:
+    def step(self, camera: Camera, target: SegmentTarget) -> None:
         """One iteration."""
-        means, scales, rotations, opacities, sh_coeffs = self.parameters
-        means2d = torch.zeros_like(means, requires_grad=True)
+        gaussians, none = self.gaussians, target.table.shape[1] - 1
+        ids = target.ids[self.level].int()
+        wanted, labelled = target.table.index_select(1, ids.flatten()).view(3, *ids.shape), (ids < none)[None]
+        means2d = torch.zeros_like(gaussians.means, requires_grad=True)
         codes = self.codes / (self.codes.norm(dim=-1, keepdim=True) + 1e-9)
-        rasterizer = GaussianRasterizer(_settings(camera, self.degree))
-        _, image, _ = rasterizer(means, means2d, opacities, sh_coeffs, None, codes, scales, rotations)
-        loss = (image * labelled - target * labelled).abs().mean()
+        rasterizer = GaussianRasterizer(_settings(camera, gaussians.active_sh_degree))
+        shape = gaussians.opacities[:, None], gaussians.sh_coeffs, None, codes, gaussians.scales, gaussians.rotations
+        _, image, _ = rasterizer(gaussians.means, means2d, *shape)
+        loss = (image * labelled - wanted * labelled).abs().mean()
         loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        for parameter in self.parameters:
-            parameter.grad = None
+        for leaf in self.leaves:
+            leaf.grad = None
 
 
 def _settings(camera: Camera, degree: int) -> GaussianRasterizationSettings:
@@ -136,22 +134,19 @@ def main(config: Config) -> None:
     cameras = [
         camera.resized(target.width, target.height) for camera, target in zip(trainer.scene.train, trainer.targets, strict=True)
     ]
-    singles = [DropIn(trained.gaussians) for _ in LEVELS]
+    singles = [DropIn(trained.gaussians, level) for level in range(len(LEVELS))]
     for index in range(len(cameras)):
         trainer.views[index]  # the first pass fills the cache
 
     joint, separate = [], []
     for _ in range(config.iterations):
         index = trainer.view_index(trainer.iteration)
-        images = trainer.targets[index].image().split(3)
-        labelled = trainer.targets[index].labelled()
-        masks = [torch.ones(1, 1, 1)] * 3 if labelled is None else [mask[None].float() for mask in labelled]
         began = time.perf_counter()
         trainer.step()
         joint.append(time.perf_counter() - began)
         began = time.perf_counter()
-        for single, image, mask in zip(singles, images, masks, strict=True):
-            single.step(cameras[index], image, mask)
+        for single in singles:
+            single.step(cameras[index], trainer.targets[index])
         separate.append(time.perf_counter() - began)
 
     for level, single, codes in zip(LEVELS, singles, trainer.codes.detach().split(3, 1), strict=True):

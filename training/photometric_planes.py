@@ -41,6 +41,7 @@ class PhotometricPlanes(torch.autograd.Function):
         return grad_loss * grad, None, None
 
 
+@np.errstate(all="ignore")  # a loss that is not finite is reported by the trainer
 def _plane(
     x: Float32[np.ndarray, "h w"],
     y: Float32[np.ndarray, "h w"],

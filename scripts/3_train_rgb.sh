@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Stage 3, RGB: photographs to Gaussians, every 8th held out to measure them.
+# Stage 3, RGB: photographs to Gaussians, every 8th photograph held out to measure them.
 # Usage: scripts/3_train_rgb.sh <scene folder> <model folder> [flags of train.py]
+#   without a GPU: --preset fast
 set -euo pipefail
 usage='usage: scripts/3_train_rgb.sh <scene folder> <model folder> [flags]'
 python train.py -s "${1:?$usage}" -m "${2:?$usage}" --eval "${@:3}"

@@ -53,7 +53,7 @@ class RgbTrainConfig:
     preset: Preset = "published"
     """published: the schedule of the paper. fast: a short one for CPUs, docs/rgb.md says what it changes."""
     iterations: int | None = None
-    """Iterations, one photograph each; 30,000 (published) or 2,000 (fast) when not given."""
+    """Iterations, one photograph each; 30,000 (published) or 1,500 (fast) when not given."""
     sh_degree: Literal[0, 1, 2, 3] = 3
     """Highest degree of the spherical harmonics that colours depend on the direction by."""
     position_lr_init: float = 1.6e-4

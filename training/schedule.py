@@ -29,10 +29,10 @@ class Schedule:
 
     @classmethod
     def of(cls, preset: Preset, iterations: int | None = None) -> "Schedule":
-        """Schedule of a preset for a number of iterations, by default the preset's own (30,000 or 2,000)."""
+        """Schedule of a preset for a number of iterations, by default the preset's own (30,000 or 1,500)."""
         if preset == "published":
             return cls(30_000 if iterations is None else iterations, 30_000, 1_000, 500, 15_000, 100, 3_000)
-        n = 2_000 if iterations is None else iterations
+        n = 1_500 if iterations is None else iterations
         return cls(
             iterations=n,
             position_lr_iterations=n,

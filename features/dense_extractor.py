@@ -7,7 +7,7 @@ from jaxtyping import UInt8
 
 from features.dense import PatchEncoder, patch_grid, resize_to_grid
 from features.extraction import Clock
-from features.grids import has_grid, write_grid
+from features.grids import write_grid
 from workspace import SceneFolder
 
 GridSize = Callable[[int, int], tuple[int, int]]  # (height, width) of an image -> (rows, columns) of patches
@@ -21,10 +21,6 @@ class DenseExtractor:
         self._patch = patch
         self._grid_size = grid_size
         self._window_size = window_size
-
-    def is_done(self, scene: SceneFolder, key: str) -> bool:
-        """Whether the image has its grid."""
-        return has_grid(scene, key)
 
     def extract(self, scene: SceneFolder, key: str, image: UInt8[np.ndarray, "h w 3"], clock: Clock) -> dict[str, int]:
         """Make and write the grid of one image; returns the number of its tokens."""

@@ -1,7 +1,6 @@
 """The loop every extractor runs in: one image in memory at a time, resumable, sharded, timed, failures kept to the end."""
 
 import json
-import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +14,6 @@ from tqdm import tqdm
 
 from features.photographs import Photographs, read_photograph
 from workspace import InputError, SceneFolder
-
-log = logging.getLogger(__name__)
 
 
 class Clock:
@@ -39,15 +36,12 @@ class Clock:
 class Extractor(Protocol):
     """What makes features of one image and keeps them."""
 
-    def is_done(self, scene: SceneFolder, key: str) -> bool:
-        """Whether the files of image `key` are there."""
-
     def extract(self, scene: SceneFolder, key: str, image: UInt8[np.ndarray, "h w 3"], clock: Clock) -> dict[str, int]:
         """Make and write the features of one RGB image; returns counts for the log."""
 
 
 def parse_shard(text: str) -> tuple[int, int]:
-    """`2/4` as (2, 4): the second of four."""
+    """`2/4` as (2, 4): the second of four. The i-th of n shards has every n-th image from the i-th on, by name."""
     try:
         index, count = (int(part) for part in text.split("/"))
     except ValueError:
@@ -58,24 +52,14 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def extract_all(
-    scene: SceneFolder,
-    photographs: Photographs,
-    extractor: Extractor,
-    log_path: Path,
-    *,
-    resolution: int = -1,
-    shard: tuple[int, int] = (1, 1),
+    scene: SceneFolder, photographs: Photographs, extractor: Extractor, log_path: Path, resolution: int = -1
 ) -> dict[str, str]:
-    """Extract what is missing of this shard's images; returns the reason per image that could not be read.
+    """Extract the features of `photographs`, one after the other; returns the reason per image that could not be read.
 
-    Every n-th image, by name, belongs to a shard. One JSON line per image goes to `log_path`.
+    One JSON line per image goes to `log_path`.
     """
-    mine = list(photographs)[shard[0] - 1 :: shard[1]]
-    todo = [key for key in mine if not extractor.is_done(scene, key)]
-    if len(todo) < len(mine):
-        log.info("%d of %d images are done already", len(mine) - len(todo), len(mine))
     failures: dict[str, str] = {}
-    progress = tqdm(todo, desc="features", unit="image", disable=not todo)
+    progress = tqdm(photographs, desc="features", unit="image", disable=not photographs)
     for key in progress:
         clock = Clock()
         try:

@@ -1,7 +1,7 @@
 """Stage 1: features of every photograph of a scene, by the extractor the user chooses."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,10 +15,12 @@ from features.dense import area_grid, short_side_grid
 from features.dense_extractor import DenseExtractor
 from features.dino import DinoEncoder
 from features.extraction import Extractor, extract_all, parse_shard
+from features.grids import has_grid
 from features.photographs import feature_size, scene_photographs
-from features.record import Features, feature_folder, mini_weights_hash
+from features.record import SEGMENTED, Features, feature_folder, mini_weights_hash
 from features.sam import SamGenerator, SamSettings, load_sam
 from features.segment_extractor import GraphExtractor, SamClipExtractor
+from features.segment_files import has_segments
 from workspace import RECORD, InputError, SceneFolder, read_json, stage
 
 log = logging.getLogger(__name__)
@@ -85,16 +87,28 @@ def preprocess(config: PreprocessConfig) -> None:
     folder = feature_folder(scene, config.features)
     device = _device(config.device)
     settings = _settings(config)
-    extractor = _EXTRACTORS[config.features](config, device)  # before the folder is touched: weights may be missing
-    _announce(config, scene, settings)
+    is_done = has_segments if config.features in SEGMENTED else has_grid
+
+    def missing(keys: Iterable[str]) -> list[str]:
+        return [key for key in keys if not is_done(scene, key)]
+
+    mine = list(photographs)[shard[0] - 1 :: shard[1]]
+    extractor = None
+    if config.overwrite or missing(mine):
+        # networks are loaded before the folder is touched, because weights may be missing, and only when there is work
+        extractor = _EXTRACTORS[config.features](config, device)
+        _announce(config, scene, settings)
 
     failures: dict[str, str] = {}
     with stage(folder, "features", settings, {}, config.overwrite) as record:
-        failures = extract_all(
-            scene, photographs, extractor, scene.extraction_log(folder, shard), resolution=config.resolution, shard=shard
-        )
-        record["complete"] = not failures and _all_done(scene, photographs, extractor)
-    if not failures and _all_done(scene, photographs, extractor) and not read_json(folder / RECORD)["complete"]:
+        if extractor is not None:
+            todo = missing(mine)
+            if len(todo) < len(mine):
+                log.info("%d of %d images are done already", len(mine) - len(todo), len(mine))
+            wanted = {key: photographs[key] for key in todo}
+            failures = extract_all(scene, wanted, extractor, scene.extraction_log(folder, shard), config.resolution)
+        record["complete"] = not missing(photographs)
+    if not missing(photographs) and not read_json(folder / RECORD)["complete"]:
         with stage(folder, "features", settings, {}):  # another shard finished between the check and the record
             pass
     if failures:
@@ -106,12 +120,7 @@ def preprocess(config: PreprocessConfig) -> None:
             lines,
         )
         raise SystemExit(1)
-    remaining = sum(not extractor.is_done(scene, key) for key in photographs)
-    log.info("%s: %d of %d images", folder, len(photographs) - remaining, len(photographs))
-
-
-def _all_done(scene: SceneFolder, photographs: Mapping[str, Any], extractor: Extractor) -> bool:
-    return all(extractor.is_done(scene, key) for key in photographs)
+    log.info("%s: %d of %d images", folder, len(photographs) - len(missing(photographs)), len(photographs))
 
 
 def _device(name: str) -> torch.device:

@@ -11,7 +11,7 @@ from features.extraction import Clock
 from features.mask_nms import mask_nms, thinned
 from features.masks import Mask, cut_crops, map_masks, segment_map
 from features.sam import MaskList
-from features.segment_files import LEVELS, has_segments, write_segments
+from features.segment_files import LEVELS, write_segments
 from workspace import SceneFolder
 
 Segmenter = Callable[[UInt8[np.ndarray, "h w 3"]], Mapping[str, MaskList]]
@@ -23,10 +23,6 @@ class _SegmentExtractor:
 
     def __init__(self, encoder: ClipEncoder):
         self._encoder = encoder
-
-    def is_done(self, scene: SceneFolder, key: str) -> bool:
-        """Whether both files of the image are there."""
-        return has_segments(scene, key)
 
     def _encode(self, image: UInt8[np.ndarray, "h w 3"], masks: Sequence[Mask]) -> Float32[np.ndarray, "m d"]:
         """Embeddings of the masks' crops. `default` repeats most masks of s, m and l: each is encoded once."""

@@ -128,6 +128,16 @@ def test_a_killed_run_continues_where_it_was(scene, dino, monkeypatch):
     assert scene.patch_grid(seen[0]).stat().st_mtime_ns == first  # not made again
 
 
+def test_a_finished_stage_needs_no_weights(scene, dino):
+    preprocess(PreprocessConfig(scene.root, **dino))
+    dino["dino_ckpt"].unlink()
+    preprocess(PreprocessConfig(scene.root, **dino))
+    assert features_record(scene)["complete"]
+    with pytest.raises(InputError, match="No file"):
+        preprocess(PreprocessConfig(scene.root, overwrite=True, **dino))
+    assert features_record(scene)["complete"]  # what was there is still there
+
+
 def test_an_unreadable_photograph_is_reported_at_the_end(scene, dino, caplog):
     (scene.images / "b.jpg").write_bytes((scene.images / "left/one.jpg").read_bytes()[:600])
     with pytest.raises(SystemExit) as stopped:

@@ -2,6 +2,7 @@
 
 import ctypes
 import hashlib
+import os
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ import torch
 
 PACKAGE = Path(__file__).resolve().parents[1]
 EMULATION = PACKAGE / "tests" / "emulation"
-FLAGS = ["-std=c++17", "-O1", "-g", "-fPIC", f"-I{EMULATION}"]
+FLAGS = ["-std=c++17", "-O1", "-g", "-fPIC", f"-I{EMULATION}", *os.environ.get("CUDA_EMULATION_FLAGS", "").split()]
 GEOMETRY = ("means", "means2d", "scales", "rotations", "covariances", "opacities")
 ORDERS = {"forward": 0, "reverse": 1, "shuffled": 2}
 
@@ -24,7 +25,7 @@ def _struct(name, **fields):
 
 Camera = _struct(
     "Camera", rotation=Float * 9, translation=Float * 3, fx=Float, fy=Float, cx=Float, cy=Float, tan_x=Float, tan_y=Float,
-    width=Int32, height=Int32,
+    width=Int32, height=Int32, rigid=ctypes.c_bool,
 )  # fmt: skip
 Gaussians = _struct(
     "Gaussians", count=Int64, means=Address, scales=Address, rotations=Address, covariances=Address, opacities=Address,
@@ -64,7 +65,7 @@ def build(cache: Path) -> ctypes.CDLL:
         with ThreadPoolExecutor(2) as pool:
             objects = list(pool.map(compile_one, sources))
         partial = library.with_suffix(".partial")
-        subprocess.run([compiler(), "-shared", *objects, "-o", partial], check=True)
+        subprocess.run([compiler(), *FLAGS, "-shared", *objects, "-o", partial], check=True)
         partial.replace(library)
     loaded = ctypes.CDLL(str(library))
     loaded.last_error.restype = ctypes.c_char_p
@@ -91,7 +92,7 @@ def rasterize(library, view, inputs, features, background=None, image_gradients=
     world_to_camera = view.world_to_camera.float()
     call.camera = Camera(
         (Float * 9)(*world_to_camera[:3, :3].flatten().tolist()), (Float * 3)(*world_to_camera[:3, 3].tolist()),
-        view.fx, view.fy, view.cx, view.cy, width / (2 * view.fx), height / (2 * view.fy), width, height,
+        view.fx, view.fy, view.cx, view.cy, width / (2 * view.fx), height / (2 * view.fy), width, height, True,
     )  # fmt: skip
     given = {name: address(inputs.get(name)) for name in ("means", "scales", "rotations", "covariances", "opacities")}
     call.gaussians = Gaussians(

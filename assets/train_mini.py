@@ -84,7 +84,8 @@ def train_mini(config: TrainMiniConfig) -> None:
     with ProcessPoolExecutor(config.processes) as pool:
         jobs = [pool.submit(draw, seed, config.views, config.cache) for seed in seeds]
         drawn = [job.result() for job in tqdm(jobs, desc="worlds")]
-    write_architecture()
+    if config.start is None:
+        write_architecture()
     model = train(without_unseen(join(drawn[: config.worlds])), config.steps, config.start)
     save(model)
     with torch.inference_mode():

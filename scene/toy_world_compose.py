@@ -178,7 +178,7 @@ def _surroundings(rng: np.random.Generator) -> list[Item]:
     frame_color, art = str(rng.choice(["brown", "black", "white"])), str(rng.choice(["red", "blue", "green", "orange", "purple"]))
     x, z = float(rng.uniform(-0.9, 0.9)), 1.15
     picture = Part(
-        "canvas",
+        None,
         "flat",
         Material(art, str(rng.choice(["zigzag", "checkered", "dotted"])), 12, gloss=0.0),
         (box(x, 3.56, z, 0.72, 0.03, 0.5),),

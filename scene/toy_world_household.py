@@ -83,7 +83,7 @@ def make_lamp(look: Material, rng: np.random.Generator) -> list[Part]:
     stand = turned((0, 0), (0.12, 0), (0.12, 0.02), (0.03, 0.045), (0.02, 0.08), (0.02, 0.4), (0, 0.4))
     return [
         Part("base", "round", foot, (stand,)),
-        Part("shade", "cone", look, (turned((0.205, 0.32), (0.12, 0.58), (0.11, 0.58), (0.195, 0.32)),)),
+        Part(None, "cone", look, (turned((0.205, 0.32), (0.12, 0.58), (0.11, 0.58), (0.195, 0.32)),)),
     ]
 
 

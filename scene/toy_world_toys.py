@@ -45,7 +45,7 @@ def make_mushroom(look: Material, rng: np.random.Generator) -> list[Part]:
     cap = [(0.22 * np.cos(t), 0.2 + 0.17 * np.sin(t)) for t in np.radians(np.linspace(-12, 90, 12))]
     return [
         Part("stem", "cylinder", Material("white"), (turned((0, 0), (0.085, 0), (0.07, 0.08), (0.06, 0.2)),)),
-        Part("cap", "dome", look, (turned((0, 0.2), (0.1, 0.19), *cap),)),
+        Part(None, "dome", look, (turned((0, 0.2), (0.1, 0.19), *cap),)),
     ]
 
 
@@ -81,7 +81,7 @@ def make_donut(look: Material, rng: np.random.Generator) -> list[Part]:
     a = np.radians(np.linspace(-20, 200, 20))
     icing = [(0.135 + 0.092 * np.cos(t), 0.085 + 0.09 * np.sin(t)) for t in a]
     ring = turned(*[(0.135 + 0.083 * np.cos(t), 0.083 + 0.083 * np.sin(t)) for t in np.radians(np.linspace(-180, 180, 25))])
-    return [Part("dough", "ring", dough, (ring,)), Part("icing", "ring", look, (turned(*icing),))]
+    return [Part("dough", "ring", dough, (ring,)), Part(None, "ring", look, (turned(*icing),))]
 
 
 def make_house(look: Material, rng: np.random.Generator) -> list[Part]:
@@ -139,7 +139,7 @@ def make_tree(look: Material, rng: np.random.Generator) -> list[Part]:
     star = Material("yellow", tint=(1.3, 1.2, 1.0))
     return [
         Part("trunk", "cylinder", Material("brown", "wooden"), (turned((0, 0), (0.055, 0), (0.05, 0.15)),)),
-        Part("needles", "cone", look, tiers),
+        Part(None, "cone", look, tiers),
         Part("bauble", "sphere", star, (ball(0, 0, 0.655, 0.042),)),
     ]
 

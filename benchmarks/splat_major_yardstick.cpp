@@ -1,12 +1,14 @@
-// The yardstick of cpu_rasterizer.py: what a first CPU rasterizer looks like. One thread, no tiles, no vectors: Gaussians
-// sorted by std::sort, and for each a loop over its 3-sigma box with libm's exp, image and transmittance in memory.
+// The yardstick of cpu_rasterizer.py: what a first CPU rasterizer looks like. One thread, no tiles, no vectors:
+// Gaussians sorted by std::sort, and for each a loop over its 3-sigma box with libm's exp, image and transmittance in
+// memory.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <vector>
 
-extern "C" void splat_major(int64_t n, const float* means, const float* scales, const float* quats, const float* opacities,
-                            const float* colors, float focal, int width, int height, float* image) {
+extern "C" void splat_major(int64_t n, const float* means, const float* scales, const float* quats,
+                            const float* opacities, const float* colors, float focal, int width, int height,
+                            float* image) {
   struct Splat {
     float depth, x, y, qa, qb, qc;
     int radius;
@@ -20,16 +22,19 @@ extern "C" void splat_major(int64_t n, const float* means, const float* scales, 
     const float tx = std::clamp(m[0] / m[2], -limit_x, limit_x), ty = std::clamp(m[1] / m[2], -limit_y, limit_y);
     const float norm = std::sqrt(q[0] * q[0] + q[1] * q[1] + q[2] * q[2] + q[3] * q[3]);
     const float w = q[0] / norm, x = q[1] / norm, y = q[2] / norm, z = q[3] / norm;
-    const float r[9] = {1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y), 2 * (x * y + w * z), 1 - 2 * (x * x + z * z),
-                        2 * (y * z - w * x), 2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)};
+    const float r[9] = {1 - 2 * (y * y + z * z), 2 * (x * y - w * z),     2 * (x * z + w * y),
+                        2 * (x * y + w * z),     1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+                        2 * (x * z - w * y),     2 * (y * z + w * x),     1 - 2 * (x * x + y * y)};
     float a = 0.3f, b = 0, c = 0.3f;
     for (int k = 0; k < 3; ++k) {
-      const float u = focal / m[2] * (r[k] - tx * r[6 + k]) * s[k], v = focal / m[2] * (r[3 + k] - ty * r[6 + k]) * s[k];
+      const float u = focal / m[2] * (r[k] - tx * r[6 + k]) * s[k],
+                  v = focal / m[2] * (r[3 + k] - ty * r[6 + k]) * s[k];
       a += u * u, b += u * v, c += v * v;
     }
     const float det = a * c - b * b, middle = 0.5f * (a + c);
     const int radius = int(std::ceil(3 * std::sqrt(middle + std::sqrt(std::max(0.1f, middle * middle - det)))));
-    splats.push_back({m[2], focal * m[0] / m[2] + width / 2.f, focal * m[1] / m[2] + height / 2.f, c / det, -b / det, a / det, radius, i});
+    splats.push_back({m[2], focal * m[0] / m[2] + width / 2.f, focal * m[1] / m[2] + height / 2.f, c / det, -b / det,
+                      a / det, radius, i});
   }
   std::sort(splats.begin(), splats.end(), [](const Splat& p, const Splat& q) { return p.depth < q.depth; });
   std::vector<float> transmittance(size_t(width) * height, 1.f);
@@ -42,7 +47,8 @@ extern "C" void splat_major(int64_t n, const float* means, const float* scales, 
         float& t = transmittance[int64_t(y) * width + x];
         if (t < 1e-4f) continue;  // the pixel is done
         const float dx = x + 0.5f - s.x, dy = y + 0.5f - s.y;
-        const float alpha = std::min(0.99f, opacities[s.id] * std::exp(-0.5f * (s.qa * dx * dx + s.qc * dy * dy) - s.qb * dx * dy));
+        const float alpha =
+            std::min(0.99f, opacities[s.id] * std::exp(-0.5f * (s.qa * dx * dx + s.qc * dy * dy) - s.qb * dx * dy));
         if (alpha < 1.f / 255) continue;
         if (t * (1 - alpha) < 1e-4f) {
           t = 0;

@@ -13,6 +13,8 @@ from training.mini_crops import Pieces
 from training.mini_encoder import normalised
 from training.mini_truth import TRUE, Looks, truth_matrix
 
+SHUFFLES = 50  # of the control; one deal of descriptions is luck, the table alone being a tenth of the pieces
+
 
 def embed_phrases(model: torch.nn.Module, phrases: Sequence[str]) -> Float[Tensor, "p d"]:
     """Unit rows of phrases."""
@@ -40,7 +42,8 @@ def report(model: torch.nn.Module, worlds: Sequence[Pieces], unseen: Callable[[L
         right = truth[np.arange(len(truth)), best]
         hits += right.tolist()
         hits_unseen += right[[unseen(look) for look in looks]].tolist()
-        control += truth[np.arange(len(truth)), rng.permutation(len(descriptions))[best]].tolist()
+        for _ in range(SHUFFLES):
+            control += truth[np.arange(len(truth)), rng.permutation(len(descriptions))[best]].tolist()
         chance.append(truth.mean())
         relevancy = torch.sigmoid(10 * (cosine - (crops @ generic.T).amax(1, keepdim=True))).numpy()
         true_relevancy += (relevancy[truth] > 0.5).tolist()

@@ -1,6 +1,7 @@
 # make demo   the whole pipeline on a generated scene, ending with a table and the path of a report
 # make test   every test that runs without a GPU and without downloaded weights
 # make bench  performance tables      make lint   style checks      make clean  remove what make made
+# make sanitize  the rasterizer's CPU code under the address and undefined-behaviour sanitizers
 # Each is complete on a fresh machine with Python >= 3.10 and a C++17 compiler.
 
 PYTHON ?= python3
@@ -10,7 +11,9 @@ RASTERIZER := submodules/diff-gaussian-rasterization
 KNN := submodules/simple-knn
 NATIVE := $(shell git ls-files '$(RASTERIZER)/*' '$(KNN)/*' 2>/dev/null)
 
-.PHONY: install demo test bench lint format clean
+BENCHMARKS := cpu_rasterizer rgb_iteration language_iteration mask_nms autoencoder_fitting query
+
+.PHONY: install demo test sanitize bench lint format clean
 .DELETE_ON_ERROR:
 
 install: $(VENV)/.native
@@ -38,8 +41,11 @@ demo: install
 test: install
 	$(BIN)/python -m pytest
 
+sanitize: $(VENV)/.requirements
+	PYTHON=$(BIN)/python sh $(RASTERIZER)/tests/sanitize.sh
+
 bench: install
-	$(BIN)/python benchmarks/run_all.py
+	for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 lint: $(VENV)/.requirements
 	$(BIN)/ruff check .

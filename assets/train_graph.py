@@ -1,4 +1,4 @@
-"""Fit the merge probabilities of the graph segmenter on toy worlds: `python -m assets.train_graph` (about three minutes on one core).
+"""Fit the merge probabilities of the graph segmenter on toy worlds: `python -m assets.train_graph` (five minutes on one core).
 
 The merges themselves make the training set: an oracle merges first, then the model so far, and every pair that either looked
 at is a sample, labelled by the parts and the wholes that the two regions mostly lie on.
@@ -31,11 +31,11 @@ class TrainGraphConfig:
     """Toy worlds to learn from, two views each; the next four measure the result."""
     first_seed: int = 200
     """Seed of the first world; the demo's is 0."""
-    rounds: int = 2
+    rounds: int = 3
     """Times the model merges, looks at its mistakes, and learns again."""
     hidden: int = 32
     """Width of the perceptron."""
-    epochs: int = 25
+    epochs: int = 30
     """Passes over the samples in each round."""
     output: Path = WEIGHTS
     """File to write."""
@@ -113,7 +113,7 @@ def fit(rows: Float[np.ndarray, "k f"], hidden: int, epochs: int) -> MergeModel:
     x = (x - mean) / deviation
     layers = torch.nn.Sequential(torch.nn.Linear(NUM_FEATURES, hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, 2))
     optimizer = torch.optim.AdamW(layers.parameters(), lr=5e-3, weight_decay=1e-3)
-    batch = 8192
+    batch = 2048
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=epochs * (len(x) // batch + 1))
     for _ in range(epochs):
         for chosen in torch.randperm(len(x)).split(batch):

@@ -13,7 +13,7 @@ class TrainingProgress:
 
     def __init__(self, iterations: int, start: int, curves: Path):
         self._bar = tqdm(total=iterations, initial=start, unit="it", desc="train", dynamic_ncols=True)
-        self._writer = _tensorboard(curves)
+        self._writer = _tensorboard(curves, start)
         self._smooth: dict[str, float] = {}
 
     def update(self, iteration: int, loss: float, psnr: float, num_gaussians: int) -> None:
@@ -46,9 +46,9 @@ class TrainingProgress:
             self._writer.close()
 
 
-def _tensorboard(folder: Path):  # noqa: ANN202 - the type exists only where TensorBoard is installed
+def _tensorboard(folder: Path, start: int):  # noqa: ANN202 - the type exists only where TensorBoard is installed
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(folder))
+    return SummaryWriter(str(folder), purge_step=start)  # what a run that is repeated from there wrote is hidden

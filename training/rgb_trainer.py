@@ -173,8 +173,9 @@ class _Trainer:
                         save_ply(self.model.point_cloud(iteration), state.gaussians)
                     if iteration in config.test_iterations and not last and self.scene.test:
                         progress.held_out(iteration, **summary(self.measure(self.scene.test)))
-                    due = config.checkpoint_interval > 0 and iteration % config.checkpoint_interval == 0
-                    if stop_requested() or (due and not last):
+                    # The last one too: measuring the views of a large scene takes long enough to be interrupted.
+                    due = config.checkpoint_interval > 0 and (last or iteration % config.checkpoint_interval == 0)
+                    if stop_requested() or due:
                         self.checked(loss, iteration)
                         save_checkpoint(self.model, "rgb", iteration, {"settings": self.settings, **state.saved()})
                     if stop_requested():

@@ -31,7 +31,7 @@ def steps(config: DemoConfig) -> list[tuple[str, str]]:
         ("2  Compress the embeddings to 3-D codes", f"train_autoencoder.py -s {s} -m {m}"),
         ("3  Train the Gaussians", f"train.py -s {s} -m {m} --eval --preset fast"),
         ("4  Train the language field", f"train.py -s {s} -m {m} --include_feature --preset fast"),
-        ("5  Render the held-out views", f"render.py -m {m} --split test"),
+        ("5  Render the held-out views", f"render.py -m {m} --skip_train"),
         ("6  Ask, and compare with the ground truth",
          f"eval_query.py -s {s} -m {m} --labels {shlex.quote(str(scene.labels))} --split test --shuffled_control"),
     ]  # fmt: skip

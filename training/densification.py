@@ -18,9 +18,9 @@ PARAMETERS = ("means", "log_scales", "quats", "opacity_logits", "sh_dc", "sh_res
 RESET_OPACITY = 0.01
 SPLIT_SHRINK = 1.6  # the two children of a split have the parent's scale divided by this
 MIN_OPACITY = 0.005
-# Once the opacities were reset, larger Gaussians are pruned:
-MAX_SCREEN_RADIUS = 20  # pixels
-MAX_WORLD_SCALE = 0.1  # fraction of the scene's extent
+# Deviates from the paper's text, which also prunes by radius on screen: the published code forgets the radii just before it
+# looks at them, so its results are without, and with it bonsai at 400 pixels was 1.9 dB worse after two rounds.
+MAX_WORLD_SCALE = 0.1  # of the scene's extent; once the opacities were reset, larger Gaussians are pruned
 
 
 @dataclass(frozen=True)
@@ -30,20 +30,17 @@ class DensityStatistics:
     grad_sum: Float[Tensor, " n"]
     """Sum over the views that saw it of the norm of the gradient at its 2D mean, in normalised device units."""
     num_views: Float[Tensor, " n"]
-    max_radius: Float[Tensor, " n"]
-    """Largest radius on screen, pixels."""
 
     @classmethod
     def zeros(cls, num_gaussians: int, device: torch.device) -> "DensityStatistics":
         """Statistics of no view."""
-        return cls(*(torch.zeros(num_gaussians, device=device) for _ in range(3)))
+        return cls(*(torch.zeros(num_gaussians, device=device) for _ in range(2)))
 
     def record(self, grad_means2d: Float[Tensor, "n _"], radii: Int[Tensor, " n"]) -> None:
         """Add one view, in place. `grad_means2d` is in normalised device units, `radii` in pixels, 0 where not seen."""
         seen = radii > 0
         self.grad_sum.add_(grad_means2d[:, :2].norm(dim=1).mul_(seen))
         self.num_views.add_(seen)
-        torch.maximum(self.max_radius, radii.to(self.max_radius.dtype), out=self.max_radius)
 
 
 def densify(
@@ -60,7 +57,7 @@ def densify(
     """One round of clone, split and prune; returns empty statistics of the Gaussians that remain.
 
     `grad_threshold` is in normalised device units; `percent_dense` x `extent` (world units) separates the small, which are
-    cloned, from the large, which are split in two. `prune_large` also removes what is too large on screen or in the world.
+    cloned, from the large, which are split in two. `prune_large` also removes what is too large in the world.
     Each clone and split adds one; with `max_gaussians` those of the largest gradients are done until that number is reached.
     """
     grad = statistics.grad_sum / statistics.num_views.clamp_min(1)
@@ -70,15 +67,10 @@ def densify(
         ranked = torch.argsort(grad, descending=True, stable=True)
         dense[ranked[room:]] = False
     large = gaussians.scales.detach().amax(dim=1) > percent_dense * extent
-    radius = statistics.max_radius
     num_clones = clone(gaussians, optimizer, dense & ~large)
-    selected = torch.cat([dense & large, dense.new_zeros(num_clones)])
-    radius = torch.cat([radius, radius.new_zeros(num_clones)])
-    split(gaussians, optimizer, selected, generator)
-    radius = torch.cat([radius[~selected], radius.new_zeros(2 * int(selected.sum()))])
+    split(gaussians, optimizer, torch.cat([dense & large, dense.new_zeros(num_clones)]), generator)
     doomed = gaussians.opacities.detach() < MIN_OPACITY
     if prune_large:
-        doomed |= radius > MAX_SCREEN_RADIUS
         doomed |= gaussians.scales.detach().amax(dim=1) > MAX_WORLD_SCALE * extent
     prune(gaussians, optimizer, doomed)
     return DensityStatistics.zeros(len(gaussians.means), gaussians.means.device)

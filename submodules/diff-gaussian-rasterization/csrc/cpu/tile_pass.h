@@ -110,7 +110,11 @@ struct Channels {
     constexpr int kAhead = 16;
     const int from_features = int(std::min<int64_t>(count, width - first));
     for (int i = 0; i < length; ++i, out += count) {
-      if (i + kAhead < length) __builtin_prefetch(features + pairs[i + kAhead].gaussian * width + first);
+      if (i + kAhead < length) {  // a row usually spans two cache lines
+        const T* ahead = features + pairs[i + kAhead].gaussian * width + first;
+        __builtin_prefetch(ahead);
+        __builtin_prefetch(ahead + from_features - 1);
+      }
       const T* row = features + pairs[i].gaussian * width + first;
       for (int c = 0; c < from_features; ++c) out[c] = row[c];
       if (from_features < count) out[from_features] = depth[pairs[i].gaussian];

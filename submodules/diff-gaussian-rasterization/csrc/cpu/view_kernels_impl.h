@@ -111,8 +111,10 @@ struct ViewKernelsOf {
     for (int64_t i = begin; i < end; ++i) {
       const uint32_t *place = view.pair_place + view.pair_begin[i],
                      *place_end = view.pair_place + view.pair_begin[i + 1];
-      for (const uint32_t* at = place; at < place_end; ++at)
-        if (at + kAhead < last_place) __builtin_prefetch(slots.rows + at[kAhead] * stride);
+      for (const uint32_t* at = place; at < place_end && at + kAhead < last_place; ++at) {
+        __builtin_prefetch(slots.rows + at[kAhead] * stride);
+        __builtin_prefetch(slots.rows + at[kAhead] * stride + stride - 1);
+      }
       if (slots.geometry) {
         T sums[kGeometrySlot] = {};
         for (const uint32_t* at = place; at < place_end; ++at)

@@ -16,7 +16,7 @@ from workspace import ASSETS
 
 WEIGHTS = ASSETS / "graph_merge.npz"
 SCALE, BLUR, LEAST_PIXELS = 100.0, 0.5, 20  # of the first regions; Lab is divided by 50
-PIECE, PART, WHOLE = 0.9, 0.5, 0.5  # least probability of a merge: of one part (twice), of one whole
+PIECE, PART, WHOLE = 0.7, 0.5, 0.5  # least probability of a merge: of one part (twice), of one whole
 
 
 class MergeModel:

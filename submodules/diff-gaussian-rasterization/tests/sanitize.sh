@@ -20,7 +20,7 @@ runtime=$("${CXX:-g++}" -print-file-name=libasan.so):$("${CXX:-g++}" -print-file
 for scalar in 0 1; do
   DIFF_GAUSSIAN_RASTERIZATION_SCALAR=$scalar LD_PRELOAD="$runtime" ASAN_OPTIONS=detect_leaks=0 \
     UBSAN_OPTIONS=print_stacktrace=1 PYTHONPATH="$work" PYTHONDONTWRITEBYTECODE=1 \
-    "$python" -m pytest -q -p no:cacheprovider -m "not gpu" -k "not opcheck" --rootdir "$package" "$package"/tests/test_rasterize.py \
+    "$python" -m pytest -q --capture=no -p no:cacheprovider -m "not gpu" -k "not opcheck" --rootdir "$package" "$package"/tests/test_rasterize.py \
     "$package"/tests/test_prepared.py "$package"/tests/test_backends.py "$package"/tests/test_harmonics.py \
     "$package"/tests/test_drop_in.py "$package"/tests/test_refusals.py
 done

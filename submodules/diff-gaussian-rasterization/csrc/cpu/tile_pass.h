@@ -110,7 +110,7 @@ struct Channels {
     constexpr int kAhead = 16;
     const int from_features = int(std::min<int64_t>(count, width - first));
     for (int i = 0; i < length; ++i, out += count) {
-      if (i + kAhead < length) {  // a row usually spans two cache lines
+      if (i + kAhead < length && from_features > 0) {  // a row usually spans two cache lines
         const T* ahead = features + pairs[i + kAhead].gaussian * width + first;
         __builtin_prefetch(ahead);
         __builtin_prefetch(ahead + from_features - 1);

@@ -25,6 +25,8 @@ def run(function: Callable[[Any], None], config_class: type, args: list[str] | N
     except KeyboardInterrupt:
         sys.exit(_fail("interrupted; finished work is kept, the same command continues", 130))
     except OSError as error:
+        if error.errno in (errno.ENOTDIR, errno.EACCES, errno.EROFS, errno.EEXIST):
+            sys.exit(_fail(f"cannot write {error.filename}: {error.strerror}; name another folder", 2))
         if error.errno != errno.ENOSPC:
             raise
         sys.exit(_fail(f"the disk is full ({error.filename or 'no space left'}); free some space, the same command continues", 1))

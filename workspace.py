@@ -319,7 +319,8 @@ def stage(
     path = folder / RECORD
     if overwrite and folder.exists():
         shutil.rmtree(folder)
-    if path.exists():
+    resumed = path.exists()
+    if resumed:
         found = read_json(path)
         different = _differences({k: found.get(k) for k in record}, record)
         if different:
@@ -336,7 +337,12 @@ def stage(
         )
     write_json(path, {**record, "complete": False})
     record["complete"] = True
-    yield record
+    try:
+        yield record
+    except InputError:
+        if not resumed and [entry.name for entry in folder.iterdir()] == [RECORD]:
+            path.unlink()  # refused before anything was made: these settings have no claim on the folder
+        raise
     write_json(path, record)
 
 

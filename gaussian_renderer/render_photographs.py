@@ -1,5 +1,6 @@
 """Pictures of trained Gaussians: the training and held-out views, chosen images, and a flight along the cameras as video."""
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -95,8 +96,12 @@ def _draw_split(
 ) -> Path:
     folder = trained.folder.renders(split, "rgb")
     settings = {"iteration": trained.iteration, "size": [cameras[0].width, cameras[0].height], "views": len(cameras)}
+    settings["cameras"] = _fingerprint(cameras)
     inputs = {"geometry": trained.gaussians.geometry_hash()}
-    with stage(folder, "render", settings, inputs, config.overwrite) as record:
+    # with names, only those pictures are replaced, never the folder they lie in
+    with stage(folder, "render", settings, inputs, config.overwrite and not config.names) as record:
+        for camera in wanted if config.overwrite else ():
+            _file(folder, camera).unlink(missing_ok=True)
         missing = [camera for camera in wanted if not _file(folder, camera).exists()]
         for camera in tqdm(missing, desc=f"render {split}", unit="view"):
             image = render(camera, trained.gaussians, trained.background).image
@@ -108,6 +113,16 @@ def _draw_split(
 
 def _file(folder: Path, camera: Camera) -> Path:
     return folder / f"{camera.name}.png"
+
+
+def _fingerprint(cameras: Sequence[Camera]) -> str:
+    """Hash of names, poses and intrinsics, so that pictures of two scenes never share a folder."""
+    digest = hashlib.sha256()
+    for camera in cameras:
+        digest.update(camera.name.encode())
+        digest.update(np.ascontiguousarray(camera.world_to_camera).tobytes())
+        digest.update(np.array([camera.fx, camera.fy, camera.cx, camera.cy]).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _refuse_unknown(names: Sequence[str], known: Sequence[str]) -> None:

@@ -145,7 +145,8 @@ def _unpickle(path: Path) -> tuple[tuple, int]:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} is not a checkpoint, or holds objects that are not safe to load: {reason}") from None
     except (RuntimeError, EOFError, ValueError, OSError) as error:  # OSError: a zip that ends early
-        raise InputError(f"{path} is cut short or not a checkpoint ({str(error).splitlines()[0]}).") from None
+        reason = (str(error).splitlines() or ["the file is empty"])[0]
+        raise InputError(f"{path} is cut short or not a checkpoint ({reason}).") from None
     if isinstance(content, tuple) and len(content) == 2 and isinstance(content[0], tuple) and len(content[0]) in (12, 13):
         return content
     raise InputError(f"{path} is not a checkpoint of a 3DGS trainer; expected (12 or 13 entries, iteration).")

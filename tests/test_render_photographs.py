@@ -1,3 +1,5 @@
+import shutil
+
 import cv2
 import numpy as np
 import pytest
@@ -51,10 +53,17 @@ def test_a_second_run_keeps_what_is_there_and_draws_what_is_missing(trained):
 
 
 def test_chosen_names_only_and_a_suggestion_for_a_wrong_one(trained):
-    _draw(trained, names=("view_03",), overwrite=True)
     folder = ModelFolder(trained).renders("train", "rgb")
+    shutil.rmtree(folder, ignore_errors=True)
+    _draw(trained, names=("view_03",))
     assert [p.name for p in folder.glob("*.png")] == ["view_03.png"]
     assert not read_json(folder / "stage.json")["complete"]
+    _draw(trained)
+    others = {p.name: p.stat().st_mtime_ns for p in folder.glob("*.png")}
+    old = others.pop("view_03.png")
+    _draw(trained, names=("view_03",), overwrite=True)
+    assert (folder / "view_03.png").stat().st_mtime_ns > old
+    assert {p.name: p.stat().st_mtime_ns for p in folder.glob("*.png") if p.name != "view_03.png"} == others
     with pytest.raises(InputError, match="No image named veiw_03.*view_03"):
         _draw(trained, names=("veiw_03",))
 

@@ -102,3 +102,10 @@ def test_a_diverged_run_says_so_and_keeps_no_broken_checkpoint(scene_folder, tmp
     with pytest.raises(InputError, match=r"The loss is (nan|inf) at iteration 1:"):
         train_rgb(_config(scene_folder, tmp_path / "m", start_checkpoint=tmp_path / "broken.ply", checkpoint_interval=1))
     assert not list(ModelFolder(tmp_path / "m").checkpoints.glob("*"))
+
+
+@pytest.mark.parametrize("wrong", [{"iterations": -5}, {"position_lr_init": -1.0}])
+def test_settings_without_a_meaning_are_refused_and_leave_nothing(wrong, tmp_path):
+    with pytest.raises(InputError, match=f"--{next(iter(wrong))} "):
+        train_rgb(RgbTrainConfig(source_path=tmp_path / "scene", model_path=tmp_path / "model", **wrong))
+    assert not (tmp_path / "model").exists()

@@ -89,3 +89,12 @@ def test_an_older_format_names_the_command_that_rewrites_it(tmp_path):
     (tmp_path / "f" / "stage.json").write_text(json.dumps({**record, "format": 0}))
     with pytest.raises(InputError, match="expected 'features' format 1. Run: python preprocess.py --overwrite"):
         require(tmp_path / "f", "features", "python preprocess.py")
+
+
+def test_a_command_refused_before_it_made_anything_leaves_no_claim(tmp_path):
+    folder = tmp_path / "point_cloud"
+    with pytest.raises(InputError, match=r"No file nope\.ply"), stage(folder, "rgb", {"start": "nope.ply"}, {}):
+        raise InputError("No file nope.ply.")
+    with stage(folder, "rgb", {"start": "yes.ply"}, {}):
+        pass
+    assert require(folder, "rgb", "-")["config"] == {"start": "yes.ply"}

@@ -104,6 +104,11 @@ def train_rgb(config: RgbTrainConfig) -> None:
     """
     device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device)
     model = ModelFolder.of(config.source_path, config.model_path)
+    if config.iterations is not None and config.iterations < 0:
+        raise InputError(f"--iterations {config.iterations}: expected 0 or more.")
+    for name in ("position_lr_init", "position_lr_final", "feature_lr", "opacity_lr", "scaling_lr", "rotation_lr"):
+        if not getattr(config, name) > 0:
+            raise InputError(f"--{name} {getattr(config, name)}: expected a positive step size.")
     schedule = Schedule.of(config.preset, config.iterations)
     scene = load_scene(config.source_path, images=config.images, resolution=config.resolution, eval=config.eval)
     if len(scene.train) < FEW_PHOTOGRAPHS:

@@ -34,7 +34,7 @@ def test_same_bits_for_any_number_of_threads(channels):
         assert all(torch.equal(a, b) for a, b in zip(runs[0], other, strict=True))
 
 
-@pytest.mark.skipif(_C.instruction_set() != "avx2", reason="no AVX2 code path here (processor, or DIFF_GAUSSIAN_RASTERIZATION_SCALAR)")
+@pytest.mark.skipif(_C.instruction_set() != "avx2", reason="the AVX2 path is off: no such processor, or forced scalar")
 def test_scalar_code_agrees_with_avx2():
     view, gaussians = make_view(), make_gaussians(500, scale=0.05)
     fast = results(view, gaussians, 5)

@@ -1,5 +1,6 @@
 """RGB training of 3D Gaussian Splatting: photographs with cameras in, Gaussians that reproduce them out."""
 
+import hashlib
 import logging
 import math
 import time
@@ -118,6 +119,10 @@ def train_rgb(config: RgbTrainConfig) -> None:
     settings["iterations"] = schedule.iterations
     settings["start_checkpoint"] = None if config.start_checkpoint is None else config.start_checkpoint.resolve().as_posix()
     inputs = {"train_views": len(scene.train), "test_views": len(scene.test), "points": len(scene.points)}
+    if config.start_checkpoint is not None:
+        if not config.start_checkpoint.is_file():
+            raise InputError(f"No file {config.start_checkpoint}.")
+        inputs["start_checkpoint"] = hashlib.sha256(config.start_checkpoint.read_bytes()).hexdigest()[:16]
     with stage(model.point_clouds, "rgb", settings, inputs, config.overwrite):
         if config.overwrite or not config.resume:
             delete_checkpoints(model, "rgb")

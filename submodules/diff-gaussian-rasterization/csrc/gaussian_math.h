@@ -55,13 +55,21 @@ struct Projection {
   int32_t radius;  // ceil(3 sqrt(largest eigenvalue)), px
 };
 
+// Functions over a number type `V` take T = float or double, and also vectors of T (the CPU backend projects 8
+// Gaussians at a time): such a V converts from T, and brings its own choose, smaller, larger, finite, sqrt, log2, ceil
+// and floor. Comparisons of vectors give masks, which is why these functions join conditions by & and | and do not
+// branch.
 template <class T>
 GAUSSIAN_FN T square(T v) {
   return v * v;
 }
-template <class T>
-GAUSSIAN_FN T dot3(const T* u, const T* v) {
+template <class T, class V>
+GAUSSIAN_FN V dot3(const T* u, const V* v) {
   return u[0] * v[0] + u[1] * v[1] + u[2] * v[2];
+}
+template <class T>
+GAUSSIAN_FN T choose(bool condition, T yes, T no) {
+  return condition ? yes : no;
 }
 template <class T>
 GAUSSIAN_FN T smaller(T u, T v) {
@@ -81,18 +89,18 @@ GAUSSIAN_FN bool finite(T v) {
   return v - v == T(0);
 }
 
-// Rotation matrix (row-major) of quaternion wxyz; returns 1 / length, or 0 for a quaternion too short to have a
-// direction.
-template <class T>
-GAUSSIAN_FN T rotation_matrix(const T* q, T* r) {
-  const T norm2 = q[0] * q[0] + q[1] * q[1] + q[2] * q[2] + q[3] * q[3];
-  const T inverse = norm2 > T(1e-24) ? T(1) / std::sqrt(norm2) : T(0);
-  const T w = inverse > 0 ? q[0] * inverse : T(1);
-  const T x = q[1] * inverse, y = q[2] * inverse, z = q[3] * inverse;
+// Rotation matrix (row-major) of quaternion wxyz; the identity for a quaternion too short to have a direction.
+template <class V>
+GAUSSIAN_FN void rotation_matrix(const V* q, V* r) {
+  using std::sqrt;
+  const V norm2 = q[0] * q[0] + q[1] * q[1] + q[2] * q[2] + q[3] * q[3];
+  const auto directed = norm2 > V(1e-24);
+  const V inverse = choose(directed, V(1) / sqrt(norm2), V(0));
+  const V w = choose(directed, q[0] * inverse, V(1));
+  const V x = q[1] * inverse, y = q[2] * inverse, z = q[3] * inverse;
   r[0] = 1 - 2 * (y * y + z * z), r[1] = 2 * (x * y - w * z), r[2] = 2 * (x * z + w * y);
   r[3] = 2 * (x * y + w * z), r[4] = 1 - 2 * (x * x + z * z), r[5] = 2 * (y * z - w * x);
   r[6] = 2 * (x * z - w * y), r[7] = 2 * (y * z + w * x), r[8] = 1 - 2 * (x * x + y * y);
-  return inverse;
 }
 
 // Gradient of rotation_matrix with respect to the unnormalised quaternion.
@@ -125,23 +133,20 @@ GAUSSIAN_FN void symmetric_times(const T* s, const T* v, T* out) {
 
 // Half-width and half-height (px) of the region where alpha may reach 1/255, with a margin above the rounding of the
 // evaluation, and `reach`: the bound on t1^2 + t2^2 that goes with it.
-template <class T>
+template <class V>
 struct Extent {
-  T reach;  // log2_opacity - log2(1/255), padded; not positive when the splat reaches no pixel at all
-  T half_width, half_height;
-  T skew;  // dy of the rightmost point of the ellipse
+  V reach;  // log2_opacity - log2(1/255), padded; zero when the splat reaches no pixel at all
+  V half_width, half_height;
+  V skew;  // dy of the rightmost point of the ellipse
 };
 
-template <class T>
-GAUSSIAN_FN Extent<T> extent(const Splat<T>& s) {
-  Extent<T> e;
-  const T raw = s.log2_opacity - T(kLog2MinAlpha);
-  if (!(raw >= 0)) {
-    e.reach = e.half_width = e.half_height = e.skew = 0;
-    return e;
-  }
-  e.reach = raw * T(1.0001) + T(1e-3);
-  const T root = std::sqrt(e.reach), h = std::sqrt(s.uy * s.uy + s.vy * s.vy);
+template <class V>
+GAUSSIAN_FN Extent<V> extent(const Splat<V>& s) {
+  using std::sqrt;
+  Extent<V> e;
+  const V raw = s.log2_opacity - V(kLog2MinAlpha);
+  e.reach = choose(raw >= V(0), raw * V(1.0001) + V(1e-3), V(0));
+  const V root = sqrt(e.reach), h = sqrt(s.uy * s.uy + s.vy * s.vy);
   e.half_height = root / s.vy;
   e.half_width = e.half_height * h / s.ux;
   e.skew = -s.uy * e.half_height / h;
@@ -150,14 +155,14 @@ GAUSSIAN_FN Extent<T> extent(const Splat<T>& s) {
 
 // The x interval (relative to the mean) of the ellipse t1^2 + t2^2 <= reach cut by the band dy in [low, high]. Returns
 // false when the band misses it. A tile is touched exactly when its pixel centres' hull meets that interval.
-template <class T>
-GAUSSIAN_FN bool band_span(const Splat<T>& s, const Extent<T>& e, T low, T high, T& left, T& right) {
-  if (low > e.half_height || high < -e.half_height) return false;
-  const T dy_right = clamped(e.skew, low, high), dy_left = clamped(-e.skew, low, high);
-  const T inverse = T(1) / s.ux;
-  right = (std::sqrt(larger(e.reach - square(s.vy * dy_right), T(0))) - s.uy * dy_right) * inverse;
-  left = (-std::sqrt(larger(e.reach - square(s.vy * dy_left), T(0))) - s.uy * dy_left) * inverse;
-  return true;
+template <class V>
+GAUSSIAN_FN auto band_span(const Splat<V>& s, const Extent<V>& e, V low, V high, V& left, V& right) {
+  using std::sqrt;
+  const V dy_right = clamped(e.skew, low, high), dy_left = clamped(-e.skew, low, high);
+  const V inverse = V(1) / s.ux;
+  right = (sqrt(larger(e.reach - square(s.vy * dy_right), V(0))) - s.uy * dy_right) * inverse;
+  left = (-sqrt(larger(e.reach - square(s.vy * dy_left), V(0))) - s.uy * dy_left) * inverse;
+  return (low <= e.half_height) & (high >= -e.half_height);
 }
 
 // log2 of the unclamped alpha at offset (dx, dy).
@@ -167,41 +172,112 @@ GAUSSIAN_FN T log2_alpha(const Splat<T>& s, T dx, T dy) {
   return s.log2_opacity - t1 * t1 - t2 * t2;
 }
 
-// A cheap bound that spares most Gaussians beside the image the rest of the projection: the largest standard deviation,
-// seen along either image axis, reaches no pixel even at opacity 1 (q <= 2 ln 255). For a rotation |P_0| is at most
-// (fx / z) sqrt(1 + tx^2); cameras whose matrix is not a rotation are left to the exact test.
-template <class T>
-GAUSSIAN_FN bool surely_outside(const Camera<T>& camera, const Gaussians<T>& gaussians, int64_t i, T ratio_x, T ratio_y,
-                                T tx, T ty, T inverse_z) {
-  if (gaussians.covariances || !(gaussians.opacities[i] <= T(1)) || !camera.rigid) return false;
-  const T* scales = gaussians.scales + 3 * i;
-  const T largest =
-      larger(square(scales[0]), larger(square(scales[1]), square(scales[2]))) * square(gaussians.scale_modifier);
-  const T x = camera.fx * ratio_x + camera.cx, y = camera.fy * ratio_y + camera.cy;
-  const T beside_x = larger(larger(T(0.5) - x, x - (T(camera.width) - T(0.5))), T(0));
-  const T beside_y = larger(larger(T(0.5) - y, y - (T(camera.height) - T(0.5))), T(0));
-  const T reach2 = T(11.2);  // 2 ln 255 = 11.08, and room for rounding
-  return square(beside_x) > reach2 * (square(camera.fx * inverse_z) * (1 + tx * tx) * largest + T(kBlur)) ||
-         square(beside_y) > reach2 * (square(camera.fy * inverse_z) * (1 + ty * ty) * largest + T(kBlur));
+// Where a mean is seen.
+template <class V>
+struct Sight {
+  V inverse_z, ratio_x, ratio_y;  // x / z, y / z
+  V tx, ty;                       // the same, clamped to the margin around the image
+};
+
+template <class V, class T>
+GAUSSIAN_FN void camera_position(const Camera<T>& camera, const V* mean, V* position) {
+  for (int k = 0; k < 3; ++k) position[k] = dot3(camera.rotation + 3 * k, mean) + V(camera.translation[k]);
+}
+
+template <class V, class T>
+GAUSSIAN_FN Sight<V> sight_of(const Camera<T>& camera, const V* position) {
+  Sight<V> s;
+  s.inverse_z = V(1) / position[2], s.ratio_x = position[0] * s.inverse_z, s.ratio_y = position[1] * s.inverse_z;
+  const V limit_x = V(T(kFrustumMargin) * camera.tan_x), limit_y = V(T(kFrustumMargin) * camera.tan_y);
+  s.tx = clamped(s.ratio_x, -limit_x, limit_x), s.ty = clamped(s.ratio_y, -limit_y, limit_y);
+  return s;
+}
+
+// A cheap bound that spares most Gaussians beside the image the rest of the projection: the largest standard deviation
+// (`scales` times `modifier`), seen along either image axis, reaches no pixel even at opacity 1 (q <= 2 ln 255). For a
+// rotation |P_0| is at most (fx / z) sqrt(1 + tx^2); cameras whose matrix is not a rotation are left to the exact test.
+template <class V, class T>
+GAUSSIAN_FN auto surely_outside(const Camera<T>& camera, const V* scales, T modifier, V opacity, const Sight<V>& s) {
+  const V largest = larger(square(scales[0]), larger(square(scales[1]), square(scales[2]))) * V(square(modifier));
+  const V x = camera.fx * s.ratio_x + camera.cx, y = camera.fy * s.ratio_y + camera.cy, half = V(0.5);
+  const V beside_x = larger(larger(half - x, x - V(T(camera.width) - T(0.5))), V(0));
+  const V beside_y = larger(larger(half - y, y - V(T(camera.height) - T(0.5))), V(0));
+  const V reach2 = V(11.2);  // 2 ln 255 = 11.08, and room for rounding
+  const V width2 = square(camera.fx * s.inverse_z) * (V(1) + s.tx * s.tx) * largest + V(kBlur);
+  const V height2 = square(camera.fy * s.inverse_z) * (V(1) + s.ty * s.ty) * largest + V(kBlur);
+  return (opacity <= V(1)) & ((square(beside_x) > reach2 * width2) | (square(beside_y) > reach2 * height2));
+}
+
+// Rows of P.
+template <class V, class T>
+GAUSSIAN_FN void image_axes(const Camera<T>& camera, const Sight<V>& s, V (*p)[3]) {
+  const T* w = camera.rotation;
+  for (int k = 0; k < 3; ++k) {
+    p[0][k] = camera.fx * s.inverse_z * (w[k] - s.tx * w[6 + k]);
+    p[1][k] = camera.fy * s.inverse_z * (w[3 + k] - s.ty * w[6 + k]);
+  }
+}
+
+// M and the 2D covariance without blur, from P.
+template <class V, class T>
+GAUSSIAN_FN void project_shape(const V* scales, T modifier, const V* rotation, Projection<V>& out) {
+  V r[9], n[2][3];
+  rotation_matrix(rotation, r);
+  for (int k = 0; k < 3; ++k) {
+    const V scale = modifier * scales[k];
+    for (int row = 0; row < 3; ++row) out.m[3 * row + k] = r[3 * row + k] * scale;
+  }
+  for (int row = 0; row < 2; ++row)
+    for (int k = 0; k < 3; ++k)
+      n[row][k] = out.p[row][0] * out.m[k] + out.p[row][1] * out.m[3 + k] + out.p[row][2] * out.m[6 + k];
+  out.a = dot3(n[0], n[0]), out.b = dot3(n[0], n[1]), out.c = dot3(n[1], n[1]);
+  out.det = square(n[0][1] * n[1][2] - n[0][2] * n[1][1]) + square(n[0][2] * n[1][0] - n[0][0] * n[1][2]) +
+            square(n[0][0] * n[1][1] - n[0][1] * n[1][0]);
+}
+
+// The splat and its radius, from the 2D covariance. False where no pixel is reached or something is not finite.
+template <class V, class T>
+GAUSSIAN_FN auto make_splat(const Camera<T>& camera, const Sight<V>& sight, V given_opacity, bool antialiasing,
+                            Projection<V>& out, V& radius) {
+  using std::ceil, std::floor, std::log2, std::sqrt;
+  const V blur = V(kBlur), a = out.a + blur, c = out.c + blur;
+  const V det = out.det + blur * (out.a + out.c) + blur * blur;
+  out.compensation = antialiasing ? sqrt(larger(out.det / det, V(kMinCompensation2))) : V(1);
+
+  // Complete the square in dx: q = (c / det) (dx - (b / c) dy)^2 + dy^2 / c.
+  Splat<V>& s = out.splat;
+  s.x = camera.fx * sight.ratio_x + camera.cx;
+  s.y = camera.fy * sight.ratio_y + camera.cy;
+  s.ux = sqrt(V(kHalfLog2E) * c / det);
+  s.uy = -s.ux * out.b / c;
+  s.vy = sqrt(V(kHalfLog2E) / c);
+  const V opacity = given_opacity * out.compensation;
+  s.log2_opacity = log2(opacity);
+
+  // Larger eigenvalue; the root is of a sum of squares.
+  const V half_difference = V(0.5) * (a - c);
+  radius = ceil(V(3) * sqrt(V(0.5) * (a + c) + sqrt(square(half_difference) + out.b * out.b)));
+  // Huge inputs can overflow anywhere above; what is not finite is not drawn.
+  const Extent<V> e = extent(s);
+  const auto sound = finite(s.x) & finite(s.y) & finite(s.ux) & finite(s.uy) & finite(radius) & finite(e.half_width) &
+                     (s.ux > V(0)) & (s.vy > V(0)) & (opacity >= V(kMinAlpha));
+  const V exact = sqrt(larger(s.log2_opacity - V(kLog2MinAlpha), V(0)) / e.reach);  // takes the margin off again
+  const V half_width = exact * e.half_width, half_height = exact * e.half_height, half = V(0.5);
+  const V left = larger(s.x - half_width, half), right = smaller(s.x + half_width, V(T(camera.width) - T(0.5)));
+  const V top = larger(s.y - half_height, half), bottom = smaller(s.y + half_height, V(T(camera.height) - T(0.5)));
+  return sound & (ceil(left - half) <= floor(right - half)) & (ceil(top - half) <= floor(bottom - half));
 }
 
 // Projects Gaussian i. Returns false when it is culled; the radius and the splat are then not meaningful.
 template <class T>
 GAUSSIAN_FN bool project(const Camera<T>& camera, const Gaussians<T>& gaussians, int64_t i, Projection<T>& out) {
-  const T* mean = gaussians.means + 3 * i;
-  const T* w = camera.rotation;
-  for (int k = 0; k < 3; ++k) out.camera[k] = dot3(w + 3 * k, mean) + camera.translation[k];
-  const T z = out.camera[2];
-  if (!(z > T(kNearPlane))) return false;
-
-  const T inverse_z = T(1) / z, ratio_x = out.camera[0] * inverse_z, ratio_y = out.camera[1] * inverse_z;
-  const T limit_x = T(kFrustumMargin) * camera.tan_x, limit_y = T(kFrustumMargin) * camera.tan_y;
-  const T tx = clamped(ratio_x, -limit_x, limit_x), ty = clamped(ratio_y, -limit_y, limit_y);
-  if (surely_outside(camera, gaussians, i, ratio_x, ratio_y, tx, ty, inverse_z)) return false;
-  for (int k = 0; k < 3; ++k) {
-    out.p[0][k] = camera.fx * inverse_z * (w[k] - tx * w[6 + k]);
-    out.p[1][k] = camera.fy * inverse_z * (w[3 + k] - ty * w[6 + k]);
-  }
+  camera_position(camera, gaussians.means + 3 * i, out.camera);
+  if (!(out.camera[2] > T(kNearPlane))) return false;
+  const Sight<T> sight = sight_of(camera, out.camera);
+  if (!gaussians.covariances && camera.rigid &&
+      surely_outside(camera, gaussians.scales + 3 * i, gaussians.scale_modifier, gaussians.opacities[i], sight))
+    return false;
+  image_axes(camera, sight, out.p);
   if (gaussians.covariances) {
     const T* s = gaussians.covariances + 6 * i;
     T sp0[3], sp1[3];
@@ -213,49 +289,10 @@ GAUSSIAN_FN bool project(const Camera<T>& camera, const Gaussians<T>& gaussians,
     if (!(out.a >= 0) || !(out.c >= 0) || !(out.det >= T(-1e-5) * out.a * out.c)) return false;
     out.det = larger(out.det, T(0));
   } else {
-    T r[9], n[2][3];
-    rotation_matrix(gaussians.rotations + 4 * i, r);
-    for (int k = 0; k < 3; ++k) {
-      const T scale = gaussians.scale_modifier * gaussians.scales[3 * i + k];
-      for (int row = 0; row < 3; ++row) out.m[3 * row + k] = r[3 * row + k] * scale;
-    }
-    for (int row = 0; row < 2; ++row)
-      for (int k = 0; k < 3; ++k)
-        n[row][k] = out.p[row][0] * out.m[k] + out.p[row][1] * out.m[3 + k] + out.p[row][2] * out.m[6 + k];
-    out.a = dot3(n[0], n[0]), out.b = dot3(n[0], n[1]), out.c = dot3(n[1], n[1]);
-    out.det = square(n[0][1] * n[1][2] - n[0][2] * n[1][1]) + square(n[0][2] * n[1][0] - n[0][0] * n[1][2]) +
-              square(n[0][0] * n[1][1] - n[0][1] * n[1][0]);
+    project_shape(gaussians.scales + 3 * i, gaussians.scale_modifier, gaussians.rotations + 4 * i, out);
   }
-  const T blur = T(kBlur), a = out.a + blur, c = out.c + blur;
-  const T det = out.det + blur * (out.a + out.c) + blur * blur;
-  out.compensation = gaussians.antialiasing ? std::sqrt(larger(out.det / det, T(kMinCompensation2))) : T(1);
-
-  // Complete the square in dx: q = (c / det) (dx - (b / c) dy)^2 + dy^2 / c.
-  Splat<T>& s = out.splat;
-  s.x = camera.fx * ratio_x + camera.cx;
-  s.y = camera.fy * ratio_y + camera.cy;
-  s.ux = std::sqrt(T(kHalfLog2E) * c / det);
-  s.uy = -s.ux * out.b / c;
-  s.vy = std::sqrt(T(kHalfLog2E) / c);
-  const T opacity = gaussians.opacities[i] * out.compensation;
-  if (!(opacity >= T(kMinAlpha))) return false;
-  s.log2_opacity = std::log2(opacity);
-
-  // Larger eigenvalue; the root is of a sum of squares.
-  const T half_difference = T(0.5) * (a - c);
-  const T radius = std::ceil(3 * std::sqrt(T(0.5) * (a + c) + std::sqrt(square(half_difference) + out.b * out.b)));
-  // Huge inputs can overflow anywhere above; what is not finite is not drawn.
-  const Extent<T> e = extent(s);
-  if (!finite(s.x) || !finite(s.y) || !finite(s.ux) || !finite(s.uy) || !finite(radius) || !finite(e.half_width))
-    return false;
-  if (!(s.ux > 0) || !(s.vy > 0)) return false;
-  const T exact = std::sqrt(larger(s.log2_opacity - T(kLog2MinAlpha), T(0)) / e.reach);  // takes the margin off again
-  const T half_width = exact * e.half_width, half_height = exact * e.half_height;
-  const T left = larger(s.x - half_width, T(0.5)), right = smaller(s.x + half_width, T(camera.width) - T(0.5));
-  const T top = larger(s.y - half_height, T(0.5)), bottom = smaller(s.y + half_height, T(camera.height) - T(0.5));
-  const T half_pixel = T(0.5);
-  if (std::ceil(left - half_pixel) > std::floor(right - half_pixel)) return false;
-  if (std::ceil(top - half_pixel) > std::floor(bottom - half_pixel)) return false;
+  T radius;
+  if (!make_splat(camera, sight, gaussians.opacities[i], gaussians.antialiasing, out, radius)) return false;
   out.radius = static_cast<int32_t>(smaller(radius, T(1 << 30)));
   return true;
 }

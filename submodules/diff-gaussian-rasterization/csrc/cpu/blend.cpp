@@ -1,6 +1,7 @@
 // Forward pass: per tile, find the visits once, then accumulate the channels a few at a time.
 #include "../backend.h"
 #include "../gaussian_math.h"
+#include "scratch.h"
 #include "tile_pass.h"
 
 namespace gaussian::cpu {
@@ -26,6 +27,7 @@ void blend_view(const Camera<T>& camera, const Prepared& prepared, const Feature
   std::vector<std::unique_ptr<BlendWorkspace<T>>> workspaces(execution.threads);
   for (auto& workspace : workspaces) workspace = std::make_unique<BlendWorkspace<T>>();
 
+  prefer_huge_pages(images.image, size_t(features.channels * pixels) * sizeof(T));  // fresh memory, as a rule
   parallel_for(execution.threads, tiles, [&](int64_t item, int thread) {
     BlendWorkspace<T>& work = *workspaces[thread];
     const uint32_t tile = view.tile_order[item];
@@ -47,14 +49,14 @@ void blend_view(const Camera<T>& camera, const Prepared& prepared, const Feature
         const T behind = !is_depth && features.background ? features.background[channel] : T(0);
         T* image = (is_depth ? images.depth : images.image + channel * pixels) + area.pixel(camera.width);
         const T* sums = work.sums + kTilePixels * c;
-        for_each_run(area, camera.width, [&](int from, int64_t to, int length) {
+        for_each_run(area, camera.width, [&](int from, int64_t to, auto length) {
           for (int i = 0; i < length; ++i) image[to + i] = sums[from + i] + transmittance[from + i] * behind;
         });
       }
     }
     if (!images.alpha) return;
     T* alpha = images.alpha + area.pixel(camera.width);
-    for_each_run(area, camera.width, [&](int from, int64_t to, int length) {
+    for_each_run(area, camera.width, [&](int from, int64_t to, auto length) {
       for (int i = 0; i < length; ++i) alpha[to + i] = T(1) - transmittance[from + i];
     });
   });

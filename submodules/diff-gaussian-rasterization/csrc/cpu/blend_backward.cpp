@@ -85,9 +85,13 @@ class TilePass {
     for (; last_ - channel > 2; channel += kLanes) {
       const int count = int(std::min<int64_t>(kLanes, last_ - channel));
       load_pixels(channel, count, area, work.values);
-      scatter(kernel_.scatter8, nullptr, work, [&](int64_t pair, const T* sums) {
-        std::copy_n(sums, count, slots + (pair + 1) * stride_ - (last_ - channel));
-      });
+      T* column = slots + stride_ - (last_ - channel);
+      if (count == kLanes)  // a copy of known length needs no call
+        scatter(kernel_.scatter8, nullptr, work,
+                [&](int64_t pair, const T* sums) { std::memcpy(column + pair * stride_, sums, kLanes * sizeof(T)); });
+      else
+        scatter(kernel_.scatter8, nullptr, work,
+                [&](int64_t pair, const T* sums) { std::copy_n(sums, count, column + pair * stride_); });
     }
     for (; channel < last_; ++channel) {
       load_channel(grads_.image + channel * pixels_, area, work.values);
@@ -161,7 +165,7 @@ class TilePass {
   void load_channel(const T* image, const TileArea& area, T* values) const {
     if (area.columns < 16 || area.rows < 16) std::fill_n(values, kTilePixels, T(0));
     image += area.pixel(camera_.width);
-    for_each_run(area, camera_.width, [&](int to, int64_t from, int length) {
+    for_each_run(area, camera_.width, [&](int to, int64_t from, auto length) {
       for (int i = 0; i < length; ++i) values[to + i] = image[from + i];
     });
   }
@@ -171,7 +175,7 @@ class TilePass {
     if (area.columns < 16 || area.rows < 16 || count < kLanes) std::fill_n(values, kTilePixels * kLanes, T(0));
     for (int c = 0; c < count; ++c) {
       const T* image = grads_.image + (channel + c) * pixels_ + area.pixel(camera_.width);
-      for_each_run(area, camera_.width, [&](int to, int64_t from, int length) {
+      for_each_run(area, camera_.width, [&](int to, int64_t from, auto length) {
         for (int i = 0; i < length; ++i) values[kLanes * (to + i) + c] = image[from + i];
       });
     }
@@ -202,6 +206,7 @@ void blend_view_backward(const Camera<T>& camera, const Gaussians<T>& gaussians,
   if (grads.features && channels == 0 && features.channels > 0)
     std::fill_n(grads.features, gaussians.count * features.channels, T(0));
 
+  if (grads.features) prefer_huge_pages(grads.features, size_t(gaussians.count * features.channels) * sizeof(T));
   bool geometry = grads.geometry();
   const int64_t affordable = kSlotBytes / (std::max<int64_t>(1, prepared.num_pairs) * int64_t(sizeof(T)));
   const int64_t per_pass = std::max(kLeastChannels, affordable / kLanes * kLanes);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <type_traits>
 
 #include "tile_kernels.h"
 
@@ -12,11 +13,27 @@ struct ScalarLanes {
   using Real = T;
   struct Mask {
     bool lane[kLanes];
+    friend Mask operator&(Mask a, Mask b) {
+      return test([&](int i) { return a.lane[i] && b.lane[i]; });
+    }
+    friend Mask operator|(Mask a, Mask b) {
+      return test([&](int i) { return a.lane[i] || b.lane[i]; });
+    }
+    friend Mask operator!(Mask a) {
+      return test([&](int i) { return !a.lane[i]; });
+    }
   };
   struct Bits {
     uint32_t lane[kLanes];
   };
+  static constexpr bool kWide = false;  // one by one is faster where the work of a lane can be skipped
   T lane[kLanes];
+
+  ScalarLanes() = default;
+  template <class Number, class = std::enable_if_t<std::is_arithmetic_v<Number>>>
+  ScalarLanes(Number number) {
+    for (int i = 0; i < kLanes; ++i) lane[i] = T(number);
+  }
 
   template <class F>
   static ScalarLanes each(F f) {
@@ -49,55 +66,83 @@ struct ScalarLanes {
   friend ScalarLanes operator*(ScalarLanes a, ScalarLanes b) {
     return each([&](int i) { return a.lane[i] * b.lane[i]; });
   }
+  friend ScalarLanes operator/(ScalarLanes a, ScalarLanes b) {
+    return each([&](int i) { return a.lane[i] / b.lane[i]; });
+  }
+  friend ScalarLanes operator-(ScalarLanes a) {
+    return each([&](int i) { return -a.lane[i]; });
+  }
   friend Mask operator>=(ScalarLanes a, ScalarLanes b) {
     return test([&](int i) { return a.lane[i] >= b.lane[i]; });
   }
+  friend Mask operator<=(ScalarLanes a, ScalarLanes b) { return b >= a; }
   friend Mask operator<(ScalarLanes a, ScalarLanes b) {
     return test([&](int i) { return a.lane[i] < b.lane[i]; });
   }
+  friend Mask operator>(ScalarLanes a, ScalarLanes b) { return b < a; }
   static ScalarLanes fma(ScalarLanes a, ScalarLanes b, ScalarLanes c) {
     return each([&](int i) { return a.lane[i] * b.lane[i] + c.lane[i]; });
   }
   static ScalarLanes fnma(ScalarLanes a, ScalarLanes b, ScalarLanes c) {
     return each([&](int i) { return c.lane[i] - a.lane[i] * b.lane[i]; });
   }
-  static ScalarLanes min(ScalarLanes a, ScalarLanes b) {
+  friend ScalarLanes smaller(ScalarLanes a, ScalarLanes b) {
     return each([&](int i) { return a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]; });
   }
-  static ScalarLanes max(ScalarLanes a, ScalarLanes b) {
+  friend ScalarLanes larger(ScalarLanes a, ScalarLanes b) {
     return each([&](int i) { return a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]; });
   }
-  static ScalarLanes sqrt(ScalarLanes a) {
+  friend ScalarLanes sqrt(ScalarLanes a) {
     return each([&](int i) { return std::sqrt(a.lane[i]); });
+  }
+  friend ScalarLanes ceil(ScalarLanes a) {
+    return each([&](int i) { return std::ceil(a.lane[i]); });
+  }
+  friend ScalarLanes floor(ScalarLanes a) {
+    return each([&](int i) { return std::floor(a.lane[i]); });
   }
   static void exp2(const ScalarLanes* a, ScalarLanes* out) {
     for (int j = 0; j < 2; ++j) out[j] = each([&](int i) { return std::exp2(a[j].lane[i]); });
   }
-  static ScalarLanes select(Mask m, ScalarLanes a, ScalarLanes b) {
+  friend ScalarLanes choose(Mask m, ScalarLanes a, ScalarLanes b) {
     return each([&](int i) { return m.lane[i] ? a.lane[i] : b.lane[i]; });
   }
   static ScalarLanes where(Mask m, ScalarLanes a) {
     return each([&](int i) { return m.lane[i] ? a.lane[i] : T(0); });
   }
-  static bool any(Mask m) {
-    bool found = false;
-    for (int i = 0; i < kLanes; ++i) found |= m.lane[i];
-    return found;
+  static uint32_t bits(Mask m) {
+    uint32_t out = 0;
+    for (int i = 0; i < kLanes; ++i) out |= uint32_t(m.lane[i]) << i;
+    return out;
   }
-  // Bits of the 4-pixel column blocks between pixel columns `first` and `last` (fractional, 0 is the first centre).
+  static bool any(Mask m) { return bits(m) != 0; }
+  void store_integers(int32_t* p) const {
+    for (int i = 0; i < kLanes; ++i) p[i] = int32_t(lane[i]);
+  }
+  static void transpose8(const ScalarLanes* in, ScalarLanes* out) {
+    for (int row = 0; row < kLanes; ++row)
+      for (int i = 0; i < kLanes; ++i) out[i].lane[row] = in[row].lane[i];
+  }
+  // Bits of the blocks, 4 columns each and 32 in a row, between pixel columns `first` and `last` (fractional, 0 is the
+  // first centre); none where `rest` is negative.
   static Bits column_blocks(ScalarLanes first, ScalarLanes last, ScalarLanes rest) {
     Bits out;
     for (int i = 0; i < kLanes; ++i) {
       const T low = first.lane[i] > 0 ? std::ceil(first.lane[i]) : T(0);
-      const T high = last.lane[i] < 15 ? std::floor(last.lane[i]) : T(15);
+      const T high = last.lane[i] < 127 ? std::floor(last.lane[i]) : T(127);
       out.lane[i] = 0;
       if (rest.lane[i] >= 0 && low <= high) out.lane[i] = (2u << (int(high) / 4)) - (1u << (int(low) / 4));
     }
     return out;
   }
-  static uint32_t nibbles(Bits even, Bits odd) {
+  static Bits either(Bits a, Bits b) {
+    for (int i = 0; i < kLanes; ++i) a.lane[i] |= b.lane[i];
+    return a;
+  }
+  // The 8 rows of blocks of one of the 8 tiles in the rows, as the 32 bits of a pair.
+  static uint32_t nibbles(Bits rows, int tile) {
     uint32_t out = 0;
-    for (int i = 0; i < kLanes; ++i) out |= (even.lane[i] | odd.lane[i]) << (4 * i);
+    for (int i = 0; i < kLanes; ++i) out |= (rows.lane[i] >> (4 * tile) & 15u) << (4 * i);
     return out;
   }
   // Writes, block after block, the pairs that reach it; begin[k] is where those of block k start. Returns their number.

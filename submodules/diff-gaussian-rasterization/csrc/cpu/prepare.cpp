@@ -16,30 +16,83 @@
 namespace gaussian::cpu {
 namespace {
 
-constexpr int64_t kProjectGrain = 4096;
+constexpr int64_t kProjectGrain = 4096;  // a multiple of kLanes
 
 template <class T>
 struct Visible {
-  KeyValue<DepthKey<T>>* order;  // by depth; value is the Gaussian
+  Seen<T>* seen;
+  KeyValue<DepthKey<T>>* order;  // by depth; value is the place in `seen`
   int64_t count;
 };
 
 template <class T>
-Visible<T> project_all(const Camera<T>& camera, const Gaussians<T>& gaussians, int32_t* radii, Splat<T>* splats,
-                       T* depth, Allocator scratch, int threads) {
+Visible<T> project_all(const Camera<T>& camera, const Gaussians<T>& gaussians, int32_t* radii, T* depth,
+                       Allocator scratch, int threads) {
   const int64_t n = gaussians.count, pieces = (n + kProjectGrain - 1) / kProjectGrain;
-  auto* rows = take<KeyValue<DepthKey<T>>>(scratch, n);
-  auto* other = take<KeyValue<DepthKey<T>>>(scratch, n);
-  std::vector<int64_t> seen(pieces + 1);
+  auto* seen = take<Seen<T>>(scratch, n + kLanes);
+  auto* rows = take<KeyValue<DepthKey<T>>>(scratch, n + kLanes);
+  auto* other = take<KeyValue<DepthKey<T>>>(scratch, n + kLanes);
+  std::vector<int64_t> found(pieces + 1);
   parallel_for(threads, pieces, [&](int64_t piece, int) {
     const int64_t begin = piece * kProjectGrain, end = std::min(begin + kProjectGrain, n);
-    seen[piece + 1] = view_kernels<T>().project(camera, gaussians, begin, end, radii, depth, splats, other + begin);
+    found[piece + 1] = view_kernels<T>().project(camera, gaussians, begin, end, radii, depth, seen, other + begin);
   });
-  std::partial_sum(seen.begin(), seen.end(), seen.begin());
+  std::partial_sum(found.begin(), found.end(), found.begin());
   parallel_for(threads, pieces, [&](int64_t piece, int) {
-    std::copy_n(other + piece * kProjectGrain, seen[piece + 1] - seen[piece], rows + seen[piece]);
+    std::copy_n(other + piece * kProjectGrain, found[piece + 1] - found[piece], rows + found[piece]);
   });
-  return {radix_sort(rows, other, seen[pieces], threads), seen[pieces]};
+  return {seen, radix_sort(rows, other, found[pieces], threads), found[pieces]};
+}
+
+// A part of the depth order, for one thread. Each writes its own range of every tile, in depth order.
+struct Piece {
+  int64_t begin, end;
+  std::vector<uint32_t> tiles;  // first the steps of its number of pairs per tile, then where the next goes
+  Buffer<Span> spans;
+  int64_t num_spans = 0;
+};
+
+template <class T>
+void count_pairs(const TileGrid& grid, const Visible<T>& visible, Seen<T>* sorted, PairCount* counts,
+                 int32_t* span_counts, Piece& piece) {
+  piece.tiles.resize(size_t(grid.tiles_x + 1) * grid.tiles_y);
+  const int64_t least = int64_t(kLanes) * grid.tiles_y + 1;
+  int64_t room = 2 * (piece.end - piece.begin) + least;
+  for (int64_t at = piece.begin; at < piece.end; room = piece.num_spans + piece.num_spans / 2 + least) {
+    piece.spans.reserve(size_t(room), size_t(piece.num_spans));
+    int64_t used;
+    at = view_kernels<T>().count(grid, visible.order, at, piece.end, visible.seen, sorted, counts, piece.tiles.data(),
+                                 span_counts, piece.spans.get() + piece.num_spans, room - piece.num_spans, used);
+    piece.num_spans += used;
+  }
+}
+
+// Turns the pieces' counts into places. `tile_begin` [tiles + 1].
+void scan_tiles(const TileGrid& grid, std::vector<Piece>& pieces, uint32_t* tile_begin) {
+  uint32_t next = 0;
+  std::vector<uint32_t> sizes(pieces.size());
+  for (int64_t tile = 0, row = 0; row < grid.tiles_y; ++row) {
+    std::fill(sizes.begin(), sizes.end(), 0u);
+    for (int64_t column = 0; column < grid.tiles_x; ++column, ++tile) {
+      tile_begin[tile] = next;
+      for (size_t i = 0; i < pieces.size(); ++i) {
+        sizes[i] += pieces[i].tiles[tile + row];
+        pieces[i].tiles[tile] = next;  // behind what is still to be read
+        next += sizes[i];
+      }
+    }
+  }
+  tile_begin[int64_t(grid.tiles_x) * grid.tiles_y] = next;
+}
+
+// Longest tiles first. By radix: a comparison sort of thousands of tiles would be felt.
+template <class T>
+void order_tiles(const PreparedView<T>& view, int64_t tiles) {
+  std::vector<KeyValue<uint32_t>> rows(tiles), other(tiles);
+  for (int64_t tile = 0; tile < tiles; ++tile)
+    rows[tile] = {~(view.tile_begin[tile + 1] - view.tile_begin[tile]), uint32_t(tile)};
+  const KeyValue<uint32_t>* sorted = radix_sort(rows.data(), other.data(), tiles, 1);
+  for (int64_t tile = 0; tile < tiles; ++tile) view.tile_order[tile] = sorted[tile].value;
 }
 
 }  // namespace
@@ -48,30 +101,43 @@ template <class T>
 Prepared prepare_view(const Camera<T>& camera, const Gaussians<T>& gaussians, int32_t* radii, Allocator state,
                       Allocator scratch, const Execution& execution) {
   const int threads = execution.threads, width = camera.width, height = camera.height;
-  if (gaussians.count >= (int64_t(1) << 32)) throw std::length_error("more than 2^32 Gaussians");
-  auto* splats = take<Splat<T>>(scratch, gaussians.count);
-  T* depth = take<T>(scratch, gaussians.count);
-  const Visible<T> visible = project_all(camera, gaussians, radii, splats, depth, scratch, threads);
+  const int64_t n = gaussians.count;
+  if (n >= (int64_t(1) << 32)) throw std::length_error("more than 2^32 Gaussians");
+  T* depth = take<T>(scratch, n);
+  const Visible<T> visible = project_all(camera, gaussians, radii, depth, scratch, threads);
 
   PreparedHeader sizes{};
-  sizes.count = gaussians.count, sizes.num_visible = visible.count;
+  sizes.count = n, sizes.num_visible = visible.count;
   sizes.width = width, sizes.height = height;
   sizes.tiles_x = (width + kTile - 1) / kTile, sizes.tiles_y = (height + kTile - 1) / kTile;
   const int64_t tiles = int64_t(sizes.tiles_x) * sizes.tiles_y;
   const TileGrid grid{width, height, sizes.tiles_x, sizes.tiles_y};
 
-  // Count pairs per tile and per Gaussian, in pieces of the depth order.
-  const int64_t grain = std::max<int64_t>(1, (visible.count + threads - 1) / threads);
-  const int64_t pieces = (visible.count + grain - 1) / grain;
-  auto* sorted = take<Splat<T>>(scratch, visible.count);
-  auto* counts = take<uint32_t>(scratch, gaussians.count);
-  std::fill_n(counts, gaussians.count, 0u);
-  std::vector<uint32_t> place(size_t(pieces) * tiles);
-  parallel_for(threads, pieces, [&](int64_t piece, int) {
-    view_kernels<T>().count(grid, visible.order, piece * grain, std::min((piece + 1) * grain, visible.count), splats,
-                            sorted, counts, place.data() + piece * tiles);
+  auto* sorted = take<Seen<T>>(scratch, visible.count);
+  auto* span_counts = take<int32_t>(scratch, visible.count);
+  auto* counts = take<PairCount>(scratch, visible.count);
+  std::vector<Piece> pieces(threads);
+  for (int i = 0; i < threads; ++i)
+    pieces[i].begin = visible.count * i / threads, pieces[i].end = visible.count * (i + 1) / threads;
+  parallel_for(threads, threads,
+               [&](int64_t i, int) { count_pairs(grid, visible, sorted, counts, span_counts, pieces[i]); });
+  // From the depth order to that of the Gaussians. Each thread reads all and writes its own part: writing all over, the
+  // threads would take cache lines from each other.
+  auto* pairs_of = take<uint32_t>(scratch, n);
+  constexpr size_t kApart = 16;  // numbers in a cache line
+  std::vector<uint32_t> elsewhere(threads * kApart);
+  std::vector<int64_t> before(threads + 1);  // pairs of the Gaussians before each part
+  parallel_for(threads, threads, [&](int64_t part, int) {
+    const uint32_t begin = uint32_t(n * part / threads), length = uint32_t(n * (part + 1) / threads) - begin;
+    std::fill_n(pairs_of + begin, length, 0u);
+    for (int64_t i = 0; i < visible.count; ++i) {  // no branch: it would depend on chance
+      const bool mine = counts[i].gaussian - begin < length;
+      *(mine ? pairs_of + counts[i].gaussian : &elsewhere[part * kApart]) = counts[i].pairs;
+    }
+    before[part + 1] = std::accumulate(pairs_of + begin, pairs_of + begin + length, int64_t(0));
   });
-  for (int64_t i = 0; i < gaussians.count; ++i) sizes.num_pairs += counts[i];
+  std::partial_sum(before.begin(), before.end(), before.begin());
+  sizes.num_pairs = before[threads];
   if (sizes.num_pairs >= (int64_t(1) << 32))
     throw std::length_error("the view has " + std::to_string(sizes.num_pairs) +
                             " (Gaussian, tile) pairs; the CPU backend holds 2^32");
@@ -81,33 +147,22 @@ Prepared prepare_view(const Camera<T>& camera, const Gaussians<T>& gaussians, in
   char* memory = take<char>(state, int64_t(bytes));
   view.place(memory, sizes, true);
   *view.header = sizes;
-  std::copy_n(depth, gaussians.count, view.depth);
-
-  uint32_t next = 0;
-  for (int64_t tile = 0; tile < tiles; ++tile) {
-    view.tile_begin[tile] = next;
-    for (int64_t piece = 0; piece < pieces; ++piece) {
-      const uint32_t size = place[piece * tiles + tile];
-      place[piece * tiles + tile] = next;
-      next += size;
+  scan_tiles(grid, pieces, view.tile_begin);
+  order_tiles(view, tiles);
+  parallel_for(threads, threads, [&](int64_t part, int) {
+    const int64_t begin = n * part / threads, end = n * (part + 1) / threads;
+    std::copy(depth + begin, depth + end, view.depth + begin);
+    uint32_t next = uint32_t(before[part]);
+    for (int64_t i = begin; i < end; ++i) {
+      view.pair_begin[i] = next;
+      next += pairs_of[i];
     }
-  }
-  view.tile_begin[tiles] = next;
-  next = 0;
-  for (int64_t i = 0; i < gaussians.count; ++i) {
-    view.pair_begin[i] = next;
-    next += counts[i];
-  }
-  view.pair_begin[gaussians.count] = next;
-  std::iota(view.tile_order, view.tile_order + tiles, 0u);
-  std::stable_sort(view.tile_order, view.tile_order + tiles, [&](uint32_t a, uint32_t b) {
-    return view.tile_begin[a + 1] - view.tile_begin[a] > view.tile_begin[b + 1] - view.tile_begin[b];
   });
-
-  // Each piece writes its own range of every tile, in depth order.
-  parallel_for(threads, pieces, [&](int64_t piece, int) {
-    view_kernels<T>().place(grid, visible.order, piece * grain, std::min((piece + 1) * grain, visible.count), sorted,
-                            place.data() + piece * tiles, view.pairs, view.pair_begin, view.pair_place);
+  view.pair_begin[n] = uint32_t(sizes.num_pairs);
+  parallel_for(threads, threads, [&](int64_t i, int) {
+    Piece& piece = pieces[i];
+    view_kernels<T>().place(grid, piece.begin, piece.end, sorted, span_counts, piece.spans.get(), piece.tiles.data(),
+                            view.pairs, view.pair_begin, view.pair_place);
   });
   return {memory, int64_t(bytes), sizes.num_visible, sizes.num_pairs};
 }

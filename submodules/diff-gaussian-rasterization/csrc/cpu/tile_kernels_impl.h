@@ -47,7 +47,7 @@ struct TileKernelsOf {
       blends = next >= least;
       L::where(blends, alpha * running).store(weights + kLanes * int64_t(v));
       if constexpr (kKeepAlpha) L::where(blends, alpha).store(alphas + kLanes * int64_t(v));
-      transmittance = L::select(blends, next, transmittance);
+      transmittance = choose(blends, next, transmittance);
       running = next;
     };
     int v = begin;
@@ -79,7 +79,7 @@ struct TileKernelsOf {
     for (int i = 0; i < 2; ++i) exponent[i] = L::fnma(t1[i], t1[i], exponent[i]);
     L::exp2(exponent, alpha);
     const L most = L::broadcast(T(kMaxAlpha)), cut = L::broadcast(T(kLog2MinAlpha));
-    for (int i = 0; i < 2; ++i) alpha[i] = L::where(exponent[i] >= cut, L::min(alpha[i], most));
+    for (int i = 0; i < 2; ++i) alpha[i] = L::where(exponent[i] >= cut, smaller(alpha[i], most));
   }
 
   template <int C>

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <cstring>
+#include <type_traits>
 #include <vector>
 
 #include "parallel.h"
@@ -30,13 +32,19 @@ inline TileArea tile_area(const PreparedHeader& header, uint32_t tile) {
   return {x, y, std::min(kSide, header.width - x), std::min(kSide, header.height - y)};
 }
 
-// Calls copy(block_pixel, image_offset, pixels) for each run of up to 4 pixels inside the image.
+// Calls copy(block_pixel, image_offset, pixels) for each run of up to 4 pixels inside the image. Whole runs say so by
+// their type, so that the copy is one instruction.
 template <class Copy>
 void for_each_run(const TileArea& area, int width, Copy&& copy) {
+  using Whole = std::integral_constant<int, 4>;
   for (int row = 0; row < area.rows; ++row)
     for (int column = 0; column < area.columns; column += 4) {
-      const int block = 4 * (row / 2) + column / 4;
-      copy(kLanes * block + 4 * (row % 2), int64_t(row) * width + column, std::min(4, area.columns - column));
+      const int pixel = kLanes * (4 * (row / 2) + column / 4) + 4 * (row % 2);
+      const int64_t offset = int64_t(row) * width + column;
+      if (area.columns - column >= 4)
+        copy(pixel, offset, Whole{});
+      else
+        copy(pixel, offset, area.columns - column);
     }
 }
 
@@ -105,19 +113,39 @@ struct Channels {
   const T* depth;  // [n] or null
   int64_t count() const { return width + (depth ? 1 : 0); }
 
-  // Copies channels [first, first + count) of a batch into rows of `count`.
+  // Copies channels [first, first + count), at most kForwardChannels, of a batch into rows of `count`.
   void gather(const Pair<T>* pairs, int length, int64_t first, int count, T* out) const {
-    constexpr int kAhead = 16;
     const int from_features = int(std::min<int64_t>(count, width - first));
-    for (int i = 0; i < length; ++i, out += count) {
-      if (i + kAhead < length && from_features > 0) {  // a row usually spans two cache lines
-        const T* ahead = features + pairs[i + kAhead].gaussian * width + first;
+    if (from_features > 0) gather_features(pairs, length, first, from_features, count, out);
+    if (from_features == count) return;
+    for (int i = 0; i < length; ++i) {
+      if (i + kAhead < length) __builtin_prefetch(depth + pairs[i + kAhead].gaussian);
+      out[int64_t(i) * count + from_features] = depth[pairs[i].gaussian];
+    }
+  }
+
+ private:
+  static constexpr int kAhead = 16;
+
+  void gather_features(const Pair<T>* pairs, int length, int64_t first, int columns, int stride, T* out) const {
+    switch (columns) {  // rows of a known length are copied without a loop
+#define CASE(C) \
+  case C:       \
+    return gather_columns<C>(pairs, length, features + first, stride, out);
+      CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
+#undef CASE
+    }
+    static_assert(kForwardChannels == 12);
+  }
+  template <int C>
+  void gather_columns(const Pair<T>* pairs, int length, const T* from, int stride, T* out) const {
+    for (int i = 0; i < length; ++i, out += stride) {
+      if (i + kAhead < length) {  // a row may span two cache lines
+        const T* ahead = from + pairs[i + kAhead].gaussian * width;
         __builtin_prefetch(ahead);
-        __builtin_prefetch(ahead + from_features - 1);
+        if (C > 1) __builtin_prefetch(ahead + C - 1);
       }
-      const T* row = features + pairs[i].gaussian * width + first;
-      for (int c = 0; c < from_features; ++c) out[c] = row[c];
-      if (from_features < count) out[from_features] = depth[pairs[i].gaussian];
+      std::memcpy(out, from + pairs[i].gaussian * width, C * sizeof(T));
     }
   }
 };

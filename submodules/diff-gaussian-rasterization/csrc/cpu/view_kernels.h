@@ -30,19 +30,41 @@ struct Slots {
   int64_t width() const { return geometry_width() + last - first; }
 };
 
+// A Gaussian that is not culled. As wide as a vector: rows of 8 numbers are written and read by transposing them.
+template <class T>
+struct Seen {
+  Splat<T> splat;
+  T depth;
+  DepthKey<T> gaussian;
+};
+
+// Tiles first to last of a row of tiles.
+struct Span {
+  int32_t tile_y, first, last;
+};
+
+struct PairCount {
+  uint32_t gaussian, pairs;
+};
+
 template <class T>
 struct ViewKernels {
-  // Projects Gaussians [begin, end), writes their radii and depths, and the splats and (depth, index) rows of those
-  // that are not culled: splats by Gaussian, rows side by side from `rows`. Returns the number of rows.
+  // Projects Gaussians [begin, end), a multiple of 8 from the start, and writes their radii and depths. Those that are
+  // not culled go side by side to `seen` from `begin` on, where up to 7 places behind `end` are overwritten, and their
+  // (depth, place) rows to `rows`. Returns their number.
   int64_t (*project)(const Camera<T>&, const Gaussians<T>&, int64_t begin, int64_t end, int32_t* radii, T* depth,
-                     Splat<T>* splats, KeyValue<DepthKey<T>>* rows);
-  // Copies the splats of rows [begin, end) into depth order and counts their tiles, by Gaussian and by tile.
-  void (*count)(const TileGrid&, const KeyValue<DepthKey<T>>* rows, int64_t begin, int64_t end, const Splat<T>* splats,
-                Splat<T>* sorted, uint32_t* counts, uint32_t* tile_counts);
+                     Seen<T>* seen, KeyValue<DepthKey<T>>* rows);
+  // Copies rows from `begin` to `end` into depth order, writes their spans (row i has span_counts[i]) and counts their
+  // tiles: by Gaussian, and by tile as the step from the tile to the left, [tiles_y, tiles_x + 1]. Stops before `spans`
+  // might overflow: returns the next row, and in `used` the number of spans written. Room for kLanes * tiles_y spans is
+  // enough to go on.
+  int64_t (*count)(const TileGrid&, const KeyValue<DepthKey<T>>* rows, int64_t begin, int64_t end, const Seen<T>* seen,
+                   Seen<T>* sorted, PairCount* counts, uint32_t* tile_steps, int32_t* span_counts, Span* spans,
+                   int64_t room, int64_t& used);
   // Writes the pairs of the same rows: the next of tile t goes to pairs[next[t]++]. The places of Gaussian i's pairs go
   // to pair_place from pair_begin[i].
-  void (*place)(const TileGrid&, const KeyValue<DepthKey<T>>* rows, int64_t begin, int64_t end, const Splat<T>* sorted,
-                uint32_t* next, Pair<T>* pairs, const uint32_t* pair_begin, uint32_t* pair_place);
+  void (*place)(const TileGrid&, int64_t begin, int64_t end, const Seen<T>* sorted, const int32_t* span_counts,
+                const Span* spans, uint32_t* next, Pair<T>* pairs, const uint32_t* pair_begin, uint32_t* pair_place);
   // Sums the slots of the pairs of Gaussians [begin, end) and takes the geometry back through the projection.
   void (*gather)(const Camera<T>&, const Gaussians<T>&, const PreparedView<T>&, const Slots<T>&, int64_t begin,
                  int64_t end, const Gradients<T>&);

@@ -11,96 +11,250 @@ template <class L>
 struct ViewKernelsOf {
   using T = typename L::Real;
   using Row = KeyValue<DepthKey<T>>;
-  static constexpr int64_t kAhead = 16;  // rows to prefetch
+  static constexpr int64_t kAhead = 16, kFarAhead = 64;  // rows to prefetch, of those that take long and short
 
   static int64_t project(const Camera<T>& camera, const Gaussians<T>& gaussians, int64_t begin, int64_t end,
-                         int32_t* radii, T* depth, Splat<T>* splats, Row* rows) {
-    Row* next = rows;
+                         int32_t* radii, T* depth, Seen<T>* seen, Row* rows) {
+    if constexpr (L::kWide)
+      if (!gaussians.covariances) return project_wide(camera, gaussians, begin, end, radii, depth, seen, rows);
+    int64_t found = 0;
     Projection<T> projection;
     for (int64_t i = begin; i < end; ++i) {
       const bool visible = gaussian::project(camera, gaussians, i, projection);
       radii[i] = visible ? projection.radius : 0;
       depth[i] = visible ? projection.camera[2] : T(0);
       if (!visible) continue;
-      splats[i] = projection.splat;
-      __builtin_memcpy(&next->key, &projection.camera[2], sizeof(next->key));
-      next->value = uint32_t(i);
-      ++next;
+      seen[begin + found] = {projection.splat, depth[i], DepthKey<T>(i)};
+      write_row(rows[found], depth[i], begin + found);
+      ++found;
     }
-    return next - rows;
+    return found;
   }
 
-  static void count(const TileGrid& grid, const Row* rows, int64_t begin, int64_t end, const Splat<T>* splats,
-                    Splat<T>* sorted, uint32_t* counts, uint32_t* tile_counts) {
-    for (int64_t i = begin; i < end; ++i) {
-      if (i + kAhead < end) __builtin_prefetch(&splats[rows[i + kAhead].value]);
-      sorted[i] = splats[rows[i].value];
-      uint32_t tiles = 0;
-      for_each_span(grid, sorted[i], extent(sorted[i]), [&](int tile_y, int first, int last) {
-        uint32_t* row = tile_counts + int64_t(tile_y) * grid.tiles_x;
-        for (int tile_x = first; tile_x <= last; ++tile_x) ++row[tile_x];
-        tiles += uint32_t(last - first + 1);
-      });
-      counts[rows[i].value] = tiles;
-    }
+  static void write_row(Row& row, T depth, int64_t place) {
+    __builtin_memcpy(&row.key, &depth, sizeof(row.key));
+    row.value = uint32_t(place);
   }
 
-  static void place(const TileGrid& grid, const Row* rows, int64_t begin, int64_t end, const Splat<T>* sorted,
-                    uint32_t* next, Pair<T>* pairs, const uint32_t* pair_begin, uint32_t* pair_place) {
-    for (int64_t i = begin; i < end; ++i) {
-      if (i + kAhead < end) __builtin_prefetch(&pair_begin[rows[i + kAhead].value]);
-      const Splat<T> splat = sorted[i];
-      const Extent<T> reach = extent(splat);
-      uint32_t* places = pair_place + pair_begin[rows[i].value];
-      for_each_span(grid, splat, reach, [&](int tile_y, int first, int last) {
-        uint32_t* row = next + int64_t(tile_y) * grid.tiles_x;
-        for (int tile_x = first; tile_x <= last; ++tile_x) {
-          const uint32_t at = row[tile_x]++;
-          make_pair(splat, reach.reach, T(tile_x * kTile + kTile / 2), T(tile_y * kTile + kTile / 2), pairs[at]);
-          pairs[at].gaussian = rows[i].value;
-          *places++ = at;
+  // 8 Gaussians at a time, in the lanes.
+  static int64_t project_wide(const Camera<T>& camera, const Gaussians<T>& gaussians, int64_t begin, int64_t end,
+                              int32_t* radii, T* depth, Seen<T>* seen, Row* rows) {
+    static_assert(sizeof(Seen<T>) == kLanes * sizeof(T));
+    int64_t found = 0;
+    for (int64_t i = begin; i < end; i += kLanes) {
+      const int64_t left = end - i < kLanes ? end - i : kLanes;
+      Gaussians<T> eight = gaussians;
+      eight.means += 3 * i, eight.scales += 3 * i, eight.rotations += 4 * i, eight.opacities += i;
+      int32_t* radius = radii + i;
+      T* z = depth + i;
+      T means[3 * kLanes], scales[3 * kLanes], rotations[4 * kLanes], opacities[kLanes], depths[kLanes];
+      int32_t radius_of[kLanes];
+      if (left < kLanes) {  // the last ones, padded
+        eight.means = padded(eight.means, 3 * left, means, 3 * kLanes);
+        eight.scales = padded(eight.scales, 3 * left, scales, 3 * kLanes);
+        eight.rotations = padded(eight.rotations, 4 * left, rotations, 4 * kLanes);
+        eight.opacities = padded(eight.opacities, left, opacities, kLanes);
+        radius = radius_of, z = depths;
+      }
+      Splat<L> splat;
+      const uint32_t visible = project_eight(camera, eight, splat, radius, z) & ((1u << left) - 1);
+      if (left < kLanes)
+        for (int64_t lane = 0; lane < left; ++lane) radii[i + lane] = radius_of[lane], depth[i + lane] = depths[lane];
+      if (!visible) continue;
+      const L columns[kLanes] = {
+          splat.x, splat.y, splat.ux, splat.uy, splat.vy, splat.log2_opacity, L::load(z), L::integers(uint32_t(i))};
+      L each[kLanes];
+      T row[kLanes];
+      L::transpose8(columns, each);
+      for (int lane = 0; lane < kLanes; ++lane) {  // every lane is written, the next over the culled: no branches
+        each[lane].store(row);
+        __builtin_memcpy(seen + begin + found, row, sizeof(row));
+        write_row(rows[found], z[lane], begin + found);
+        found += visible >> lane & 1;
+      }
+    }
+    return found;
+  }
+
+  static const T* padded(const T* from, int64_t length, T* to, int64_t size) {
+    for (int64_t i = 0; i < size; ++i) to[i] = i < length ? from[i] : T(0);
+    return to;
+  }
+
+  // As gaussian::project; bit i of the result is set where the i-th of the 8 Gaussians is visible.
+  static uint32_t project_eight(const Camera<T>& camera, const Gaussians<T>& gaussians, Splat<L>& splat, int32_t* radii,
+                                T* depth) {
+    L mean[3], scales[3], rotation[4], radius = T(0);
+    Projection<L> out;
+    L::load_columns3(gaussians.means, mean);
+    L::load_columns3(gaussians.scales, scales);
+    const L opacity = L::load(gaussians.opacities);
+    camera_position(camera, mean, out.camera);
+    const Sight<L> sight = sight_of(camera, out.camera);
+    auto visible = out.camera[2] > L(kNearPlane);
+    if (camera.rigid) visible = visible & !surely_outside(camera, scales, gaussians.scale_modifier, opacity, sight);
+    if (L::any(visible)) {
+      L::load_columns4(gaussians.rotations, rotation);
+      image_axes(camera, sight, out.p);
+      project_shape(scales, gaussians.scale_modifier, rotation, out);
+      visible = visible & make_splat(camera, sight, opacity, gaussians.antialiasing, out, radius);
+      splat = out.splat;
+    }
+    L::where(visible, smaller(radius, T(1 << 30))).store_integers(radii);
+    L::where(visible, out.camera[2]).store(depth);
+    return L::bits(visible);
+  }
+
+  static int64_t count(const TileGrid& grid, const Row* rows, int64_t begin, int64_t end, const Seen<T>* seen,
+                       Seen<T>* sorted, PairCount* counts, uint32_t* tile_steps, int32_t* span_counts, Span* spans,
+                       int64_t room, int64_t& used) {
+    used = 0;
+    for (int64_t i = begin; i < end; i += kLanes) {
+      if (room - used <= int64_t(kLanes) * grid.tiles_y) return i;
+      const int64_t lanes = end - i < kLanes ? end - i : kLanes;
+      L in[kLanes], columns[kLanes];
+      for (int64_t lane = 0; lane < kLanes; ++lane) {
+        if (i + lane + kFarAhead < end) __builtin_prefetch(&seen[rows[i + lane + kFarAhead].value]);
+        const Seen<T>& one = seen[rows[i + (lane < lanes ? lane : 0)].value];  // those missing repeat the first
+        T row[kLanes];
+        __builtin_memcpy(row, &one, sizeof(row));
+        in[lane] = L::load(row);
+        if (lane < lanes) sorted[i + lane] = one;
+      }
+      L::transpose8(in, columns);
+      const Splat<L> splat = {columns[0], columns[1], columns[2], columns[3], columns[4], columns[5]};
+      const Span* span = spans + used;
+      used += find_spans(grid, splat, sorted + i, lanes, span_counts + i, spans + used);
+      for (int64_t lane = 0; lane < lanes; ++lane) {
+        uint32_t tiles = 0;
+        for (int k = 0; k < span_counts[i + lane]; ++k, ++span) {
+          uint32_t* row = tile_steps + int64_t(span->tile_y) * (grid.tiles_x + 1);
+          ++row[span->first], --row[span->last + 1];
+          tiles += uint32_t(span->last - span->first + 1);
         }
-      });
+        counts[i + lane] = {uint32_t(sorted[i + lane].gaussian), tiles};
+      }
     }
+    return end;
   }
 
-  // Calls visit(tile_y, first, last) for each row of tiles, and the tiles in it, of which the splat may touch a pixel.
-  template <class Visit>
-  static void for_each_span(const TileGrid& grid, const Splat<T>& splat, const Extent<T>& reach, Visit&& visit) {
-    const T half = T(0.5), right_edge = T(grid.width) - half, bottom_edge = T(grid.height) - half;
+  // The rows of tiles, and the tiles in them, of which each of 8 splats may touch a pixel; splat after splat. Returns
+  // the number of spans; one more may be overwritten.
+  static int64_t find_spans(const TileGrid& grid, const Splat<L>& splat, const Seen<T>* rows, int64_t lanes,
+                            int32_t* span_counts, Span* spans) {
+    const L half = T(0.5), bottom_edge = T(grid.height) - T(0.5);
+    const Extent<L> reach = extent(splat);
     // Rows and columns of pixel centres; comparisons in floating point, since what is far outside fits no integer.
-    const T top = std::ceil(larger(splat.y - reach.half_height - half, T(0)));
-    const T bottom = std::floor(smaller(splat.y + reach.half_height, bottom_edge) - half);
-    if (!(top <= bottom)) return;
-    for (int tile_y = int(top) / kTile; tile_y <= int(bottom) / kTile; ++tile_y) {
-      const T first_row = T(tile_y * kTile) + half, last_row = smaller(first_row + T(kTile - 1), bottom_edge);
-      T left, right;
-      if (!band_span(splat, reach, first_row - splat.y, last_row - splat.y, left, right)) continue;
-      const T first = std::ceil(larger(splat.x + left - half, T(0)));
-      const T last = std::floor(smaller(splat.x + right, right_edge) - half);
-      if (first <= last) visit(tile_y, int(first) / kTile, int(last) / kTile);
+    const L top = ceil(larger(splat.y - reach.half_height - half, T(0)));
+    const L bottom = floor(smaller(splat.y + reach.half_height, bottom_edge) - half);
+    const auto somewhere = top <= bottom;
+    const L first_tile = tiles_of(L::where(somewhere, top));
+    int32_t first_y[kLanes], last_y[kLanes];
+    first_tile.store_integers(first_y);
+    choose(somewhere, tiles_of(L::where(somewhere, bottom)), L(-1)).store_integers(last_y);
+    int most = 0;
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const int height = last_y[lane] - first_y[lane] + 1;
+      if (height > most) most = height;
+    }
+    TileRow row[kShort];
+    for (int r = 0; r < kShort && r < most; ++r) row[r] = tile_row(grid, splat, reach, first_tile + L(r));
+    Span* next = spans;
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      const Span* const start = next;
+      const int height = last_y[lane] - first_y[lane] + 1;
+      if (height <= kShort) {
+        for (int r = 0; r < height; ++r) {
+          *next = {first_y[lane] + r, row[r].first[lane], row[r].last[lane]};
+          next += row[r].hit >> lane & 1;
+        }
+      } else {  // rows in the lanes
+        const Splat<T>& s = rows[lane].splat;
+        const Splat<L> same = {s.x, s.y, s.ux, s.uy, s.vy, s.log2_opacity};
+        const Extent<L> same_reach = extent(same);
+        for (int y = first_y[lane]; y <= last_y[lane]; y += kLanes) {
+          const TileRow part = tile_row(grid, same, same_reach, L(y) + L::load(kRamp));
+          for (int r = 0; r < kLanes && y + r <= last_y[lane]; ++r) {
+            *next = {y + r, part.first[r], part.last[r]};
+            next += part.hit >> r & 1;
+          }
+        }
+      }
+      span_counts[lane] = int32_t(next - start);
+    }
+    return next - spans;
+  }
+  static constexpr int kShort = 4;  // rows of tiles; few splats are taller
+  alignas(64) static constexpr T kRamp[kLanes] = {0, 1, 2, 3, 4, 5, 6, 7};
+
+  struct TileRow {
+    int32_t first[kLanes], last[kLanes];
+    uint32_t hit;
+  };
+  static TileRow tile_row(const TileGrid& grid, const Splat<L>& splat, const Extent<L>& reach, L tile_y) {
+    const L half = T(0.5), right_edge = T(grid.width) - T(0.5), bottom_edge = T(grid.height) - T(0.5);
+    const L first_row = tile_y * T(kTile) + half, last_row = smaller(first_row + T(kTile - 1), bottom_edge);
+    L left, right;
+    const auto crossed = band_span(splat, reach, first_row - splat.y, last_row - splat.y, left, right);
+    const L first = ceil(larger(splat.x + left - half, T(0))),
+            last = floor(smaller(splat.x + right, right_edge) - half);
+    const auto hit = crossed & (first <= last);
+    TileRow out;
+    tiles_of(L::where(hit, first)).store_integers(out.first);
+    tiles_of(L::where(hit, last)).store_integers(out.last);
+    out.hit = L::bits(hit);
+    return out;
+  }
+  static L tiles_of(L pixels) { return floor(pixels * T(1.0 / kTile)); }
+
+  static void place(const TileGrid& grid, int64_t begin, int64_t end, const Seen<T>* sorted, const int32_t* span_counts,
+                    const Span* spans, uint32_t* next, Pair<T>* pairs, const uint32_t* pair_begin,
+                    uint32_t* pair_place) {
+    for (int64_t i = begin; i < end; ++i) {
+      if (i + kAhead < end) __builtin_prefetch(&pair_begin[sorted[i + kAhead].gaussian]);
+      const Seen<T>& row = sorted[i];
+      const T reach = extent(row.splat).reach;
+      uint32_t* places = pair_place + pair_begin[row.gaussian];
+      for (const Span* last = spans + span_counts[i]; spans < last; ++spans) {
+        uint32_t* tiles = next + int64_t(spans->tile_y) * grid.tiles_x;
+        const T center_y = T(spans->tile_y * kTile + kTile / 2);
+        for (int strip = spans->first; strip <= spans->last; strip += kStrip) {
+          const typename L::Bits blocks = strip_blocks(row.splat, reach, T(strip * kTile + kTile / 2), center_y);
+          for (int k = 0; k < kStrip && strip + k <= spans->last; ++k) {
+            const uint32_t at = tiles[strip + k]++;
+            Pair<T>& pair = pairs[at];
+            __builtin_prefetch(&pair + 2, 1);  // where this tile goes on, thousands of pairs from now
+            const T dx = T((strip + k) * kTile + kTile / 2) - row.splat.x, dy = center_y - row.splat.y;
+            pair.a0 = row.splat.ux * dx + row.splat.uy * dy, pair.b0 = row.splat.vy * dy;
+            pair.ux = row.splat.ux, pair.uy = row.splat.uy, pair.vy = row.splat.vy;
+            pair.log2_opacity = row.splat.log2_opacity;
+            pair.blocks = L::nibbles(blocks, k);
+            pair.gaussian = uint32_t(row.gaussian);
+            *places++ = at;
+          }
+        }
+      }
     }
   }
 
-  static void make_pair(const Splat<T>& splat, T reach, T center_x, T center_y, Pair<T>& pair) {
+  // The blocks that a splat reaches in the 8 tiles to the right of, and with, the one whose centre is given. Lanes are
+  // the 8 rows of blocks; each row of pixel centres cuts the ellipse in an interval of x.
+  static typename L::Bits strip_blocks(const Splat<T>& splat, T reach, T center_x, T center_y) {
     const T dx = center_x - splat.x, dy = center_y - splat.y;
-    pair.ux = splat.ux, pair.uy = splat.uy, pair.vy = splat.vy, pair.log2_opacity = splat.log2_opacity;
-    pair.a0 = pair.ux * dx + pair.uy * dy;
-    pair.b0 = pair.vy * dy;
-    // Lanes are the 8 row pairs; each row of pixel centres cuts the ellipse in an interval of x.
-    const L inverse = L::broadcast(T(1) / pair.ux), limit = L::broadcast(reach);
-    const L even = L::load(kEvenRows);
-    pair.blocks =
-        L::nibbles(row_blocks(pair, even, inverse, limit), row_blocks(pair, even + L::broadcast(1), inverse, limit));
+    const L inverse = T(1) / splat.ux, even = L::load(kEvenRows);
+    const T a0 = splat.ux * dx + splat.uy * dy, b0 = splat.vy * dy;
+    return L::either(row_blocks(splat, a0, b0, even, inverse, reach),
+                     row_blocks(splat, a0, b0, even + L(1), inverse, reach));
   }
-  alignas(64) static constexpr T kEvenRows[8] = {-7.5, -5.5, -3.5, -1.5, 0.5, 2.5, 4.5, 6.5};
+  static constexpr int kStrip = 8;  // tiles whose blocks fit the bits of a lane
+  alignas(64) static constexpr T kEvenRows[kLanes] = {-7.5, -5.5, -3.5, -1.5, 0.5, 2.5, 4.5, 6.5};
 
-  // Per lane, the 4 bits of the blocks that the row at `y` touches.
-  static typename L::Bits row_blocks(const Pair<T>& pair, L y, L inverse, L limit) {
-    const L t2 = L::fma(L::broadcast(pair.vy), y, L::broadcast(pair.b0));
+  // Per lane, the blocks that the row at `y` touches.
+  static typename L::Bits row_blocks(const Splat<T>& splat, T a0, T b0, L y, L inverse, L limit) {
+    const L t2 = L::fma(splat.vy, y, b0);
     const L rest = L::fnma(t2, t2, limit);
-    const L half = L::sqrt(L::max(rest, L::broadcast(0))) * inverse;
-    const L middle = L::fnma(L::fma(L::broadcast(pair.uy), y, L::broadcast(pair.a0)), inverse, L::broadcast(7.5));
+    const L half = sqrt(larger(rest, T(0))) * inverse;
+    const L middle = L::fnma(L::fma(splat.uy, y, a0), inverse, T(7.5));
     return L::column_blocks(middle - half, middle + half, rest);
   }
 

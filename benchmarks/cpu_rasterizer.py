@@ -20,8 +20,9 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # idle threads sleep instead of spinning, so CPU time is work
 
 import torch
-from diff_gaussian_rasterization import _C, PreparedView, View, prepare, rasterize
-from diff_gaussian_rasterization.ops import _prepared
+from diff_gaussian_rasterization import _C, PreparedView, View, prepare, rasterize, set_weight_budget
+from diff_gaussian_rasterization.kept_weights import DEFAULT_BUDGET
+from diff_gaussian_rasterization.ops import prepared_struct
 from torch import Tensor
 
 WIDTH, HEIGHT, FOCAL = 1440, 1080, 1200.0
@@ -74,7 +75,7 @@ class Scene:
 
 def work_of(prepared: PreparedView) -> tuple[int, int]:
     """Evaluations of alpha and blends, one per pixel and Gaussian."""
-    return _C.measure_work(_prepared(prepared._state, prepared._counts))
+    return _C.measure_work(prepared_struct(prepared._state, prepared._counts))
 
 
 def compile_yardstick(folder: str) -> Callable[[Scene, Tensor], Tensor]:
@@ -124,8 +125,9 @@ def against_yardstick(scenes: dict[str, Scene]) -> None:
 
 
 def rates(scenes: dict[str, Scene]) -> None:
-    """Kernels on prepared views, one thread: evaluations of alpha and blends per second."""
+    """Kernels on prepared views, one thread: evaluations of alpha and blends per second. No weights are kept here."""
     torch.set_num_threads(1)
+    set_weight_budget(0)
     rows = []
     for name, scene in scenes.items():
         prepared = prepare(scene.view, *scene.geometry)
@@ -144,16 +146,24 @@ def rates(scenes: dict[str, Scene]) -> None:
             rows.append([name, channels, forward.cpu, evaluations / forward.cpu / 1e6, backward.cpu, blends / backward.cpu / 1e6])
     head = ["scene", "C", "forward CPU ms", "G evaluations/s", "feature backward CPU ms", "G blends/s"]
     table("Prepared view, one thread", head, rows)
+    set_weight_budget(DEFAULT_BUDGET)
 
 
 def frozen_geometry(scene: Scene) -> None:
     """Forward and backward at 9 channels: features only on a prepared view, against everything; one and two threads."""
     features, weights = scene.features(9), torch.randn(9, HEIGHT, WIDTH)
     leaves = [t.clone().requires_grad_() for t in scene.geometry]
-    prepared = prepare(scene.view, *scene.geometry)
+    prepared, evaluated = (prepare(scene.view, *scene.geometry) for _ in range(2))
+
+    def step_without_kept_weights() -> None:
+        set_weight_budget(0)
+        step(lambda f: evaluated.rasterize(f).image, features, weights, [])
+        set_weight_budget(DEFAULT_BUDGET)
+
     calls = {
         "prepare": lambda: prepare(scene.view, *scene.geometry),
-        "prepared: forward": lambda: prepared.rasterize(features.detach()),
+        "prepared: forward, every alpha evaluated": lambda: evaluated.rasterize(features.detach()),
+        "prepared: forward + feature backward, every alpha evaluated": step_without_kept_weights,
         "prepared: forward + feature backward": lambda: step(lambda f: prepared.rasterize(f).image, features, weights, []),
         "full: forward": lambda: rasterize(scene.view, *scene.geometry, features.detach()),
         "full: forward + full backward": lambda: step(
@@ -171,11 +181,15 @@ def frozen_geometry(scene: Scene) -> None:
         rows.append([name, one.wall, one.cpu, two.wall, two.cpu, one.wall / two.wall])
     head = ["C = 9", "1 thread wall", "1 thread CPU", "2 threads wall", "2 threads CPU", "speed-up"]
     table("Frozen geometry (ms)", head, rows)
-    full, feature = (timings[f"{kind}backward", 2] for kind in ("full: forward + full ", "prepared: forward + feature "))
-    print(f"\nfull / feature-only at two threads: {full.wall / feature.wall:.2f} wall, {full.cpu / feature.cpu:.2f} CPU")
+    full = timings["full: forward + full backward", 2]
+    print()
+    for name in list(calls)[2:4]:
+        feature = timings[name, 2]
+        print(f"full / {name}, two threads: {full.wall / feature.wall:.2f} wall, {full.cpu / feature.cpu:.2f} CPU")
     n, pairs, pixels = len(leaves[0]), prepared.num_pairs, WIDTH * HEIGHT
     print(f"prepared memory {prepared.nbytes / 1e6:.0f} MB: {n} Gaussians, {prepared.num_visible} visible, {pairs} pairs.")
     print(f"That is 36 B per pair, 12 B per Gaussian (radius included), 8 B per pixel ({8 * pixels / 1e6:.0f} MB).")
+    print(f"Weights kept from the second training pass on: {prepared.kept_nbytes / 1e6:.0f} MB.")
 
 
 def by_size() -> None:

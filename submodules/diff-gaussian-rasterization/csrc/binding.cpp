@@ -97,7 +97,10 @@ struct PyGradients {
 struct PyPrepared {
   Address data = 0;
   int64_t bytes = 0, num_visible = 0, num_pairs = 0;
-  Prepared typed() const { return {reinterpret_cast<void*>(data), bytes, num_visible, num_pairs}; }
+  Address weights = 0;
+  Prepared typed() const {
+    return {reinterpret_cast<void*>(data), bytes, num_visible, num_pairs, reinterpret_cast<const void*>(weights)};
+  }
 };
 
 // Where a call runs: "cpu" or "cuda", float or double.
@@ -151,7 +154,7 @@ PyPrepared prepare(const Target& target, const PyCamera& camera, const PyGaussia
                    const nb::callable& state, const nb::callable& scratch) {
   nb::gil_scoped_release unlocked;
   const Prepared out = prepare_on(target, camera, gaussians, radii, allocator(state), allocator(scratch));
-  return {reinterpret_cast<Address>(out.data), out.bytes, out.num_visible, out.num_pairs};
+  return {reinterpret_cast<Address>(out.data), out.bytes, out.num_visible, out.num_pairs, 0};
 }
 
 void blend(const Target& target, const PyCamera& camera, const PyPrepared& prepared, const PyFeatures& features,
@@ -168,6 +171,16 @@ void blend_backward(const Target& target, const PyCamera& camera, const PyGaussi
   DISPATCH(target, blend_backward(camera.typed<T>(), gaussians.typed<T>(), prepared.typed(), features.typed<T>(),
                                   image_gradients.typed<ImageGradients<T>, const T*>(), gradients.typed<T>(),
                                   allocator(scratch), target.execution()));
+}
+
+int64_t weights_bytes(const Target& target, const PyPrepared& prepared) {
+  nb::gil_scoped_release unlocked;
+  return cpu::weights_bytes(prepared.typed(), target.execution());
+}
+
+void keep_weights(const Target& target, const PyPrepared& prepared, Address memory, int64_t bytes) {
+  nb::gil_scoped_release unlocked;
+  cpu::keep_weights(prepared.typed(), reinterpret_cast<void*>(memory), bytes, target.execution());
 }
 
 struct PyHarmonics {
@@ -267,7 +280,8 @@ NB_MODULE(_C, m) {
       .def_rw("data", &PyPrepared::data)
       .def_rw("bytes", &PyPrepared::bytes)
       .def_rw("num_visible", &PyPrepared::num_visible)
-      .def_rw("num_pairs", &PyPrepared::num_pairs);
+      .def_rw("num_pairs", &PyPrepared::num_pairs)
+      .def_rw("weights", &PyPrepared::weights);
   nb::class_<PyHarmonics>(m, "Harmonics")
       .def(nb::init<>())
       .def_rw("count", &PyHarmonics::count)
@@ -280,6 +294,8 @@ NB_MODULE(_C, m) {
   m.def("prepare", prepare);
   m.def("blend", blend);
   m.def("blend_backward", blend_backward);
+  m.def("weights_bytes", weights_bytes);
+  m.def("keep_weights", keep_weights);
   m.def("evaluate_sh", evaluate_sh);
   m.def("evaluate_sh_backward", evaluate_sh_backward);
   m.def("first_nonfinite", first_nonfinite);

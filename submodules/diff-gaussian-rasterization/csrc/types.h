@@ -76,6 +76,8 @@ struct Prepared {
   int64_t bytes;
   int64_t num_visible;  // Gaussians that are not culled
   int64_t num_pairs;    // (Gaussian, tile) pairs
+  // What cpu::keep_weights made of this view, or null: passes without geometry then evaluate no alpha. Not for CUDA.
+  const void* weights = nullptr;
 };
 
 // Memory comes from the caller, who owns it: state outlives the call, scratch is dropped when the call returns.

@@ -6,6 +6,7 @@ require_this_package()
 
 from .drop_in import GaussianRasterizationSettings, GaussianRasterizer  # noqa: E402
 from .harmonics import evaluate_sh  # noqa: E402
+from .kept_weights import set_weight_budget  # noqa: E402
 from .prepared import PreparedView, prepare  # noqa: E402
 from .rasterization import rasterize  # noqa: E402
 from .view import Rendering, View  # noqa: E402
@@ -20,4 +21,5 @@ __all__ = [
     "evaluate_sh",
     "prepare",
     "rasterize",
+    "set_weight_budget",
 ]

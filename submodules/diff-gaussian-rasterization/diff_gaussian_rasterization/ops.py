@@ -56,9 +56,10 @@ def _images(image: Tensor | None, alpha: Tensor | None = None, depth: Tensor | N
     return images
 
 
-def _prepared(state: Tensor, counts: Tensor) -> "_C.Prepared":
+def prepared_struct(state: Tensor, counts: Tensor, weights: Tensor | None = None) -> "_C.Prepared":
+    """What `prepare_op` returned, and `KeptWeights` keeps, as the compiled code takes it."""
     prepared = _C.Prepared()
-    prepared.data, prepared.bytes = address(state), state.numel()
+    prepared.data, prepared.bytes, prepared.weights = address(state), state.numel(), address(weights)
     prepared.num_visible, prepared.num_pairs = counts.tolist()
     return prepared
 
@@ -116,11 +117,12 @@ def _blend(
     image: Tensor | None,
     alpha: Tensor | None,
     depth: Tensor | None,
+    weights: Tensor | None = None,
 ) -> None:
     _C.blend(
         target_for(features),
         _camera(view, width, height),
-        _prepared(state, counts),
+        prepared_struct(state, counts, weights),
         _features(features, background),
         _images(image, alpha, depth),
         Memory(features.device),
@@ -149,22 +151,33 @@ def blend_op(
     alpha: Tensor,
     features: Tensor,
     background: Tensor | None,
+    weights: Tensor | None = None,
 ) -> Tensor:
-    """Blend features over a prepared view. `alpha` is what `prepare` returned; the gradient by the background needs it."""
+    """Blend features over a prepared view. `alpha` is what `prepare` returned; the gradient by the background needs it.
+
+    `weights` are those that `KeptWeights` keeps of the view, if any.
+    """
     features, background = _contiguous(features, background)
     image = features.new_empty(features.shape[1], height, width)
-    _blend(view, width, height, state, counts, features, background, image, None, None)
+    _blend(view, width, height, state, counts, features, background, image, None, None, weights)
     return image
 
 
 @blend_op.register_fake
-def _(view, width, height, state, counts, alpha, features, background):
+def _(view, width, height, state, counts, alpha, features, background, weights=None):
     return features.new_empty(features.shape[1], height, width)
 
 
 @torch.library.custom_op(f"{LIBRARY}::blend_backward", mutates_args=())
 def blend_backward_op(
-    view: Sequence[float], width: int, height: int, state: Tensor, counts: Tensor, count: int, grad_image: Tensor
+    view: Sequence[float],
+    width: int,
+    height: int,
+    state: Tensor,
+    counts: Tensor,
+    weights: Tensor | None,
+    count: int,
+    grad_image: Tensor,
 ) -> Tensor:
     """Gradient of `blend` with respect to the features of `count` Gaussians."""
     grad_image = grad_image.contiguous()
@@ -176,7 +189,7 @@ def blend_backward_op(
         target_for(grad_image),
         _camera(view, width, height),
         gaussians,
-        _prepared(state, counts),
+        prepared_struct(state, counts, weights),
         features,
         _images(grad_image),
         gradients,
@@ -186,14 +199,14 @@ def blend_backward_op(
 
 
 @blend_backward_op.register_fake
-def _(view, width, height, state, counts, count, grad_image):
+def _(view, width, height, state, counts, weights, count, grad_image):
     return grad_image.new_empty(count, grad_image.shape[0])
 
 
 def _blend_setup(ctx, inputs, output):
-    view, width, height, state, counts, alpha, features, background = inputs
+    view, width, height, state, counts, alpha, features, background, weights = inputs
     ctx.view, ctx.width, ctx.height, ctx.count = view, width, height, features.shape[0]
-    ctx.save_for_backward(state, counts, alpha)
+    ctx.save_for_backward(state, counts, alpha, weights)
 
 
 def _background_gradient(grad_image: Tensor, alpha: Tensor) -> Tensor:
@@ -202,13 +215,13 @@ def _background_gradient(grad_image: Tensor, alpha: Tensor) -> Tensor:
 
 
 def _blend_gradient(ctx, grad_image):
-    state, counts, alpha = ctx.saved_tensors
+    state, counts, alpha, weights = ctx.saved_tensors
     grad_features = grad_background = None
     if ctx.needs_input_grad[6]:
-        grad_features = blend_backward_op(ctx.view, ctx.width, ctx.height, state, counts, ctx.count, grad_image)
+        grad_features = blend_backward_op(ctx.view, ctx.width, ctx.height, state, counts, weights, ctx.count, grad_image)
     if ctx.needs_input_grad[7]:
         grad_background = _background_gradient(grad_image, alpha)
-    return None, None, None, None, None, None, grad_features, grad_background
+    return None, None, None, None, None, None, grad_features, grad_background, None
 
 
 blend_op.register_autograd(_blend_gradient, setup_context=_blend_setup)
@@ -304,7 +317,7 @@ def rasterize_backward_op(
         target_for(means),
         _camera(view, width, height),
         _gaussians(means, scales, rotations, covariances, opacities, scale_modifier, antialiasing),
-        _prepared(state, counts),
+        prepared_struct(state, counts),
         _features(features, background),
         _images(grad_image, grad_alpha, grad_depth),
         gradients,

@@ -1,12 +1,13 @@
 """Frozen geometry: everything that does not depend on the features is computed once per view."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from .checks import check_features, check_gaussians
 from .finite import check_finite
+from .kept_weights import KeptWeights
 from .ops import blend_op, prepare_op
 from .view import Rendering, View
 
@@ -21,11 +22,17 @@ class PreparedView:
     _view: tuple[float, ...]
     _state: Tensor
     _counts: Tensor
+    _weights: KeptWeights = field(default_factory=KeptWeights, repr=False, compare=False)
 
     @property
     def nbytes(self) -> int:
-        """Memory the view holds."""
+        """Memory the view holds, without the weights kept for training."""
         return sum(t.numel() * t.element_size() for t in (self.alpha, self.depth, self.radii, self._state, self._counts))
+
+    @property
+    def kept_nbytes(self) -> int:
+        """Memory that the weights kept for training take now (see `set_weight_budget`)."""
+        return 0 if self._weights.tensor is None else self._weights.tensor.numel()
 
     @property
     def num_visible(self) -> int:
@@ -50,7 +57,8 @@ class PreparedView:
         background = None if background is None else background.contiguous()
         check_finite(features=features, background=background)
         height, width = self.alpha.shape
-        image = blend_op(list(self._view), width, height, self._state, self._counts, self.alpha, features, background)
+        weights = self._weights.for_pass(self._state, self._counts, features)
+        image = blend_op(list(self._view), width, height, self._state, self._counts, self.alpha, features, background, weights)
         return Rendering(image, self.alpha, self.depth, self.radii)
 
 

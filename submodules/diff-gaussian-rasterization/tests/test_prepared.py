@@ -3,7 +3,8 @@
 import pytest
 import torch
 from cuda_scenes import make_gaussians, make_view
-from diff_gaussian_rasterization import prepare, rasterize
+from diff_gaussian_rasterization import prepare, rasterize, set_weight_budget
+from diff_gaussian_rasterization.kept_weights import DEFAULT_BUDGET
 
 
 @pytest.mark.parametrize("channels", [1, 3, 9, 16, 70])
@@ -51,3 +52,62 @@ def test_many_channels_go_in_several_passes():
     part = features.detach()[:, -8:].clone().requires_grad_()
     (prepared.rasterize(part).image * weights[-8:]).sum().backward()
     assert torch.equal(features.grad[:, -8:], part.grad)
+
+
+def passes(prepared, features, weights, background, times):
+    """Image and gradients of every pass."""
+    results = []
+    for _ in range(times):
+        image = prepared.rasterize(features, background).image
+        results.append([image, *torch.autograd.grad((image * weights).sum(), (features, background))])
+    return results
+
+
+@pytest.mark.parametrize("channels", [1, 9, 20])
+def test_kept_weights_change_no_bit(channels):
+    # More pairs in a tile than a batch holds, pixels that stop early, and tiles cut by the image's border.
+    view, gaussians = make_view(70, 45), make_gaussians(3000, scale=0.3)
+    geometry = [gaussians[k] for k in ("means", "scales", "rotations", "opacities")]
+    features = torch.rand(3000, channels, requires_grad=True)
+    background, weights = torch.rand(channels, requires_grad=True), torch.randn(channels, 45, 70)
+    prepared = prepare(view, *geometry)
+    first, *others = passes(prepared, features, weights, background, 3)
+    assert prepared.kept_nbytes > 0
+    for other in others:
+        assert all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_weights_are_kept_from_the_second_pass_within_the_budget():
+    gaussians = make_gaussians(400)
+    geometry = [gaussians[k] for k in ("means", "scales", "rotations", "opacities")]
+    views = [prepare(make_view(), *geometry) for _ in range(3)]
+    arguments = (torch.rand(400, 3, requires_grad=True), torch.randn(3, 37, 40), torch.rand(3, requires_grad=True))
+    try:
+        set_weight_budget(0)
+        expected = passes(views[0], *arguments, 2)[1]
+        assert views[0].kept_nbytes == 0
+        set_weight_budget(DEFAULT_BUDGET)
+        passes(views[0], *arguments, 1)
+        size = views[0].kept_nbytes
+        assert size > 0
+        passes(views[1], *arguments, 1)
+        assert views[1].kept_nbytes == 0  # one pass alone would not pay
+        set_weight_budget(2 * size)
+        for view in views:
+            passes(view, *arguments, 2)
+        assert [view.kept_nbytes for view in views] == [size, size, 0]
+        assert all(torch.equal(a, b) for a, b in zip(expected, passes(views[2], *arguments, 1)[0], strict=True))
+        del view, views[:2]
+        set_weight_budget(2 * size + 1)  # a view that was refused asks again when the budget changes
+        passes(views[0], *arguments, 1)
+        assert views[0].kept_nbytes == size
+    finally:
+        set_weight_budget(DEFAULT_BUDGET)
+
+
+def test_renderings_without_gradient_keep_nothing():
+    gaussians = make_gaussians(50)
+    prepared = prepare(make_view(), *[gaussians[k] for k in ("means", "scales", "rotations", "opacities")])
+    for _ in range(3):
+        prepared.rasterize(torch.rand(50, 3))
+    assert prepared.kept_nbytes == 0

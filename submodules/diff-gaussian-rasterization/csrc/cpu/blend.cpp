@@ -32,8 +32,7 @@ void blend_view(const Camera<T>& camera, const Prepared& prepared, const Feature
     BlendWorkspace<T>& work = *workspaces[thread];
     const uint32_t tile = view.tile_order[item];
     const TileArea area = tile_area(header, tile);
-    const uint32_t begin = view.tile_begin[tile], end = view.tile_begin[tile + 1];
-    work.visits.evaluate(kernel, view.pairs + begin, end - begin, area, false);
+    work.visits.find(kernel, view, prepared.weights, tile, area);
     const T* transmittance = work.visits.state.transmittance;
 
     for (int64_t first = 0; first < channels.count(); first += kForwardChannels) {

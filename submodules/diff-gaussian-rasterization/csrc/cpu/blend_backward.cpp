@@ -51,10 +51,11 @@ void write_splat_gradient(const Pair<T>& pair, const T* moments, T* slot) {
 template <class T>
 class TilePass {
  public:
-  TilePass(const Camera<T>& camera, const PreparedView<T>& view, const Features<T>& features,
+  TilePass(const Camera<T>& camera, const PreparedView<T>& view, const void* weights, const Features<T>& features,
            const ImageGradients<T>& grads, bool geometry, int64_t first, int64_t last, T* slots)
       : camera_(camera),
         view_(view),
+        weights_(weights),
         features_(features),
         grads_(grads),
         geometry_(geometry),
@@ -76,7 +77,10 @@ class TilePass {
     const uint32_t begin = view_.tile_begin[tile], end = view_.tile_begin[tile + 1];
     const TileArea area = tile_area(*view_.header, tile);
     T* slots = slots_ + begin * stride_;
-    work.visits.evaluate(kernel_, view_.pairs + begin, end - begin, area, geometry_);
+    if (geometry_)  // needs the alphas too
+      work.visits.evaluate(kernel_, view_.pairs + begin, end - begin, area, true);
+    else
+      work.visits.find(kernel_, view_, weights_, tile, area);
     int64_t reached = 0;  // pairs behind the last evaluated batch get zero
     for (int batch = 0; batch < work.visits.batches(); ++batch) reached += work.visits.pair_count(batch);
     std::fill(slots + reached * stride_, slots + (end - begin) * stride_, T(0));
@@ -184,6 +188,7 @@ class TilePass {
   const TileKernels<T>& kernel_ = kernels<T>();
   const Camera<T>& camera_;
   const PreparedView<T>& view_;
+  const void* const weights_;
   const Features<T>& features_;
   const ImageGradients<T>& grads_;
   const bool geometry_;
@@ -214,7 +219,7 @@ void blend_view_backward(const Camera<T>& camera, const Gaussians<T>& gaussians,
   T* slots = take<T>(scratch, prepared.num_pairs * widest);
   for (int64_t first = 0; geometry || first < channels; first += per_pass, geometry = false) {
     const int64_t last = std::max(first, std::min(channels, first + per_pass));
-    TilePass<T>(camera, view, features, image_grads, geometry, first, last, slots).run(threads);
+    TilePass<T>(camera, view, prepared.weights, features, image_grads, geometry, first, last, slots).run(threads);
     const Slots<T> rows{slots, geometry, first, last, features.channels};
     parallel_ranges(threads, gaussians.count, kGrain, [&](int64_t begin, int64_t end, int) {
       view_kernels<T>().gather(camera, gaussians, view, rows, begin, end, grads);

@@ -48,6 +48,20 @@ void for_each_run(const TileArea& area, int width, Copy&& copy) {
     }
 }
 
+// Weights kept between passes (see keep_weights): a table of where each tile begins, then the tiles. A tile is a
+// KeptTile and, for each batch, a KeptBatch, the weights of its visits and their indices; all begin at a multiple of 64
+// bytes.
+struct KeptTile {
+  alignas(64) float transmittance[kTilePixels];
+  int32_t batches;
+};
+struct KeptBatch {
+  alignas(64) int32_t begin[kBlocks + 1];  // visits of block k: begin[k] to begin[k + 1]
+  int32_t pairs;
+};
+
+inline size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
 // All visits of one tile, batch after batch.
 template <class T>
 class TileVisits {
@@ -62,6 +76,7 @@ class TileVisits {
   int pair_count(int batch) const { return batches_[batch].count; }
   Visits<T> visits(int batch) {
     Visits<T> out = batches_[batch].visits;
+    if (restored_) return out;
     out.index = index_.get() + batches_[batch].offset;
     out.weight = weight_.get() + kLanes * batches_[batch].offset;
     out.alpha = keep_alpha_ ? alpha_.get() + kLanes * batches_[batch].offset : nullptr;
@@ -71,6 +86,7 @@ class TileVisits {
   void evaluate(const TileKernels<T>& kernels, const Pair<T>* pairs, int64_t count, const TileArea& area,
                 bool keep_alpha) {
     keep_alpha_ = keep_alpha;
+    restored_ = false;
     size_ = 0;
     batches_.clear();
     std::fill_n(state.running, kTilePixels, T(1));
@@ -91,6 +107,73 @@ class TileVisits {
     }
   }
 
+  // Bytes that `keep` writes, and what it writes: what has been evaluated, less the visits behind the last pixel's
+  // stop.
+  size_t kept_bytes() const {
+    size_t bytes = sizeof(KeptTile);
+    for (const Batch& batch : batches_) {
+      size_t live = 0;
+      for (int k = 0; k < kBlocks; ++k) live += batch.visits.end[k] - batch.visits.begin[k];
+      bytes += sizeof(KeptBatch) + live * kLanes * sizeof(T) + aligned(live);
+    }
+    return aligned(bytes);
+  }
+  void keep(char* to) {
+    auto& tile = *reinterpret_cast<KeptTile*>(to);
+    std::copy_n(state.transmittance, kTilePixels, tile.transmittance);
+    tile.batches = batches();
+    to += sizeof(KeptTile);
+    for (int i = 0; i < batches(); ++i) {
+      const Visits<T> from = visits(i);
+      auto& batch = *reinterpret_cast<KeptBatch*>(to);
+      batch.pairs = pair_count(i);
+      batch.begin[0] = 0;
+      for (int k = 0; k < kBlocks; ++k) batch.begin[k + 1] = batch.begin[k] + (from.end[k] - from.begin[k]);
+      auto* weight = reinterpret_cast<T*>(to + sizeof(KeptBatch));
+      auto* index = reinterpret_cast<uint8_t*>(weight + kLanes * size_t(batch.begin[kBlocks]));
+      for (int k = 0; k < kBlocks; ++k) {
+        std::copy(from.weight + kLanes * from.begin[k], from.weight + kLanes * from.end[k],
+                  weight + kLanes * batch.begin[k]);
+        std::copy(from.index + from.begin[k], from.index + from.end[k], index + batch.begin[k]);
+      }
+      to = reinterpret_cast<char*>(index) + aligned(batch.begin[kBlocks]);
+    }
+  }
+  // Takes the visits from there instead of evaluating them. The kernels only read them.
+  void restore(const char* from, const Pair<T>* pairs) {
+    const auto& tile = *reinterpret_cast<const KeptTile*>(from);
+    restored_ = true;
+    size_ = 0;
+    batches_.clear();
+    std::copy_n(tile.transmittance, kTilePixels, state.transmittance);
+    from += sizeof(KeptTile);
+    for (int i = 0; i < tile.batches; ++i) {
+      const auto& batch = *reinterpret_cast<const KeptBatch*>(from);
+      Visits<T> visits{};
+      std::copy_n(batch.begin, kBlocks, visits.begin);
+      std::copy_n(batch.begin + 1, kBlocks, visits.end);
+      visits.size = batch.begin[kBlocks];
+      visits.weight = reinterpret_cast<T*>(const_cast<char*>(from) + sizeof(KeptBatch));
+      visits.index = reinterpret_cast<uint8_t*>(visits.weight + kLanes * size_t(visits.size));
+      batches_.push_back({pairs, batch.pairs, size_, visits});
+      size_ += visits.size;
+      pairs += batch.pairs;
+      from = reinterpret_cast<const char*>(visits.index) + aligned(visits.size);
+    }
+  }
+
+  // The one or the other, for tile `tile` of a view.
+  void find(const TileKernels<T>& kernels, const PreparedView<T>& view, const void* weights, uint32_t tile,
+            const TileArea& area) {
+    const Pair<T>* pairs = view.pairs + view.tile_begin[tile];
+    if constexpr (sizeof(T) == sizeof(float))
+      if (weights) {
+        const char* memory = static_cast<const char*>(weights);
+        return restore(memory + reinterpret_cast<const int64_t*>(memory)[tile], pairs);
+      }
+    evaluate(kernels, pairs, view.tile_begin[tile + 1] - view.tile_begin[tile], area, false);
+  }
+
  private:
   struct Batch {
     const Pair<T>* pairs;
@@ -102,7 +185,7 @@ class TileVisits {
   Buffer<uint8_t> index_;
   Buffer<T> weight_, alpha_;
   int64_t size_ = 0;
-  bool keep_alpha_ = false;
+  bool keep_alpha_ = false, restored_ = false;
 };
 
 // The channels of a pass: columns of the caller's features, then camera depth when it is blended too.

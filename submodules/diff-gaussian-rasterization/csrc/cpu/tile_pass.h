@@ -114,9 +114,9 @@ class TileVisits {
     for (const Batch& batch : batches_) {
       size_t live = 0;
       for (int k = 0; k < kBlocks; ++k) live += batch.visits.end[k] - batch.visits.begin[k];
-      bytes += sizeof(KeptBatch) + live * kLanes * sizeof(T) + aligned(live);
+      bytes += sizeof(KeptBatch) + visits_bytes(live);
     }
-    return aligned(bytes);
+    return bytes;
   }
   void keep(char* to) {
     auto& tile = *reinterpret_cast<KeptTile*>(to);
@@ -136,7 +136,7 @@ class TileVisits {
                   weight + kLanes * batch.begin[k]);
         std::copy(from.index + from.begin[k], from.index + from.end[k], index + batch.begin[k]);
       }
-      to = reinterpret_cast<char*>(index) + aligned(batch.begin[kBlocks]);
+      to += sizeof(KeptBatch) + visits_bytes(size_t(batch.begin[kBlocks]));
     }
   }
   // Takes the visits from there instead of evaluating them. The kernels only read them.
@@ -158,7 +158,7 @@ class TileVisits {
       batches_.push_back({pairs, batch.pairs, size_, visits});
       size_ += visits.size;
       pairs += batch.pairs;
-      from = reinterpret_cast<const char*>(visits.index) + aligned(visits.size);
+      from += sizeof(KeptBatch) + visits_bytes(size_t(visits.size));
     }
   }
 
@@ -181,6 +181,8 @@ class TileVisits {
     int64_t offset;  // first visit
     Visits<T> visits;
   };
+  static size_t visits_bytes(size_t visits) { return aligned(visits * (kLanes * sizeof(T) + 1)); }
+
   std::vector<Batch> batches_;
   Buffer<uint8_t> index_;
   Buffer<T> weight_, alpha_;

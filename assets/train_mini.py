@@ -21,6 +21,7 @@ from training.mini_encoder import save, train, write_architecture
 from training.mini_report import report
 from workspace import load_array, read_json, save_array, write_json
 
+ARRAYS = ("crops", "crop_entire", "windows", "window_parts")
 FIRST_SEED, FIRST_HELD_OUT = 10_000, 90_000  # worlds of demos and tests have small seeds
 UNSEEN = frozenset(  # colour and kind that never occur together in training
     {("red", "mug"), ("blue", "ball"), ("green", "cube"), ("yellow", "duck"), ("purple", "vase"), ("orange", "gift"),
@@ -32,12 +33,12 @@ UNSEEN = frozenset(  # colour and kind that never occur together in training
 class TrainMiniConfig:
     """How much is drawn and how long is trained."""
 
-    worlds: int = 120
+    worlds: int = 200
     """Worlds to train on."""
-    views: int = 6
+    views: int = 4
     """Views of each."""
-    steps: int = 4000
-    """Batches of 160 pieces; one takes 0.7 s on one core."""
+    steps: int = 5000
+    """Batches of 160 pieces; one takes 0.5 s on one core."""
     start: Path | None = None
     """Weights to continue from, for example `assets/mini.safetensors`; random ones when not given."""
     held_out: int = 12
@@ -53,14 +54,15 @@ def draw(seed: int, views: int, cache: Path) -> Pieces:
     folder = cache / f"{seed}_{views}"
     if not (folder / "looks.json").exists():
         pieces = world_pieces(seed, views)
-        for name in ("crops", "crop_entire", "windows", "window_parts"):
+        for name in ARRAYS:
             save_array(folder / f"{name}.npy", getattr(pieces, name))
         looks = {"crops": [asdict(k) for k in pieces.crop_looks], "patches": [[asdict(k) for k in p] for p in pieces.patch_looks]}
         write_json(folder / "looks.json", looks)
     looks = read_json(folder / "looks.json")
-    arrays = [load_array(folder / f"{name}.npy") for name in ("crops", "crop_entire", "windows", "window_parts")]
+    crops, entire, windows, parts = (load_array(folder / f"{name}.npy") for name in ARRAYS)
+    crop_looks = [Look(**look) for look in looks["crops"]]
     patch_looks = [(Look(**part), Look(**whole)) for part, whole in looks["patches"]]
-    return Pieces(arrays[0], [Look(**k) for k in looks["crops"]], *arrays[1:], patch_looks)
+    return Pieces(crops, crop_looks, entire, np.full(len(crops), seed), windows, parts, patch_looks)
 
 
 def unseen(look: Look) -> bool:
@@ -75,7 +77,8 @@ def without_unseen(pieces: Pieces) -> Pieces:
     hidden = np.array([unseen(whole) for _, whole in pieces.patch_looks] + [False])
     parts = np.where(hidden[pieces.window_parts], -1, pieces.window_parts)
     looks = [look for look, kept in zip(pieces.crop_looks, keep, strict=True) if kept]
-    return Pieces(pieces.crops[keep], looks, pieces.crop_entire[keep], pieces.windows, parts, pieces.patch_looks)
+    entire, worlds = pieces.crop_entire[keep], pieces.crop_worlds[keep]
+    return Pieces(pieces.crops[keep], looks, entire, worlds, pieces.windows, parts, pieces.patch_looks)
 
 
 def train_mini(config: TrainMiniConfig) -> None:

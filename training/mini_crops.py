@@ -29,6 +29,7 @@ class Pieces:
     crops: UInt8[np.ndarray, "k 64 64 3"]
     crop_looks: list[Look]
     crop_entire: Bool[np.ndarray, "k"]  # false for scraps: a stripe of a mug, a mug with half its neighbour
+    crop_worlds: Int[np.ndarray, "k"]  # seed of the world each is from
     windows: UInt8[np.ndarray, "n 192 192 3"]
     window_parts: Int[np.ndarray, "n 24 24"]  # row of `patch_looks`
     patch_looks: list[tuple[Look, Look]]  # (part, whole); the two are equal for the bulk of a thing
@@ -126,7 +127,8 @@ def world_pieces(seed: int, views: int, width: int = 640, height: int = 480) -> 
             y, x = rng.integers(0, height - WINDOW), rng.integers(0, width - WINDOW)
             windows.append(picture.image[y : y + WINDOW, x : x + WINDOW])
             window_parts.append(_majority(picture.parts[y : y + WINDOW, x : x + WINDOW]))
-    return Pieces(np.concatenate(crops), looks, np.array(entire), np.stack(windows), np.stack(window_parts), patch_looks)
+    worlds = np.full(len(looks), seed)
+    return Pieces(np.concatenate(crops), looks, np.array(entire), worlds, np.stack(windows), np.stack(window_parts), patch_looks)
 
 
 def _majority(parts: Int[np.ndarray, "h w"]) -> Int[np.ndarray, "r c"]:
@@ -149,6 +151,7 @@ def join(pieces: list[Pieces]) -> Pieces:
         np.concatenate([p.crops for p in pieces]),
         [look for p in pieces for look in p.crop_looks],
         np.concatenate([p.crop_entire for p in pieces]),
+        np.concatenate([p.crop_worlds for p in pieces]),
         np.concatenate([p.windows for p in pieces]),
         np.concatenate(parts),
         looks,

@@ -18,12 +18,14 @@ from jaxtyping import Float, Int
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
 from features import mini
 from scene.toy_world_materials import PALETTE, TEXTURES
 from scene.toy_world_objects import KINDS
-from training.mini_captions import GENERIC, TEMPLATES, Look, sayings_of, spoken
+from training.mini_batches import Batches, augmented
+from training.mini_captions import GENERIC, TEMPLATES, spoken
 from training.mini_crops import CROP, PATCH, Pieces
 from training.mini_truth import FALSE, TRUE, UNKNOWN, Looks, truth_matrix
 from workspace import atomic, write_json
@@ -31,11 +33,11 @@ from workspace import atomic, write_json
 EMBEDDING = 64
 GENERIC_COSINE = 0.25  # cosine of the generic words with everything; true sayings lie above, false ones below
 SHARPNESS = 2.0  # logits are this times those of the relevancy, so that training does not stop at the decision
-BATCH, WINDOWS, SAYINGS = 160, 1, 192
+WINDOWS = 2  # per step
 CONFIG = {
     "embed_dim": EMBEDDING,
-    "vision_cfg": {"image_size": CROP, "layers": 4, "width": 96, "head_width": 32, "patch_size": PATCH, "pool_type": "avg"},
-    "text_cfg": {"context_length": 32, "vocab_size": 0, "width": 64, "heads": 4, "layers": 2},
+    "vision_cfg": {"image_size": CROP, "layers": 4, "width": 128, "head_width": 32, "patch_size": PATCH, "pool_type": "avg"},
+    "text_cfg": {"context_length": 24, "vocab_size": 0, "width": 64, "heads": 4, "layers": 2},
 }
 
 
@@ -98,18 +100,18 @@ def train(pieces: Pieces, steps: int, start: Path | None = None, learning_rate: 
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, steps, pct_start=0.05)
     crop_looks, patch_looks = Looks(pieces.crop_looks), Looks([look for pair in pieces.patch_looks for look in pair])
-    distinct = sorted({*pieces.crop_looks}, key=repr)
+    batches = Batches(pieces, rng)
     progress = tqdm(range(steps), desc="mini encoder", mininterval=2)
     for _ in progress:
-        rows = rng.integers(0, len(pieces.crops), BATCH)
-        sayings = draw_sayings(rng, [pieces.crop_looks[i] for i in rows], distinct)
+        rows, sayings = batches.draw()
         text = tokenizer([spoken(rng, s) for s in sayings] + list(GENERIC))
-        crops = normalised(torch.from_numpy(_augmented(rng, pieces.crops[rows])))
-        phrases = model.encode_text(text)
-        with torch.autocast("cpu", torch.bfloat16):
+        crops = normalised(torch.from_numpy(augmented(rng, pieces.crops[rows])))
+        # the fused attention's way back takes three times the rest of the model on a CPU, at this few tokens
+        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+            phrases = model.encode_text(text)
             images = model.encode_image(crops)
             windows, patches = _patches(rng, model, pieces)
-        images, phrases = F.normalize(images.float(), dim=-1), F.normalize(phrases.float(), dim=-1)
+        images, phrases = (F.normalize(x.float(), dim=-1) for x in (images, phrases))
         truth = truth_matrix(crop_looks.rows(rows), Looks(sayings))
         truth[(truth == TRUE) & ~pieces.crop_entire[rows, None]] = UNKNOWN  # a scrap of a mug is no mug, nor a ball
         truth = torch.from_numpy(truth)
@@ -127,22 +129,6 @@ def train(pieces: Pieces, steps: int, start: Path | None = None, learning_rate: 
         model.logit_scale.data.clamp_(1.0, 3.4)
         progress.set_postfix(loss=f"{loss.item():.3f}")
     return model.eval()
-
-
-def draw_sayings(rng: np.random.Generator, looks: Sequence[Look], distinct: Sequence[Look]) -> list[Look]:
-    """Sayings about the given pieces and about others, so that each is true of some and false of most."""
-    chosen = []
-    for i in range(SAYINGS):
-        look = looks[i % len(looks)] if i < len(looks) else distinct[rng.integers(len(distinct))]
-        options = sayings_of(look)
-        chosen.append(options[rng.integers(len(options))])
-    return chosen
-
-
-def _augmented(rng: np.random.Generator, crops: np.ndarray) -> np.ndarray:
-    light = rng.uniform(0.85, 1.15, (len(crops), 1, 1, 1)).astype(np.float32)
-    flipped = np.where((rng.random(len(crops)) < 0.5)[:, None, None, None], crops[:, :, ::-1], crops)
-    return np.clip(flipped * light, 0, 255).astype(np.uint8)
 
 
 def _patches(

@@ -101,6 +101,24 @@ def test_a_gaussian_touches_exactly_the_pixels_where_alpha_reaches_1_255():
     torch.testing.assert_close(out.alpha, expected, atol=2e-6, rtol=0)
 
 
+def test_alpha_at_the_centre_is_the_opacity():
+    # Points 3 px apart: blurred to a variance of 0.3 px^2, none reaches the next one's pixel.
+    view, opacities = View(torch.eye(4), 8.0, 8.0, 1.5, 0.5, 120, 1), torch.linspace(0.005, 0.989, 40)
+    means = torch.stack([3 * torch.arange(40) / 2, torch.zeros(40), torch.full((40,), 4.0)], 1)
+    rotations = torch.tensor([[1.0, 0, 0, 0]] * 40)
+    out = rasterize(view, means, torch.full((40, 3), 1e-6), rotations, opacities, torch.ones(40, 1))
+    # Through log2 and exp2 in float32, and the rounding of the centre in pixels.
+    torch.testing.assert_close(out.alpha[0, 1::3], opacities, atol=0, rtol=2e-6)
+
+
+def test_antialiasing_leaves_an_opaque_point_half_a_percent():
+    # The factor sqrt(det / det with blur) of a point would be 0; its square is bounded by 2.5e-5, so alpha is 0.005.
+    view = View(torch.eye(4), 8.0, 8.0, 2.5, 2.5, 5, 5)
+    means, scales, rotations = torch.tensor([[0.0, 0.0, 4.0]]), torch.full((1, 3), 1e-6), torch.tensor([[1.0, 0, 0, 0]])
+    out = rasterize(view, means, scales, rotations, torch.ones(1), torch.ones(1, 1), antialiasing=True)
+    assert float(out.alpha[2, 2]) == pytest.approx(0.005, rel=1e-5)  # a float32 root of a rounded bound
+
+
 @pytest.mark.parametrize("antialiasing", [False, True])
 @pytest.mark.parametrize("channels", [1, 3, 9, 16])
 def test_agrees_with_the_reference(channels, antialiasing):
@@ -127,6 +145,10 @@ def test_edges_agree_with_the_reference(name):
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (16, 16), (17, 15), (3, 70)])
 def test_image_sizes(width, height):
     assert_agrees(make_view(width, height), make_gaussians(60, scale=0.3))
+
+
+def test_large_splats_across_many_rows_of_tiles():
+    assert_agrees(make_view(24, 200), make_gaussians(30, scale=0.8))
 
 
 def test_no_gaussians_show_the_background():

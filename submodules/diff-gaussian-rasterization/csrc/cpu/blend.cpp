@@ -27,6 +27,9 @@ void blend_view(const Camera<T>& camera, const Prepared& prepared, const Feature
   std::vector<std::unique_ptr<BlendWorkspace<T>>> workspaces(execution.threads);
   for (auto& workspace : workspaces) workspace = std::make_unique<BlendWorkspace<T>>();
 
+  const auto image_of = [&](int64_t channel) {
+    return channel == features.channels ? images.depth : images.image + channel * pixels;
+  };
   prefer_huge_pages(images.image, size_t(features.channels * pixels) * sizeof(T));  // fresh memory, as a rule
   parallel_for(execution.threads, tiles, [&](int64_t item, int thread) {
     BlendWorkspace<T>& work = *workspaces[thread];
@@ -37,6 +40,10 @@ void blend_view(const Camera<T>& camera, const Prepared& prepared, const Feature
 
     for (int64_t first = 0; first < channels.count(); first += kForwardChannels) {
       const int count = int(std::min<int64_t>(kForwardChannels, channels.count() - first));
+      // The caller's lines come on their way while the sums are made.
+      for (int c = 0; c < count; ++c)
+        for (int row = 0; row < area.rows; ++row)
+          __builtin_prefetch(image_of(first + c) + area.pixel(camera.width) + int64_t(row) * camera.width, 1);
       std::fill_n(work.sums, kTilePixels * count, T(0));
       for (int batch = 0; batch < work.visits.batches(); ++batch) {
         channels.gather(work.visits.pairs(batch), work.visits.pair_count(batch), first, count, work.features);
@@ -46,17 +53,17 @@ void blend_view(const Camera<T>& camera, const Prepared& prepared, const Feature
         const int64_t channel = first + c;
         const bool is_depth = channel == features.channels;
         const T behind = !is_depth && features.background ? features.background[channel] : T(0);
-        T* image = (is_depth ? images.depth : images.image + channel * pixels) + area.pixel(camera.width);
+        T* image = image_of(channel) + area.pixel(camera.width);
         const T* sums = work.sums + kTilePixels * c;
         for_each_run(area, camera.width, [&](int from, int64_t to, auto length) {
-          for (int i = 0; i < length; ++i) image[to + i] = sums[from + i] + transmittance[from + i] * behind;
+          write_run(image + to, length, [&](int i) { return sums[from + i] + transmittance[from + i] * behind; });
         });
       }
     }
     if (!images.alpha) return;
     T* alpha = images.alpha + area.pixel(camera.width);
     for_each_run(area, camera.width, [&](int from, int64_t to, auto length) {
-      for (int i = 0; i < length; ++i) alpha[to + i] = T(1) - transmittance[from + i];
+      write_run(alpha + to, length, [&](int i) { return T(1) - transmittance[from + i]; });
     });
   });
 }

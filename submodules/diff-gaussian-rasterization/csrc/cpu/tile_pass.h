@@ -37,15 +37,21 @@ inline TileArea tile_area(const PreparedHeader& header, uint32_t tile) {
 template <class Copy>
 void for_each_run(const TileArea& area, int width, Copy&& copy) {
   using Whole = std::integral_constant<int, 4>;
-  for (int row = 0; row < area.rows; ++row)
-    for (int column = 0; column < area.columns; column += 4) {
-      const int pixel = kLanes * (4 * (row / 2) + column / 4) + 4 * (row % 2);
-      const int64_t offset = int64_t(row) * width + column;
-      if (area.columns - column >= 4)
-        copy(pixel, offset, Whole{});
-      else
-        copy(pixel, offset, area.columns - column);
-    }
+  for (int row = 0; row < area.rows; ++row) {
+    const int pixel = 4 * kLanes * (row / 2) + 4 * (row % 2);
+    const int64_t offset = int64_t(row) * width;
+    const int whole = area.columns / 4, rest = area.columns % 4;
+    for (int k = 0; k < whole; ++k) copy(pixel + kLanes * k, offset + 4 * k, Whole{});
+    if (rest) copy(pixel + kLanes * whole, offset + 4 * whole, rest);
+  }
+}
+
+// to[i] = value(i) for a run; all values first, so that the compiler need not fear `to` among their sources.
+template <class T, class Length, class Value>
+void write_run(T* to, Length length, Value&& value) {
+  T values[4];
+  for (int i = 0; i < length; ++i) values[i] = value(i);
+  std::memcpy(to, values, size_t(length) * sizeof(T));
 }
 
 // Weights kept between passes (see keep_weights): a table of where each tile begins, then the tiles. A tile is a

@@ -1,6 +1,5 @@
 """The compressor of a model, whichever kind it is: what turns embeddings into codes and rendered codes back."""
 
-import pickle
 from pathlib import Path
 
 import torch
@@ -8,6 +7,7 @@ from torch import Tensor
 
 from autoencoder.network import Autoencoder
 from autoencoder.pca import PCA
+from scene.tensor_files import load_tensors
 from workspace import InputError, ModelFolder, atomic, require
 
 TRAIN_COMMAND = "python train_autoencoder.py -s <scene>"
@@ -25,16 +25,14 @@ def read_compressor(path: Path, device: torch.device | str = "cpu") -> Compresso
     """
     if not path.is_file():
         raise InputError(f"No compressor {path}. Run: {TRAIN_COMMAND}")
-    expected = "expected a state dict of a LangSplat autoencoder (encoder.<i>.*, decoder.<i>.*) or of principal components"
-    try:
-        state = torch.load(path, map_location=device, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError):
-        raise InputError(f"{path} cannot be read as weights: damaged, or with objects not safe to load; {expected}.") from None
+    kind = "the state dict of a LangSplat autoencoder (encoder.<i>.*, decoder.<i>.*) or of principal components"
+    expected, remedy = f"expected {kind}", f"Copy it again, or make one: {TRAIN_COMMAND} --overwrite"
+    state = load_tensors(path, kind, remedy, device=device)
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path} holds a {type(state).__name__}, not named tensors; {expected}.")
     try:
-        kind = PCA if "directions" in state else Autoencoder
-        return kind.from_state_dict(state).to(device).requires_grad_(False)
+        cls = PCA if "directions" in state else Autoencoder
+        return cls.from_state_dict(state).to(device).requires_grad_(False)
     except ValueError as error:
         raise InputError(f"{path} does not hold a compressor: {error}; {expected}.") from None
 

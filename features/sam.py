@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +14,7 @@ from torchvision.ops import batched_nms
 from features.masks import Mask, cut_mask
 from features.segment_files import LEVELS
 from features.small_regions import remove_small_regions
+from scene.tensor_files import load_tensors
 from workspace import InputError
 
 _FILES = {"vit_h": "sam_vit_h_4b8939.pth", "vit_l": "sam_vit_l_0b3195.pth", "vit_b": "sam_vit_b_01ec64.pth"}
@@ -199,18 +199,10 @@ def load_sam(checkpoint: Path, model_type: str, device: torch.device | str) -> A
     from segment_anything import sam_model_registry
 
     checkpoint = Path(checkpoint)
-    try:
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"No SAM weights at {checkpoint}. {_fetch(checkpoint, model_type)}") from None
-    except (OSError, RuntimeError, UnpicklingError, EOFError, ValueError) as error:
-        raise InputError(
-            f"{checkpoint} ({checkpoint.stat().st_size / 1e6:.1f} MB) is not a whole weight file: "
-            f"{str(error).split('. ')[0]}. {_fetch(checkpoint, model_type)}"
-        ) from None
+    state = load_tensors(checkpoint, f"the weights of SAM {model_type}", _fetch(checkpoint, model_type))
     model = sam_model_registry[model_type]()
     expected = {name: value.shape for name, value in model.state_dict().items()}
-    found = {name: value.shape for name, value in state.items()} if isinstance(state, dict) else {}
+    found = {name: value.shape for name, value in state.items() if isinstance(value, Tensor)} if isinstance(state, dict) else {}
     if found != expected:
         actual = _TYPES.get(found[_PATCHES][0]) if _PATCHES in found else None
         if actual and actual != model_type:

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from features.clip import ClipEncoder
+from scene.tensor_files import load_tensors
 from workspace import InputError
 
 # OpenAI's ViT-B/16 was trained with the quick approximation of GELU, which OpenCLIP keeps as a model of its own.
@@ -41,15 +41,12 @@ def load_head(path: Path | None) -> Talk2DinoHead:
             "Download vitb_mlp_infonce.pth from Talk2DINO's repository and add --talk2dino_ckpt <file>."
         )
     path = Path(path)
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"No file {path}; --talk2dino_ckpt takes the downloaded vitb_mlp_infonce.pth.") from None
-    except (OSError, RuntimeError, UnpicklingError, EOFError, ValueError) as error:
-        raise InputError(f"{path} is not a readable weight file ({str(error).splitlines()[0]}). Download it again.") from None
+    state = load_tensors(path, "a Talk2DINO head such as vitb_mlp_infonce.pth", "Download it again for --talk2dino_ckpt.")
     if isinstance(state, dict) and isinstance(state.get("model_state_dict"), dict):
         state = state["model_state_dict"]
-    found = {name: list(value.shape) for name, value in state.items()} if isinstance(state, dict) else {}
+    found = (
+        {name: list(value.shape) for name, value in state.items() if isinstance(value, Tensor)} if isinstance(state, dict) else {}
+    )
     width = found.get("linear_layer.bias", [0])[0]
     expected = {
         "linear_layer.weight": [width, TEXT_WIDTH],

@@ -1,7 +1,6 @@
 """Gaussians on disk: the 3DGS `.ply`, and the checkpoints of the reference trainers."""
 
 import math
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from scene.gaussian_model import GaussianModel, num_sh_rest
 from scene.point_cloud import read_vertices
+from scene.tensor_files import load_tensors
 from workspace import InputError, atomic
 
 # Numpy scalars inside a checkpoint (its spatial_lr_scale) are rebuilt by this function, under numpy 2's name and numpy 1's.
@@ -89,7 +89,7 @@ def load_checkpoint(path: Path) -> tuple[GaussianModel, Float[Tensor, "n c"] | N
     Raises:
         InputError: the file is missing, cut short, unsafe, or not such a checkpoint.
     """
-    state, iteration = _unpickle(path)
+    state, iteration = _published(path)
     # RGB: 12 entries. Language: 13, with the feature after opacity. The published order is part of the format.
     language = None
     if len(state) == 13:
@@ -135,18 +135,9 @@ def _property_names(rest: int) -> list[str]:
     return [*names, "opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"]
 
 
-def _unpickle(path: Path) -> tuple[tuple, int]:
-    try:
-        with torch.serialization.safe_globals(_SAFE):
-            content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"No file {path}.") from None
-    except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path} is not a checkpoint, or holds objects that are not safe to load: {reason}") from None
-    except (RuntimeError, EOFError, ValueError, OSError) as error:  # OSError: a zip that ends early
-        reason = (str(error).splitlines() or ["the file is empty"])[0]
-        raise InputError(f"{path} is cut short or not a checkpoint ({reason}).") from None
+def _published(path: Path) -> tuple[tuple, int]:
+    expected = "a checkpoint of a 3DGS trainer (chkpnt<iteration>.pth)"
+    content: Any = load_tensors(path, expected, "Copy it again, or give the point_cloud.ply of that training.", safe=_SAFE)
     if isinstance(content, tuple) and len(content) == 2 and isinstance(content[0], tuple) and len(content[0]) in (12, 13):
         return content
     raise InputError(f"{path} is not a checkpoint of a 3DGS trainer; expected (12 or 13 entries, iteration).")

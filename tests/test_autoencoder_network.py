@@ -157,7 +157,7 @@ def test_compressors_come_back_from_their_files(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"not weights", "cannot be read as weights"),
+        (b"not weights", "is not a file of PyTorch"),
         ([1, 2], "holds a list"),
         ({"encoder.0.weight": torch.zeros(3, 8)}, "no encoder.<i>.weight and decoder.<i>.weight"),
         ({"encoder.0.weight": torch.zeros(3, 8), "decoder.0.weight": torch.zeros(8, 3)}, "Missing key"),
@@ -180,6 +180,6 @@ def test_a_file_that_would_run_code_is_not_run(tmp_path):
             return (exec, (f"open({str(tmp_path / 'ran')!r}, 'w')",))
 
     torch.save({"encoder.0.weight": Payload()}, tmp_path / "best_ckpt.pth")
-    with pytest.raises(InputError, match="cannot be read as weights"):
+    with pytest.raises(InputError, match="not safe to load"):
         read_compressor(tmp_path / "best_ckpt.pth")
     assert not (tmp_path / "ran").exists()

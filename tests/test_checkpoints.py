@@ -40,5 +40,15 @@ def test_a_cut_checkpoint_is_named_with_the_remedy(tmp_path):
     model = ModelFolder(tmp_path)
     path = save_checkpoint(model, "rgb", 1, {"value": torch.zeros(1_000)})
     path.write_bytes(path.read_bytes()[:2_000])
-    with pytest.raises(InputError, match=r"rgb_000001.pth is not a readable checkpoint.*Delete it"):
+    with pytest.raises(
+        InputError, match=r"rgb_000001.pth .*was cut short or damaged; expected the state of an interrupted rgb run. Delete it"
+    ):
+        load_checkpoint(model, "rgb")
+
+
+def test_a_file_of_something_else_is_no_checkpoint(tmp_path):
+    model = ModelFolder(tmp_path)
+    model.checkpoints.mkdir()
+    torch.save([1, 2], model.checkpoint("rgb", 1))
+    with pytest.raises(InputError, match=r"rgb_000001.pth holds a list; expected the state of an interrupted rgb run. Delete it"):
         load_checkpoint(model, "rgb")

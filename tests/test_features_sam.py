@@ -81,14 +81,16 @@ def small_type(monkeypatch):
 
 def test_weights_are_loaded_whole_or_refused(tmp_path, small_type):
     path = tmp_path / "sam.pth"
-    with pytest.raises(InputError, match=r"(?s)No SAM weights at .*curl -L -o .*sam_vit_h_4b8939.pth"):
+    with pytest.raises(
+        InputError, match=r"(?s)No file .*sam.pth; expected the weights of SAM vit_h.*curl -L -o .*sam_vit_h_4b8939.pth"
+    ):
         load_sam(path, "vit_h", "cpu")
     torch.save(small_sam(3).state_dict(), path)
     loaded = load_sam(path, "vit_h", "cpu")
     assert torch.equal(loaded.mask_decoder.iou_token.weight, small_sam(3).mask_decoder.iou_token.weight)
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
     path.write_bytes(path.read_bytes()[:20000])
-    with pytest.raises(InputError, match=r"\(0.0 MB\) is not a whole weight file.*\n.*curl"):
+    with pytest.raises(InputError, match=r"\(0.0 MB\) was cut short or damaged; expected the weights of SAM vit_h.*\n.*curl"):
         load_sam(path, "vit_h", "cpu")
     torch.save({"weights": torch.zeros(3)}, path)
     with pytest.raises(InputError, match="does not hold SAM vit_b weights"):
@@ -109,6 +111,6 @@ def test_weights_are_never_executed(tmp_path, small_type):
 
     path = tmp_path / "sam.pth"
     torch.save({"x": Harmful()}, path)
-    with pytest.raises(InputError, match="not a whole weight file"):
+    with pytest.raises(InputError, match="not safe to load"):
         load_sam(path, "vit_h", "cpu")
     assert not (tmp_path / "executed").exists()

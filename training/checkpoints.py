@@ -1,12 +1,12 @@
 """Resumable training states: written whole or not at all, the newest kept, never unpickled."""
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from scene.tensor_files import load_tensors
 from workspace import InputError, ModelFolder, atomic
 
 
@@ -35,10 +35,11 @@ def load_checkpoint(model: ModelFolder, stage: str, device: torch.device | str =
     paths = _checkpoints(model, stage)
     if not paths:
         return None
-    try:
-        return torch.load(paths[-1], map_location=device, weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, KeyError) as error:
-        raise InputError(f"{paths[-1]} is not a readable checkpoint ({error}). Delete it and repeat the command.") from None
+    expected, remedy = f"the state of an interrupted {stage} run", "Delete it and repeat the command."
+    state = load_tensors(paths[-1], expected, remedy, device=device)
+    if not isinstance(state, dict):
+        raise InputError(f"{paths[-1]} holds a {type(state).__name__}; expected {expected}. {remedy}")
+    return state
 
 
 def delete_checkpoints(model: ModelFolder, stage: str) -> None:

@@ -238,7 +238,7 @@ class LanguageTrainer:
 
     def restore(self, saved: dict[str, Any], settings: dict[str, Any]) -> None:
         """Continue from `saved`; InputError when it is of a run with other settings."""
-        if saved["settings"] != settings:
+        if saved.get("settings") != settings:
             raise InputError(f"{self.model.checkpoints} holds a language run with other settings. Add --no-resume to discard it.")
         self.codes.data.copy_(saved["codes"])
         self.optimizer.load_state_dict(saved["optimizer"])

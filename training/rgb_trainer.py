@@ -281,7 +281,7 @@ class _Trainer:
         rates = {name: rate * self.rate_factor(name) for name, rate in published.items()}
         saved = load_checkpoint(self.model, "rgb", self.device)
         if saved is not None:
-            if saved.pop("settings") != self.settings:
+            if saved.pop("settings", None) != self.settings:
                 raise InputError(f"{self.model.checkpoints} holds a run with other settings. Add --no-resume to discard it.")
             log.info("Continuing after iteration %d.", saved["iteration"])
             return RgbState.restored(saved, rates)

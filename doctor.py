@@ -3,6 +3,7 @@
 python doctor.py        exit code 0 when the demo and the bundled encoder will run, 1 otherwise
 """
 
+import argparse
 import importlib
 import importlib.metadata
 import os
@@ -10,7 +11,7 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -221,8 +222,10 @@ SECTIONS: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
 )
 
 
-def main() -> int:
+def main(args: Sequence[str]) -> int:
     """Print the report; 0 when the embedded default will run."""
+    description = __doc__.partition("\n\n")[0]  # nothing to configure: the parser answers --help and refuses the rest
+    argparse.ArgumentParser(description=description, allow_abbrev=False).parse_args(args)
     findings: dict[str, Finding] = {}
     for title, section in SECTIONS:
         print(f"\n{title}")
@@ -252,4 +255,4 @@ def _show(finding: Finding) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

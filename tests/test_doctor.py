@@ -12,7 +12,7 @@ from features import graph_segments, mini
 @pytest.fixture
 def report(capsys):
     def run() -> tuple[int, str]:
-        code = doctor.main()
+        code = doctor.main([])
         return code, capsys.readouterr().out
 
     return run
@@ -77,3 +77,9 @@ def test_weights_in_other_places_are_found_and_the_flag_is_named(tmp_path, monke
     (tmp_path / "models" / "sam_vit_h_4b8939.pth").write_bytes(b"x")
     sam = next(finding for finding in doctor.weights() if finding.name == "SAM")
     assert sam.ok and "add --sam_ckpt_path models/sam_vit_h_4b8939.pth" in sam.text
+
+
+def test_arguments_it_does_not_know_are_refused(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        doctor.main(["--fix"])
+    assert stopped.value.code == 2 and "unrecognized arguments: --fix" in capsys.readouterr().err

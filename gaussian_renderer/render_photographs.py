@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import imageio_ffmpeg
 import numpy as np
@@ -21,7 +21,8 @@ from gaussian_renderer import render
 from gaussian_renderer.camera_path import camera_path
 from gaussian_renderer.trained_model import TrainedModel, load_trained
 from scene.camera import Camera
-from workspace import InputError, ModelFolder, atomic, stage
+from scene.device import Device, chosen_device
+from workspace import RECORD, InputError, ModelFolder, atomic, read_record, stage
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class RenderConfig:
     """Frames per second of the video."""
     overwrite: bool = False
     """Draw again what is there."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     """auto takes the GPU when there is one."""
 
 
@@ -62,18 +63,19 @@ def render_photographs(config: RenderConfig) -> None:
     Raises:
         InputError: nothing trained, scene gone, or no image of a name.
     """
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
-    trained = load_trained(ModelFolder(config.model_path), config.iteration, device)
+    if config.video and (config.frames < 1 or config.fps < 1):
+        raise InputError(f"--frames {config.frames} --fps {config.fps}: a video has 1 frame or more, and 1 or more a second.")
+    trained = load_trained(ModelFolder(config.model_path), config.iteration, chosen_device(config.device))
     scene = trained.scene(config.source_path, config.resolution)
     splits = {"train": scene.train, "test": scene.test}
     _refuse_unknown(config.names, [camera.name for cameras in splits.values() for camera in cameras])
     for split, skipped in (("train", config.skip_train), ("test", config.skip_test)):
         wanted = [camera for camera in splits[split] if not config.names or camera.name in config.names]
         if wanted and not skipped:
-            _draw_split(trained, split, splits[split], wanted, config)
+            _draw_split(trained, split, splits[split], wanted, config.overwrite)
     if config.video:
         path = camera_path(scene.train, config.frames)
-        folder = _draw_split(trained, "path", path, path, config)
+        folder = _draw_split(trained, "path", path, path, config.overwrite or _other_length(trained, len(path)))
         video = folder.with_suffix(".mp4")
         _encode(video, [folder / f"{camera.name}.png" for camera in path], config.fps)
         log.info("%s", video)
@@ -91,16 +93,14 @@ def save_picture(path: Path, pixels: UInt8[np.ndarray, "h w _"] | UInt8[np.ndarr
 
 
 @torch.no_grad()
-def _draw_split(
-    trained: TrainedModel, split: str, cameras: Sequence[Camera], wanted: Sequence[Camera], config: RenderConfig
-) -> Path:
+def _draw_split(trained: TrainedModel, split: str, cameras: Sequence[Camera], wanted: Sequence[Camera], overwrite: bool) -> Path:
     folder = trained.folder.renders(split, "rgb")
     settings = {"iteration": trained.iteration, "size": [cameras[0].width, cameras[0].height], "views": len(cameras)}
     settings["cameras"] = _fingerprint(cameras)
     inputs = {"geometry": trained.gaussians.geometry_hash()}
-    # with names, only those pictures are replaced, never the folder they lie in
-    with stage(folder, "render", settings, inputs, config.overwrite and not config.names) as record:
-        for camera in wanted if config.overwrite else ():
+    # of chosen names only the pictures are replaced, never the folder they lie in
+    with stage(folder, "render", settings, inputs, overwrite and len(wanted) == len(cameras)) as record:
+        for camera in wanted if overwrite else ():
             _file(folder, camera).unlink(missing_ok=True)
         missing = [camera for camera in wanted if not _file(folder, camera).exists()]
         for camera in tqdm(missing, desc=f"render {split}", unit="view"):
@@ -109,6 +109,13 @@ def _draw_split(
         record["complete"] = all(_file(folder, camera).exists() for camera in cameras)
     log.info("%d pictures drawn, %d were there: %s", len(missing), len(wanted) - len(missing), folder)
     return folder
+
+
+def _other_length(trained: TrainedModel, frames: int) -> bool:
+    """Whether the pictures of the flight are of another number of frames. They are kept only to go on after an
+    interruption, so that a video of another length simply takes their place."""
+    folder = trained.folder.renders("path", "rgb")
+    return (folder / RECORD).exists() and read_record(folder)["config"].get("views") != frames
 
 
 def _file(folder: Path, camera: Camera) -> Path:

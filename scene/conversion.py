@@ -5,17 +5,21 @@ import hashlib
 import importlib.util
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from scene.conversion_steps import STEPS, Conversion, ConvertConfig
 from scene.model_verdict import verdict_table
-from workspace import RECORD, InputError, SceneFolder, read_json, stage
+from workspace import RECORD, InputError, SceneFolder, read_record, stage
 
 log = logging.getLogger(__name__)
+
+SMALLEST_SIDE = 16  # pixels; no feature fits in less
 
 
 def convert(config: ConvertConfig) -> None:
     """Photographs or a video -> a COLMAP scene with undistorted photographs, by structure from motion on the CPU."""
+    _refuse_meaningless(config)
     _require_pycolmap()
     scene = SceneFolder(config.output_path)
     _refuse_foreign_output(config, scene)
@@ -26,13 +30,21 @@ def convert(config: ConvertConfig) -> None:
     inputs = {"capture": str(config.source_path.resolve()), "fingerprint": _fingerprint(config.source_path)}
 
     record_path = scene.sparse.parent / RECORD
-    if record_path.exists() and not config.overwrite and read_json(record_path).get("complete"):
+    if record_path.exists() and not config.overwrite and read_record(record_path.parent).get("complete"):
         with stage(scene.sparse.parent, "convert", settings, inputs) as record:
             log.info("%s is finished:\n%s", scene.root, verdict_table(record["report"]))
             return
     with stage(scene.sparse.parent, "convert", settings, inputs, config.overwrite) as record:
         record["report"] = Conversion(config, scene, inputs).run()
     log.info("Scene %s:\n%s\nNext: python train.py -s %s", scene.root, verdict_table(record["report"]), scene.root)
+
+
+def _refuse_meaningless(config: ConvertConfig) -> None:
+    for name, least in (("num_features", 1), ("image_size", SMALLEST_SIDE), ("frames", 3)):
+        if getattr(config, name) < least:
+            raise InputError(f"--{name} {getattr(config, name)}: expected {least} or more.")
+    if config.num_threads != -1 and config.num_threads < 1:
+        raise InputError(f"--num_threads {config.num_threads}: expected 1 or more, or -1 for all cores.")
 
 
 def _require_pycolmap() -> None:

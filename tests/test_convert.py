@@ -179,3 +179,12 @@ def test_a_database_goes_with_its_journals(tmp_path):
         (tmp_path / f"database.db{suffix}").write_bytes(b"x")
     remove(tmp_path / "database.db")  # a stale journal would be replayed into the next database
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("wrong", [{"num_features": 0}, {"image_size": 0}, {"frames": 1}, {"num_threads": 0}])
+def test_settings_without_a_meaning_are_refused_before_any_work(tmp_path, wrong):
+    for i in range(3):
+        write_photograph(tmp_path / "in" / f"{i}.png")
+    with pytest.raises(InputError, match=f"--{next(iter(wrong))} {next(iter(wrong.values()))}: expected"):
+        convert(ConvertConfig(tmp_path / "in", tmp_path / "out", **wrong))
+    assert not (tmp_path / "out").exists()

@@ -89,3 +89,18 @@ def test_a_moved_scene_is_named_and_found_again_with_s(trained, tmp_path):
         _draw(trained, source_path=moved)
     finally:
         moved.rename(scene)
+
+
+def test_a_video_of_another_length_replaces_the_old_one(trained):
+    flight = {"skip_train": True, "skip_test": True, "video": True}
+    for frames in (3, 5, 2):
+        _draw(trained, frames=frames, **flight)
+        assert len(list(ModelFolder(trained).renders("path", "rgb").glob("*.png"))) == frames
+    with pytest.raises(InputError, match="size: "):
+        _draw(trained, frames=2, resolution=2, **flight)  # other pictures are still refused
+
+
+@pytest.mark.parametrize("wrong", [{"frames": 0}, {"frames": -3}, {"fps": 0}])
+def test_a_video_without_frames_is_refused(trained, wrong):
+    with pytest.raises(InputError, match=r"--frames .* --fps"):
+        _draw(trained, skip_train=True, skip_test=True, video=True, **wrong)

@@ -8,6 +8,7 @@ resumed and never mistaken for a finished one.
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ import numpy as np
 ASSETS = Path(__file__).parent / "assets"  # weights and worlds that ship with the code
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 RECORD = "stage.json"
+SHOWN = 12  # differences listed in a message
+_DIGEST = re.compile("[0-9a-f]{16,64}")  # nobody can compare these by eye
 FORMATS = {  # stage name -> version of its files; a changed file format bumps it and gets a line in CHANGELOG.md
     "features": 1,
     "autoencoder": 1,
@@ -165,6 +168,10 @@ class SceneFolder:
         """One JSON line per image: seconds in each part of the extraction. Each shard has its own."""
         return folder / ("metrics.jsonl" if shard[1] == 1 else f"metrics.{shard[0]}of{shard[1]}.jsonl")
 
+    def extraction_logs(self, folder: Path) -> list[Path]:
+        """The logs of all shards."""
+        return sorted(folder.glob("metrics*.jsonl"))
+
     def image_files(self) -> dict[str, Path]:
         """Photographs by key, sorted by path. Hidden files are passed over. Raises InputError when there are none, or
         when two files share a key."""
@@ -293,11 +300,17 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "
     lines = []
     for name in sorted({*old, *new}):
         a, b = old.get(name), new.get(name)
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            lines += _differences(a, b, f"{prefix}{name}.")
+        if all(isinstance(value, Mapping | None) for value in (a, b)):
+            lines += _differences(a or {}, b or {}, f"{prefix}{name}.")
         elif a != b:
-            lines.append(f"  {prefix}{name}: {a!r} on disk, {b!r} now")
+            lines.append(f"  {prefix}{name}: {_change(a, b)}")
     return lines
+
+
+def _change(a: Any, b: Any) -> str:
+    if not all(value is None or (isinstance(value, str) and _DIGEST.fullmatch(value)) for value in (a, b)):
+        return f"{a!r} on disk, {b!r} now"
+    return "not there before" if a is None else "gone" if b is None else "another one now"
 
 
 @contextmanager
@@ -321,13 +334,15 @@ def stage(
         shutil.rmtree(folder)
     resumed = path.exists()
     if resumed:
-        found = read_json(path)
+        found = read_record(folder, "Add --overwrite to replace the folder.")
         different = _differences({k: found.get(k) for k in record}, record)
         if different:
+            inputs_only = all(line.startswith("  inputs.") for line in different)
+            more = [f"  and {len(different) - SHOWN} more"] if len(different) > SHOWN else []
             raise InputError(
-                f"{folder} was made with other settings:\n"
-                + "\n".join(different)
-                + "\nRepeat the old ones, or add --overwrite to replace it."
+                f"{folder} was made {'from other inputs' if inputs_only else 'with other settings'}:\n"
+                + "\n".join(different[:SHOWN] + more)
+                + f"\n{'Put the old ones back' if inputs_only else 'Repeat the old ones'}, or add --overwrite to replace it."
             )
         record = {**found, **record}
     elif folder.exists() and any(folder.iterdir()):
@@ -346,12 +361,28 @@ def stage(
     write_json(path, record)
 
 
+def read_record(folder: Path, remedy: str = "Add --overwrite to replace the folder.") -> dict[str, Any]:
+    """The record of a stage folder, whether finished or not; InputError with the `remedy` when the file is damaged."""
+    path = folder / RECORD
+    try:
+        record = read_json(path)
+    except InputError as error:
+        raise InputError(f"{error} It says with which settings {folder} was made. {remedy}") from None
+    types = {"stage": str, "format": int, "config": dict, "inputs": dict}
+    if not isinstance(record, dict) or any(not isinstance(record.get(key), kind) for key, kind in types.items()):
+        raise InputError(
+            f"{path} is damaged: expected an object with stage, format, config and inputs, which say how {folder} was made. "
+            + remedy
+        )
+    return record
+
+
 def require(folder: Path, name: str, command: str) -> dict[str, Any]:
     """Record of a finished stage; InputError with the `command` that makes it when it is absent, old or incomplete."""
     path = folder / RECORD
     if not path.exists():
         raise InputError(f"Nothing in {folder}: the {name} stage has not run. Run: {command}")
-    record = read_json(path)
+    record = read_record(folder, f"Run: {command} --overwrite")
     if record.get("stage") != name or record.get("format") != FORMATS[name]:
         raise InputError(
             f"{path} is of stage {record.get('stage')!r} format {record.get('format')!r}; "

@@ -19,7 +19,9 @@ from autoencoder.network import Autoencoder, published_widths
 from autoencoder.pca import PCA, Moments
 from autoencoder.recipes import PATCH_SHARE, PATCHES, SEGMENT_SHARE, SEGMENTS, CosineAxis, Preset, Recipe, Schedule
 from autoencoder.reconstruction import measure
+from features.provenance import refuse_replaced
 from features.record import SEGMENTED, Features, features_record
+from scene.device import Device, chosen_device
 from training.checkpoints import delete_checkpoints, load_checkpoint, save_checkpoint
 from training.interruption import stop_requests
 from workspace import RECORD, InputError, ModelFolder, SceneFolder, save_array, stage, write_json
@@ -63,7 +65,7 @@ class AutoencoderConfig:
     of either for principal components."""
     seed: int = 0
     """Of the initial weights, the split and the order of embeddings."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     """Where to fit."""
     overwrite: bool = False
     """Replace a compressor made with other settings."""
@@ -73,13 +75,14 @@ def train_autoencoder(config: AutoencoderConfig) -> None:
     """Compress a scene's features to a few channels and write the codes of every image."""
     scene = SceneFolder(config.source_path)
     model = ModelFolder.of(config.source_path, config.model_path)
-    device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device)
+    device = chosen_device(config.device)
     made_with = features_record(scene, config.features)["config"]
     settings = _settings(config, made_with["features"])
     keys = list(scene.image_files())
+    inputs = {"features": made_with, "photographs": refuse_replaced(scene, made_with["features"])}
     if config.overwrite:
         delete_checkpoints(model, "autoencoder")
-    with stage(model.autoencoder, "autoencoder", settings, {"features": made_with}, config.overwrite) as record:
+    with stage(model.autoencoder, "autoencoder", settings, inputs, config.overwrite) as record:
         if "report" in record and model.compressor.is_file():
             compressor = read_compressor(model.compressor, device)
         else:

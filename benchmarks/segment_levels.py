@@ -35,7 +35,7 @@ def main() -> None:
     """Write the picture."""
     scene, key, target = SceneFolder(Path(sys.argv[1])), sys.argv[2], Path(sys.argv[3])
     _, maps = read_segments(scene, key)
-    image = read_photograph(key, *scene_photographs(scene)[key], resolution=maps.shape[2])
+    image, _ = read_photograph(key, *scene_photographs(scene)[key], resolution=maps.shape[2])
     panels = [image]
     for level in "sml":
         indices = maps[LEVELS.index(level)]

@@ -1,6 +1,7 @@
 """The loop every extractor runs in: one image in memory at a time, resumable, sharded, timed, failures kept to the end."""
 
 import json
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from tqdm import tqdm
 
 from features.photographs import Photographs, read_photograph
 from workspace import InputError, SceneFolder
+
+log = logging.getLogger(__name__)
 
 
 class Clock:
@@ -56,15 +59,16 @@ def extract_all(
 ) -> dict[str, str]:
     """Extract the features of `photographs`, one after the other; returns the reason per image that could not be read.
 
-    One JSON line per image goes to `log_path`.
+    One JSON line per image goes to `log_path`: which photograph it was made from, when, and how long each part took.
     """
     failures: dict[str, str] = {}
+    narrow = False
     progress = tqdm(photographs, desc="features", unit="image", disable=not photographs)
     for key in progress:
         clock = Clock()
         try:
             with clock.part("read"):
-                image = read_photograph(key, *photographs[key], resolution)
+                image, digest = read_photograph(key, *photographs[key], resolution)
             counts = extractor.extract(scene, key, image, clock)
         except InputError as error:
             failures[key] = str(error)
@@ -74,7 +78,11 @@ def extract_all(
                 f"The GPU's memory is too small for image '{key}' ({str(error).split('. ')[0]}). Smaller: --resolution 720, "
                 "--sam_model_type vit_b with its weights, or --device cpu. The images done so far are kept."
             ) from error
-        _append(log_path, {"image": key, "size": [image.shape[1], image.shape[0]], **counts, "seconds": _rounded(clock)})
+        made = {"image": key, "photograph": digest, "at": round(time.time(), 3), "size": [image.shape[1], image.shape[0]]}
+        _append(log_path, {**made, **counts, "seconds": _rounded(clock)})
+        if image.shape[1] < resolution and not narrow:
+            narrow = True
+            log.warning("'%s' is narrower than --resolution %d; photographs are never enlarged.", key, resolution)
         progress.set_postfix({name: f"{seconds:.2f}s" for name, seconds in clock.seconds.items()} | counts)
     return failures
 

@@ -36,8 +36,12 @@ def scene_photographs(scene: SceneFolder) -> Photographs:
     return {key: (path, sizes.get(key)) for key, path in scene.image_files().items()}
 
 
-def read_photograph(key: str, path: Path, camera: tuple[int, int] | None, resolution: int) -> UInt8[np.ndarray, "h w 3"]:
-    """One photograph as RGB, scaled to `resolution` pixels wide, or with -1 to at most 1080 pixels high.
+def read_photograph(
+    key: str, path: Path, camera: tuple[int, int] | None, resolution: int
+) -> tuple[UInt8[np.ndarray, "h w 3"], str]:
+    """One photograph as RGB, and the digest of its file.
+
+    It is scaled to at most `resolution` pixels wide, or with -1 to at most 1080 pixels high.
 
     Raises:
         InputError: it cannot be decoded, or does not have the shape of its camera.
@@ -51,7 +55,8 @@ def read_photograph(key: str, path: Path, camera: tuple[int, int] | None, resolu
         raise InputError(f"{path} is {stored.width}x{stored.height}, its camera {camera[0]}x{camera[1]}: another shape.")
     width, height = feature_size(*size, resolution)
     # only the size and the path of a camera matter to reading its photograph
-    return load_image(Camera(key, np.eye(4), float(width), float(width), width / 2, height / 2, width, height, path))
+    camera_of_size = Camera(key, np.eye(4), float(width), float(width), width / 2, height / 2, width, height, path)
+    return load_image(camera_of_size), stored.digest
 
 
 def feature_size(width: int, height: int, resolution: int) -> tuple[int, int]:
@@ -63,5 +68,5 @@ def feature_size(width: int, height: int, resolution: int) -> tuple[int, int]:
             f"--resolution {resolution} is a width in pixels here, 16 or more; -1 keeps images up to {TALLEST} high."
         )
     else:
-        scale = width / resolution
+        scale = max(1.0, width / resolution)  # never enlarged
     return max(1, int(width / scale)), max(1, int(height / scale))

@@ -17,10 +17,13 @@ from features.dino import DinoEncoder
 from features.extraction import Extractor, extract_all, parse_shard
 from features.grids import has_grid
 from features.photographs import feature_size, scene_photographs
+from features.provenance import digests, made_from, replaced
 from features.record import SEGMENTED, Features, feature_folder, mini_weights_hash
 from features.sam import SamGenerator, SamSettings, load_sam
 from features.segment_extractor import GraphExtractor, SamClipExtractor
 from features.segment_files import has_segments
+from scene.device import Device, chosen_device
+from scene.photographs import names_text
 from workspace import RECORD, InputError, SceneFolder, read_json, stage
 
 log = logging.getLogger(__name__)
@@ -58,7 +61,7 @@ class PreprocessConfig:
     """Side in pixels of the square images are squashed to instead; 518 is published."""
     windows: int = 1
     """How many times finer the patch grid is per side; above 1 the image is seen in half-overlapping windows."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     """Where the networks run."""
     shard: str = "1/1"
     """i/n: this process does every n-th image from the i-th on; n processes or machines share the work."""
@@ -85,12 +88,18 @@ def preprocess(config: PreprocessConfig) -> None:
         raise InputError("--windows, --dino_side and --square are counts of 1 or more.")
     photographs = scene_photographs(scene)
     folder = feature_folder(scene, config.features)
-    device = _device(config.device)
+    device = chosen_device(config.device)
     settings = _settings(config)
     is_done = has_segments if config.features in SEGMENTED else has_grid
 
+    now = digests(photographs)
+
+    def outdated() -> list[str]:
+        return replaced(made_from(scene, folder), now)
+
     def missing(keys: Iterable[str]) -> list[str]:
-        return [key for key in keys if not is_done(scene, key)]
+        old = set(outdated())
+        return [key for key in keys if key in old or not is_done(scene, key)]
 
     mine = list(photographs)[shard[0] - 1 :: shard[1]]
     extractor = None
@@ -105,6 +114,8 @@ def preprocess(config: PreprocessConfig) -> None:
             todo = missing(mine)
             if len(todo) < len(mine):
                 log.info("%d of %d images are done already", len(mine) - len(todo), len(mine))
+            if old := outdated():
+                log.info("%d photographs were replaced; their features are made again: %s", len(old), names_text(old))
             wanted = {key: photographs[key] for key in todo}
             failures = extract_all(scene, wanted, extractor, scene.extraction_log(folder, shard), config.resolution)
         record["complete"] = not missing(photographs)
@@ -121,12 +132,6 @@ def preprocess(config: PreprocessConfig) -> None:
         )
         raise SystemExit(1)
     log.info("%s: %d of %d images", folder, len(photographs) - len(missing(photographs)), len(photographs))
-
-
-def _device(name: str) -> torch.device:
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: torch finds no CUDA device. Use --device auto; python doctor.py tells what is missing.")
-    return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else name if name != "auto" else "cpu")
 
 
 def _settings(config: PreprocessConfig) -> dict[str, Any]:

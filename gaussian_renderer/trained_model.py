@@ -24,6 +24,9 @@ class TrainedModel:
     config: dict[str, Any]
     """Settings of the RGB stage, among them source_path, images, resolution, eval and white_background."""
 
+    photographs: dict[str, str]
+    """Digests of the photographs they were trained on, by name; empty when they were trained elsewhere."""
+
     @property
     def background(self) -> Float[Tensor, "3"]:
         """RGB behind the Gaussians, 0..1."""
@@ -51,5 +54,6 @@ def load_trained(folder: ModelFolder, iteration: int = -1, device: torch.device 
         InputError: nothing was trained there, or not to its end, or there are no Gaussians of that iteration.
     """
     record = require(folder.point_clouds, "rgb", f"python train.py -s <scene> -m {folder.root}")
+    photographs = record["inputs"].get("photographs", {})
     iteration = folder.latest_iteration() if iteration == -1 else iteration
-    return TrainedModel(folder, load_ply(folder.point_cloud(iteration)).to(device), iteration, record["config"])
+    return TrainedModel(folder, load_ply(folder.point_cloud(iteration)).to(device), iteration, record["config"], photographs)

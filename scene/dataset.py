@@ -10,7 +10,7 @@ from jaxtyping import Float32, UInt8
 
 from scene.camera import Camera
 from scene.colmap import read_model
-from scene.photographs import PhotographCache, check_photographs, find_photographs, load_image, sizes_text
+from scene.photographs import PhotographCache, PhotographFile, check_photographs, find_photographs, load_image, sizes_text
 from scene.point_cloud import read_point_cloud
 from scene.transforms import random_points, read_blender, read_nerfstudio
 from workspace import RECORD, InputError, SceneFolder, image_key, require
@@ -37,6 +37,8 @@ class Scene:
     points: Float32[np.ndarray, "k 3"]
     colors: UInt8[np.ndarray, "k 3"]
     extent: float
+    photographs: dict[str, str]
+    """Digest of each camera's photograph, by name."""
 
 
 def load_scene(source_path: Path | str, *, images: str = "images", resolution: int = -1, eval: bool = False) -> Scene:
@@ -45,7 +47,8 @@ def load_scene(source_path: Path | str, *, images: str = "images", resolution: i
     Args:
         source_path: the scene folder.
         images: folder of the photographs inside it, such as `images_4`; cameras are scaled to the photographs' size.
-        resolution: 1, 2, 4 or 8 divides the size; another value is a width in pixels; -1 keeps it, up to 1600 wide.
+        resolution: 1, 2, 4 or 8 divides the size; another value is a width in pixels, of photographs that are wider;
+            -1 keeps the size, up to 1600 wide.
         eval: hold out every 8th photograph by name (a Blender scene brings its own test views). Without it all train.
 
     Raises:
@@ -73,14 +76,16 @@ def load_scene(source_path: Path | str, *, images: str = "images", resolution: i
             f"(nerfstudio). Make them from photographs or a video: python convert.py -s {photographs} -o <scene>"
         )
     _refuse_shared_keys(cameras + test)
-    cameras = sorted(_sized(cameras + test, resolution), key=lambda camera: camera.name)
+    files = check_photographs([camera.image_path for camera in cameras + test])
+    digests = {camera.name: file.digest for camera, file in zip(cameras + test, files, strict=True)}
+    cameras = sorted(_sized(cameras + test, files, resolution), key=lambda camera: camera.name)
 
     held_out = {camera.name for camera in test}
     if eval and not held_out:
         held_out = {camera.name for camera in cameras[::HOLD_OUT_EVERY]}
     train = [camera for camera in cameras if not eval or camera.name not in held_out]
     test = [camera for camera in cameras if eval and camera.name in held_out]
-    return Scene(folder, train, test, xyz, rgb, _extent(root, train))
+    return Scene(folder, train, test, xyz, rgb, _extent(root, train), digests)
 
 
 def _read_colmap(folder: SceneFolder, images: str) -> tuple[list[Camera], np.ndarray, np.ndarray]:
@@ -140,11 +145,10 @@ def _refuse_shared_keys(cameras: Sequence[Camera]) -> None:
         seen[camera.name] = camera.image_path
 
 
-def _sized(cameras: Sequence[Camera], resolution: int) -> list[Camera]:
+def _sized(cameras: Sequence[Camera], files: Sequence[PhotographFile], resolution: int) -> list[Camera]:
     """The cameras at the size that training sees: first the photograph's own, then the wanted resolution."""
-    sizes = check_photographs([camera.image_path for camera in cameras])
     sized, wrong, found = [], [], {}
-    for camera, photograph in zip(cameras, sizes, strict=True):
+    for camera, photograph in zip(cameras, files, strict=True):
         size = photograph.seen_by((camera.width, camera.height))
         if size is None:
             wrong.append(
@@ -161,6 +165,9 @@ def _sized(cameras: Sequence[Camera], resolution: int) -> list[Camera]:
             + "\nCameras "
             "belong to the photographs they were made from; use those, or make the cameras again: python convert.py"
         )
+    narrower = [size for variants in found.values() for size in variants if size[0] < resolution]
+    if narrower:
+        log.warning("Photographs of %s are narrower than resolution %d; they keep their size.", sizes_text(narrower), resolution)
     for camera_size, variants in found.items():
         if len(variants) > 1:
             examples = "\n".join(f"  {path}: {size[0]}x{size[1]}" for size, path in variants.items())
@@ -182,6 +189,7 @@ def _target(size: tuple[int, int], resolution: int) -> tuple[int, int]:
         resolution = min(width, WIDEST)
     if resolution < 16:
         raise InputError(f"Resolution {resolution} is neither -1, a divisor (1, 2, 4, 8) nor a width of 16 pixels or more.")
+    resolution = min(resolution, width)  # enlarged photographs would cost memory and hold nothing new
     return resolution, max(1, height * resolution // width)
 
 

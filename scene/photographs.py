@@ -1,5 +1,6 @@
 """Photographs on disk: found by name, checked before work starts, read one at a time."""
 
+import hashlib
 import os
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -50,8 +51,8 @@ def _stem(name: str) -> str:
     return Path(name).with_suffix("").as_posix().lower()
 
 
-def check_photographs(paths: Sequence[Path]) -> list["PhotographSize"]:
-    """Decode every photograph once, in parallel, and return the sizes.
+def check_photographs(paths: Sequence[Path]) -> list["PhotographFile"]:
+    """Decode every photograph once, in parallel, and return what the files hold.
 
     JPEGs are decoded at an eighth of their size, which still reads the whole stream and so finds truncation.
 
@@ -69,12 +70,13 @@ def check_photographs(paths: Sequence[Path]) -> list["PhotographSize"]:
     return [result for result in results if not isinstance(result, str)]
 
 
-class PhotographSize(NamedTuple):
-    """Size in pixels of a file's pixels as stored, and whether its EXIF orientation turns it on its side."""
+class PhotographFile(NamedTuple):
+    """Size in pixels as stored, whether the EXIF orientation turns it on its side, and the digest of the whole file."""
 
     width: int
     height: int
     turned: bool
+    digest: str
 
     def seen_by(self, camera: tuple[int, int]) -> tuple[int, int] | None:
         """The size `camera` (width, height) sees: as stored when that fits, else upright; None when neither fits.
@@ -87,8 +89,14 @@ class PhotographSize(NamedTuple):
         return upright if self.turned and fits(upright, camera) else None
 
 
-def _check(path: Path) -> PhotographSize | str:
+def photograph_digest(path: Path) -> str:
+    """Beginning of the SHA-256 of the file: tells a replaced photograph from one that was only copied or touched."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def _check(path: Path) -> PhotographFile | str:
     try:
+        digest = photograph_digest(path)
         with Image.open(path) as image:
             size = image.size
             orientation = image.getexif().get(_ORIENTATION, 1)
@@ -96,15 +104,15 @@ def _check(path: Path) -> PhotographSize | str:
             image.load()
     except _UNREADABLE as error:
         reason = f"{error}".replace(f"'{path}'", "the file")
-        return reason if path.stat().st_size else "the file is empty"
-    return PhotographSize(*size, turned=orientation in _TURNED)
+        return reason if not path.is_file() or path.stat().st_size else "the file is empty"
+    return PhotographFile(*size, turned=orientation in _TURNED, digest=digest)
 
 
 def load_image(camera: Camera, background: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> UInt8[np.ndarray, "h w 3"]:
     """Photograph of `camera` as RGB at the camera's size; averaged over areas where that shrinks it.
 
     Transparent pixels are blended over `background` (RGB, 0..1). The EXIF orientation is applied when the camera's size
-    asks for it (see `PhotographSize.seen_by`).
+    asks for it (see `PhotographFile.seen_by`).
 
     Raises:
         InputError: the file is gone or cannot be decoded.
@@ -183,3 +191,9 @@ def fits(size: tuple[int, int], camera: tuple[int, int]) -> bool:
 def sizes_text(sizes: Iterable[tuple[int, int]]) -> str:
     """Sizes for a message: `800x533, 1600x1066`."""
     return ", ".join(f"{w}x{h}" for w, h in sorted(set(sizes)))
+
+
+def names_text(names: Sequence[str], most: int = 5) -> str:
+    """Names for a message, the first `most` of them: `a, b and 7 more`."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")

@@ -8,7 +8,7 @@ from colmap_scene import HEIGHT, WIDTH, write_photograph, write_scene
 from PIL import Image
 
 from scene.dataset import load_image, load_scene
-from workspace import InputError
+from workspace import InputError, write_json
 
 
 def test_cameras_keep_an_off_centre_principal_point(tmp_path):
@@ -106,7 +106,8 @@ def test_model_directly_in_sparse_says_where_to_move_it(tmp_path):
 
 def test_unfinished_conversion_is_no_scene(tmp_path):
     write_scene(tmp_path)
-    (tmp_path / "sparse" / "stage.json").write_text('{"stage": "convert", "format": 1, "complete": false}')
+    record = {"stage": "convert", "format": 1, "config": {}, "inputs": {}, "complete": False}
+    write_json(tmp_path / "sparse" / "stage.json", record)
     with pytest.raises(InputError, match="did not finish"):
         load_scene(tmp_path)
 
@@ -171,3 +172,10 @@ def test_too_few_registered_photographs(tmp_path):
     reconstruction.write_binary(tmp_path / "sparse" / "0")
     with pytest.raises(InputError, match=r"1 training photographs|too few|0 points"):
         load_scene(tmp_path)
+
+
+def test_photographs_are_never_enlarged(tmp_path, caplog):
+    write_scene(tmp_path)
+    camera = load_scene(tmp_path, resolution=1_000_000).train[0]
+    assert (camera.width, camera.height) == (64, 48)
+    assert caplog.text.count("Photographs of 64x48 are narrower than resolution 1000000; they keep their size.") == 1

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from small_networks import small_clip, small_dino, small_sam
 
+from autoencoder.stage import AutoencoderConfig, train_autoencoder
 from features import mini
 from features.grids import read_grid
 from features.photographs import feature_size
@@ -205,7 +206,7 @@ def test_a_gpu_too_small_ends_with_advice(scene, dino, monkeypatch):
 
 
 def test_missing_weights_leave_the_scene_untouched(scene, tmp_path):
-    with pytest.raises(InputError, match=r"No SAM weights at (?s:.*)curl -L -o"):
+    with pytest.raises(InputError, match=r"expected the weights of SAM vit_h(?s:.*)curl -L -o"):
         preprocess(PreprocessConfig(scene.root, sam_ckpt_path=tmp_path / "absent.pth", device="cpu"))
     assert not scene.language_features.exists()
 
@@ -258,3 +259,24 @@ def test_missing_bundled_weights_name_the_file(scene, bundled, monkeypatch, tmp_
     monkeypatch.setattr(mini, "WEIGHTS", tmp_path / "gone.safetensors")
     with pytest.raises(InputError, match="gone.safetensors, which belongs to the code, is missing"):
         preprocess(PreprocessConfig(scene.root, features="mini", **bundled))
+
+
+def test_features_of_a_replaced_photograph_are_made_again_and_only_those(scene, dino, tmp_path, caplog):
+    preprocess(PreprocessConfig(scene.root, **dino))
+    train_autoencoder(AutoencoderConfig(scene.root, tmp_path / "model", method="pca", device="cpu"))
+    old, kept = read_grid(scene, "one"), scene.patch_grid("a.b").stat().st_mtime_ns
+    _picture(scene.images / "one.png", seed=9)
+    with pytest.raises(InputError, match=r"1 photographs .*: one. Make .*python preprocess.py -s .* --features dino"):
+        train_autoencoder(AutoencoderConfig(scene.root, tmp_path / "model", method="pca", device="cpu"))
+    with caplog.at_level("INFO"):
+        preprocess(PreprocessConfig(scene.root, **dino))
+    assert "1 photographs were replaced; their features are made again: one" in caplog.text
+    assert not np.array_equal(read_grid(scene, "one"), old) and scene.patch_grid("a.b").stat().st_mtime_ns == kept
+    with pytest.raises(InputError, match=r"autoencoder was made from other inputs:\n  inputs.photographs.one: .*\n.*--overwrite"):
+        train_autoencoder(AutoencoderConfig(scene.root, tmp_path / "model", method="pca", device="cpu"))
+
+
+def test_photographs_are_never_enlarged_for_features(scene, dino, caplog):
+    assert feature_size(120, 90, 100_000) == (120, 90)
+    preprocess(PreprocessConfig(scene.root, resolution=100_000, **dino))
+    assert caplog.text.count("narrower than --resolution 100000") == 1  # once, not for every photograph

@@ -2,9 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 
+import numpy as np
 import pytest
+from PIL import Image
 from small_scene import write_small_scene
 
 from gaussian_renderer.trained_model import load_trained
@@ -104,8 +107,26 @@ def test_a_diverged_run_says_so_and_keeps_no_broken_checkpoint(scene_folder, tmp
     assert not list(ModelFolder(tmp_path / "m").checkpoints.glob("*"))
 
 
-@pytest.mark.parametrize("wrong", [{"iterations": -5}, {"position_lr_init": -1.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"iterations": -5}, {"position_lr_init": -1.0}, {"checkpoint_interval": -1}, {"lambda_dssim": 1.5}]
+)
 def test_settings_without_a_meaning_are_refused_and_leave_nothing(wrong, tmp_path):
     with pytest.raises(InputError, match=f"--{next(iter(wrong))} "):
         train_rgb(RgbTrainConfig(source_path=tmp_path / "scene", model_path=tmp_path / "model", **wrong))
     assert not (tmp_path / "model").exists()
+
+
+def test_a_replaced_photograph_is_noticed_by_name_and_a_copied_one_is_not(scene_folder, tmp_path):
+    scene = tmp_path / "scene"
+    shutil.copytree(scene_folder, scene)
+    train_rgb(_config(scene, tmp_path / "m", iterations=5))
+    photograph = scene / "images" / "view_03.png"
+    photograph.touch()  # another time, the same picture
+    train_rgb(_config(scene, tmp_path / "m", iterations=5))
+    pixels = np.asarray(Image.open(photograph))
+    Image.fromarray(255 - pixels).save(photograph)
+    with pytest.raises(InputError) as error:
+        train_rgb(_config(scene, tmp_path / "m", iterations=5))
+    text = str(error.value)
+    assert "was made from other inputs" in text and "view_03" in text and "view_04" not in text and "--overwrite" in text
+    train_rgb(_config(scene, tmp_path / "m", iterations=5, overwrite=True))

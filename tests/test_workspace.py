@@ -98,3 +98,38 @@ def test_a_command_refused_before_it_made_anything_leaves_no_claim(tmp_path):
     with stage(folder, "rgb", {"start": "yes.ply"}, {}):
         pass
     assert require(folder, "rgb", "-")["config"] == {"start": "yes.ply"}
+
+
+@pytest.mark.parametrize(
+    "damage", ['{"stage": "rgb", "for', "[]", '{"stage": "rgb", "format": 1, "config": [], "inputs": {}}', ""]
+)
+def test_a_damaged_record_names_the_remedy(tmp_path, damage):
+    folder = tmp_path / "point_cloud"
+    with stage(folder, "rgb", {"iterations": 3}, {}):
+        pass
+    (folder / "stage.json").write_text(damage)
+    with pytest.raises(
+        InputError, match=r"point_cloud/stage\.json is (not valid JSON|damaged).*Run: python train\.py --overwrite"
+    ):
+        require(folder, "rgb", "python train.py")
+    with (
+        pytest.raises(InputError, match=r"point_cloud/stage\.json is (not valid JSON|damaged).*Add --overwrite"),
+        stage(folder, "rgb", {"iterations": 3}, {}),
+    ):
+        pass
+    with stage(folder, "rgb", {"iterations": 3}, {}, overwrite=True):
+        pass
+    assert require(folder, "rgb", "-")["complete"]
+
+
+def test_other_inputs_are_told_by_name_and_a_long_list_is_cut(tmp_path):
+    before = {f"view_{i:02d}": f"{i:016x}" for i in range(30)}
+    with stage(tmp_path / "f", "rgb", {}, {"photographs": before}):
+        pass
+    now = {**{name: digest[::-1] for name, digest in before.items()}, "extra": "0" * 16}
+    with pytest.raises(InputError) as error, stage(tmp_path / "f", "rgb", {}, {"photographs": now}):
+        pass
+    text = str(error.value)
+    assert "was made from other inputs" in text and "extra: not there before" in text
+    assert "view_01: another one now" in text and "view_20" not in text and "0000" not in text
+    assert len(text.splitlines()) < 20 and "and 18 more" in text

@@ -13,11 +13,14 @@ import tyro
 from torch import Tensor
 from tqdm import tqdm
 
+from features.provenance import refuse_replaced
 from features.record import SEGMENTED, features_record
 from features.segment_files import LEVELS
 from gaussian_renderer.trained_model import TrainedModel, load_trained
 from scene.camera import Camera
 from scene.dataset import Scene
+from scene.device import Device, chosen_device
+from scene.photographs import names_text
 from training.checkpoints import delete_checkpoints, load_checkpoint, save_checkpoint
 from training.interruption import stop_requests
 from training.language_codes import blended_codes, lifted_codes
@@ -70,7 +73,7 @@ class LanguageTrainConfig:
     """Continue from the checkpoint of an interrupted run."""
     overwrite: bool = False
     """Replace a language field made with other settings."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     """auto takes the GPU when there is one."""
 
 
@@ -80,16 +83,16 @@ def train_language(config: LanguageTrainConfig) -> None:
     Raises:
         InputError: a stage before has not run, or features, codes and Gaussians do not belong together.
     """
-    device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device)
+    device = chosen_device(config.device)
+    _refuse_meaningless(config)
     model = ModelFolder.of(config.source_path, config.model_path)
     trained = load_trained(model, config.iteration, device)
     scene = trained.scene(config.source_path)
+    _refuse_replaced(trained, scene)
     autoencoder, features = _compressed_features(scene.folder, model)
     levels = _levels(config.feature_level, features["features"])
     iterations, init = PRESETS[config.preset]
     iterations = iterations if config.iterations is None else config.iterations
-    if iterations < 0:
-        raise InputError(f"--iterations {iterations}: expected 0 or more.")
     init = config.init or init
     if init == "zero" and iterations < ITERATIONS_FROM_ZERO:
         log.warning("From zero, codes take shape after %d iterations; with fewer use --init lift.", ITERATIONS_FROM_ZERO)
@@ -113,6 +116,28 @@ def train_language(config: LanguageTrainConfig) -> None:
         log.info("%.0f s for %d iterations: %s", record["report"]["seconds"], iterations, model.language)
 
 
+def _refuse_meaningless(config: LanguageTrainConfig) -> None:
+    for name in ("iterations", "checkpoint_interval", "view_cache_gb"):
+        value = getattr(config, name)
+        if value is not None and not value >= 0:
+            raise InputError(f"--{name} {value}: expected 0 or more.")
+    if not config.language_feature_lr > 0:
+        raise InputError(f"--language_feature_lr {config.language_feature_lr}: expected a positive step size.")
+
+
+def _refuse_replaced(trained: TrainedModel, scene: Scene) -> None:
+    """Gaussians of the photographs that were there before do not fit the features of those that are there now."""
+    if Path(trained.config["source_path"]) != scene.folder.root.resolve():
+        return  # another folder was named on purpose, such as one with smaller photographs
+    changed = [name for name, digest in scene.photographs.items() if trained.photographs.get(name, digest) != digest]
+    if changed:
+        raise InputError(
+            f"{len(changed)} photographs of {scene.folder.root} were replaced since the Gaussians in {trained.folder.root} were "
+            f"trained: {names_text(changed)}. Train these first: "
+            f"python train.py -s {scene.folder.root} -m {trained.folder.root} --overwrite"
+        )
+
+
 def _compressed_features(scene: SceneFolder, model: ModelFolder) -> tuple[dict[str, Any], dict[str, Any]]:
     """Records of the compressor and of the features it was made for, which must be the scene's."""
     command = f"python train_autoencoder.py -s {scene.root} -m {model.root}"
@@ -122,6 +147,12 @@ def _compressed_features(scene: SceneFolder, model: ModelFolder) -> tuple[dict[s
     if present != compressed:
         raise InputError(
             f"The codes in {model.autoencoder} are of features made with {compressed};\n{scene.root} now has {present}. "
+            f"Compress these: {command} --overwrite"
+        )
+    made = refuse_replaced(scene, compressed["features"])
+    if autoencoder["inputs"].get("photographs", made) != made:  # an imported compressor knows no photographs
+        raise InputError(
+            f"The features of {scene.root} were made again since {model.autoencoder}, from other photographs. "
             f"Compress these: {command} --overwrite"
         )
     return autoencoder, compressed

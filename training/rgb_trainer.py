@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gaussian_renderer import render
 from scene.dataset import Scene, load_scene
+from scene.device import Device, chosen_device
 from scene.gaussian_files import load_checkpoint as load_reference_checkpoint
 from scene.gaussian_files import load_gaussians, save_ply
 from scene.gaussian_model import GaussianModel
@@ -89,7 +90,7 @@ class RgbTrainConfig:
     """Continue from the checkpoint of an interrupted run."""
     overwrite: bool = False
     """Replace what was trained before with other settings."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     """auto takes the GPU when there is one."""
 
 
@@ -103,13 +104,9 @@ def train_rgb(config: RgbTrainConfig) -> None:
     Raises:
         InputError: nothing to train from, another configuration in the model folder, or training that diverged.
     """
-    device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device)
+    device = chosen_device(config.device)
     model = ModelFolder.of(config.source_path, config.model_path)
-    if config.iterations is not None and config.iterations < 0:
-        raise InputError(f"--iterations {config.iterations}: expected 0 or more.")
-    for name in ("position_lr_init", "position_lr_final", "feature_lr", "opacity_lr", "scaling_lr", "rotation_lr"):
-        if not getattr(config, name) > 0:
-            raise InputError(f"--{name} {getattr(config, name)}: expected a positive step size.")
+    _refuse_meaningless(config)
     schedule = Schedule.of(config.preset, config.iterations)
     scene = load_scene(config.source_path, images=config.images, resolution=config.resolution, eval=config.eval)
     if len(scene.train) < FEW_PHOTOGRAPHS:
@@ -119,6 +116,7 @@ def train_rgb(config: RgbTrainConfig) -> None:
     settings["iterations"] = schedule.iterations
     settings["start_checkpoint"] = None if config.start_checkpoint is None else config.start_checkpoint.resolve().as_posix()
     inputs = {"train_views": len(scene.train), "test_views": len(scene.test), "points": len(scene.points)}
+    inputs["photographs"] = scene.photographs
     if config.start_checkpoint is not None:
         if not config.start_checkpoint.is_file():
             raise InputError(f"No file {config.start_checkpoint}.")
@@ -140,6 +138,18 @@ def train_rgb(config: RgbTrainConfig) -> None:
             metrics["seconds"],
             model.point_cloud(schedule.iterations),
         )
+
+
+def _refuse_meaningless(config: RgbTrainConfig) -> None:
+    for name in ("iterations", "checkpoint_interval"):
+        value = getattr(config, name)
+        if value is not None and value < 0:
+            raise InputError(f"--{name} {value}: expected 0 or more.")
+    for name in ("position_lr_init", "position_lr_final", "feature_lr", "opacity_lr", "scaling_lr", "rotation_lr"):
+        if not getattr(config, name) > 0:
+            raise InputError(f"--{name} {getattr(config, name)}: expected a positive step size.")
+    if not 0 <= config.lambda_dssim <= 1:
+        raise InputError(f"--lambda_dssim {config.lambda_dssim}: expected a share from 0 to 1.")
 
 
 class _Trainer:

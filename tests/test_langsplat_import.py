@@ -78,7 +78,7 @@ def test_one_level_only_and_a_second_run_of_the_same_command(release):
     _import(root, paths[1:2], levels=("m",))
     assert read_json(model.language / "stage.json")["config"]["levels"] == ["m"]
     np.testing.assert_array_equal(np.load(model.level_codes("m")), codes[1].numpy())
-    with pytest.raises(InputError, match="other settings"):
+    with pytest.raises(InputError, match="from other inputs:(.|\n)*inputs.checkpoints.l: not there before"):
         _import(root, paths)
 
 

@@ -79,10 +79,10 @@ def test_lerf_protocol_from_labels_to_figures(model, scene, capsys):
 
 
 def test_labels_apply_at_another_size(model, scene):
-    metrics = ask(model, labels=scene / "label", resolution=80)
+    metrics = ask(model, labels=scene / "label", resolution=120)
     assert metrics["localization_accuracy"] == 1
     picture = cv2.imread(str(model.answer_picture("views/frame_00000", "red_ball")))
-    assert picture.shape[:2] == (60, 80)
+    assert picture.shape[:2] == (90, 120)
 
 
 def test_3d_ovs_protocol_scores_both_kinds_of_mask(model, scene):

@@ -175,6 +175,8 @@ class SceneFolder:
     def image_files(self) -> dict[str, Path]:
         """Photographs by key, sorted by path. Hidden files are passed over. Raises InputError when there are none, or
         when two files share a key."""
+        if not self.root.is_dir():
+            raise InputError(f"No folder {self.root}.")
         files = image_files(self.images)
         if not files:
             raise InputError(
@@ -213,12 +215,17 @@ class ModelFolder:
         """Gaussians in the 3DGS layout."""
         return self.point_clouds / f"iteration_{iteration}" / "point_cloud.ply"
 
-    def latest_iteration(self) -> int:
-        """Largest iteration with Gaussians on disk; InputError when there is none."""
-        found = [int(p.parent.name.removeprefix("iteration_")) for p in self.point_clouds.glob("iteration_*/point_cloud.ply")]
+    def found_iteration(self, iteration: int) -> int:
+        """`iteration`, or with -1 the largest one with Gaussians on disk; InputError when there are none of it."""
+        names = [path.parent.name.removeprefix("iteration_") for path in self.point_clouds.glob("iteration_*/point_cloud.ply")]
+        found = sorted(int(name) for name in names if name.isdigit())
         if not found:
             raise InputError(f"No trained Gaussians in {self.point_clouds}. Run: python train.py -s <scene> -m {self.root}")
-        return max(found)
+        if iteration != -1 and iteration not in found:
+            raise InputError(
+                f"{self.point_clouds} holds no Gaussians of iteration {iteration}; it has those of {', '.join(map(str, found))}."
+            )
+        return found[-1] if iteration == -1 else iteration
 
     @property
     def rgb_metrics(self) -> Path:

@@ -19,6 +19,7 @@ from autoencoder.network import Autoencoder, published_widths
 from autoencoder.pca import PCA, Moments
 from autoencoder.recipes import PATCH_SHARE, PATCHES, SEGMENT_SHARE, SEGMENTS, CosineAxis, Preset, Recipe, Schedule
 from autoencoder.reconstruction import measure
+from features.photographs import scene_photographs
 from features.provenance import refuse_replaced
 from features.record import SEGMENTED, Features, features_record
 from scene.device import Device, chosen_device
@@ -78,7 +79,7 @@ def train_autoencoder(config: AutoencoderConfig) -> None:
     device = chosen_device(config.device)
     made_with = features_record(scene, config.features)["config"]
     settings = _settings(config, made_with["features"])
-    keys = list(scene.image_files())
+    keys = list(scene_photographs(scene))
     inputs = {"features": made_with, "photographs": refuse_replaced(scene, made_with["features"])}
     if config.overwrite:
         delete_checkpoints(model, "autoencoder")

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from features import mini
 from features.grids import read_grid
+from features.photographs import scene_photographs
 from features.segment_files import read_segments
 from workspace import RECORD, InputError, SceneFolder, require
 
@@ -58,7 +59,7 @@ def features_record(scene: SceneFolder, features: str | None = None) -> dict[str
 
 
 def _foreign(scene: SceneFolder, folder: Path) -> dict[str, Any] | None:
-    keys = list(scene.image_files())
+    keys = list(scene_photographs(scene))
     if folder == scene.language_features:
         present = [key for key in keys if scene.segment_maps(key).is_file()]
         config = dict(LANGSPLAT)

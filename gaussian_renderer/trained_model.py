@@ -55,5 +55,5 @@ def load_trained(folder: ModelFolder, iteration: int = -1, device: torch.device 
     """
     record = require(folder.point_clouds, "rgb", f"python train.py -s <scene> -m {folder.root}")
     photographs = record["inputs"].get("photographs", {})
-    iteration = folder.latest_iteration() if iteration == -1 else iteration
+    iteration = folder.found_iteration(iteration)
     return TrainedModel(folder, load_ply(folder.point_cloud(iteration)).to(device), iteration, record["config"], photographs)

@@ -19,6 +19,7 @@ __all__ = ["PhotographCache", "Scene", "load_image", "load_scene"]
 
 log = logging.getLogger(__name__)
 
+SMALLEST_WIDTH = 16  # pixels; less shows nothing to learn from
 WIDEST = 1600  # pixels; wider photographs are shrunk to it unless a resolution is given
 BLENDER_HALF_SIDE = 1.3  # world units; the cube that holds the objects of the Blender scenes
 HOLD_OUT_EVERY = 8
@@ -76,6 +77,7 @@ def load_scene(source_path: Path | str, *, images: str = "images", resolution: i
             f"(nerfstudio). Make them from photographs or a video: python convert.py -s {photographs} -o <scene>"
         )
     _refuse_shared_keys(cameras + test)
+    _refuse_blind(cameras + test)
     files = check_photographs([camera.image_path for camera in cameras + test])
     digests = {camera.name: file.digest for camera, file in zip(cameras + test, files, strict=True)}
     cameras = sorted(_sized(cameras + test, files, resolution), key=lambda camera: camera.name)
@@ -145,6 +147,16 @@ def _refuse_shared_keys(cameras: Sequence[Camera]) -> None:
         seen[camera.name] = camera.image_path
 
 
+def _refuse_blind(cameras: Sequence[Camera]) -> None:
+    for camera in cameras:
+        if not (0 < camera.fx < np.inf and 0 < camera.fy < np.inf and np.isfinite(camera.world_to_camera).all()):
+            raise InputError(
+                f"The camera of {camera.image_path} has focal lengths {camera.fx:g} and {camera.fy:g} and the pose\n"
+                f"{camera.world_to_camera}\nExpected finite numbers and positive focal lengths. Make the cameras again: "
+                "python convert.py -s <photographs> -o <scene>"
+            )
+
+
 def _sized(cameras: Sequence[Camera], files: Sequence[PhotographFile], resolution: int) -> list[Camera]:
     """The cameras at the size that training sees: first the photograph's own, then the wanted resolution."""
     sized, wrong, found = [], [], {}
@@ -157,6 +169,8 @@ def _sized(cameras: Sequence[Camera], files: Sequence[PhotographFile], resolutio
             continue
         # photographs of one camera size have one size: a folder that mixes sizes was resized by accident
         found.setdefault((camera.width, camera.height), {}).setdefault(size, camera.image_path)
+        if size[0] < SMALLEST_WIDTH:
+            raise InputError(f"{camera.image_path} is {size[0]}x{size[1]}; expected {SMALLEST_WIDTH} pixels of width or more.")
         sized.append(camera.resized(*_target(size, resolution)))
     if wrong:
         raise InputError(
@@ -186,9 +200,11 @@ def _target(size: tuple[int, int], resolution: int) -> tuple[int, int]:
     if resolution in (1, 2, 4, 8):
         return max(1, round(width / resolution)), max(1, round(height / resolution))
     if resolution == -1:
-        resolution = min(width, WIDEST)
-    if resolution < 16:
-        raise InputError(f"Resolution {resolution} is neither -1, a divisor (1, 2, 4, 8) nor a width of 16 pixels or more.")
+        resolution = WIDEST
+    if resolution < SMALLEST_WIDTH:
+        raise InputError(
+            f"Resolution {resolution} is neither -1, a divisor (1, 2, 4, 8) nor a width of {SMALLEST_WIDTH} pixels or more."
+        )
     resolution = min(resolution, width)  # enlarged photographs would cost memory and hold nothing new
     return resolution, max(1, height * resolution // width)
 

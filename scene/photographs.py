@@ -102,9 +102,11 @@ def _check(path: Path) -> PhotographFile | str:
             orientation = image.getexif().get(_ORIENTATION, 1)
             image.draft("RGB", (max(1, size[0] // 8), max(1, size[1] // 8)))
             image.load()
+    except UnidentifiedImageError:
+        return "it is no image" if path.stat().st_size else "the file is empty"
     except _UNREADABLE as error:
         reason = f"{error}".replace(f"'{path}'", "the file")
-        return reason if not path.is_file() or path.stat().st_size else "the file is empty"
+        return reason
     return PhotographFile(*size, turned=orientation in _TURNED, digest=digest)
 
 

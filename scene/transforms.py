@@ -75,13 +75,17 @@ def read_nerfstudio(root: Path, images: str = "images") -> tuple[list[Camera], P
         if name in missing:
             continue
         values = {**table, **frame}
-        width, height = (int(values[k]) for k in ("w", "h")) if "w" in values and "h" in values else _size(root / name)
-        fx = float(values["fl_x"]) if "fl_x" in values else _focal(path, values, width)
-        fy = float(values["fl_y"]) if "fl_y" in values else fx
-        cx, cy = float(values.get("cx", width / 2)), float(values.get("cy", height / 2))
+        known = "w" in values and "h" in values
+        width, height = (int(_number(path, values, k)) for k in ("w", "h")) if known else _size(root / name)
+        fx = _number(path, values, "fl_x") if "fl_x" in values else _focal(path, values, width)
+        fy = _number(path, values, "fl_y") if "fl_y" in values else fx
+        cx = _number(path, values, "cx") if "cx" in values else width / 2
+        cy = _number(path, values, "cy") if "cy" in values else height / 2
         key = image_key(Path(name).relative_to(images) if Path(name).parts[0] == images else name)
         cameras.append(Camera(key, _world_to_camera(path, name, frame), fx, fy, cx, cy, width, height, root / name))
     points = table.get("ply_file_path")
+    if points is not None and not isinstance(points, str):
+        raise InputError(f"{path}: ply_file_path is {points!r}; expected the path of a point cloud.")
     return cameras, root / points if points else None
 
 
@@ -141,7 +145,14 @@ def _size(path: Path) -> tuple[int, int]:
 def _focal(path: Path, table: Mapping[str, Any], width: int) -> float:
     if "camera_angle_x" not in table:
         raise InputError(f"{path} gives no focal length: neither fl_x nor camera_angle_x.")
-    return width / (2 * math.tan(float(table["camera_angle_x"]) / 2))
+    return width / (2 * math.tan(_number(path, table, "camera_angle_x") / 2))
+
+
+def _number(path: Path, values: Mapping[str, Any], name: str) -> float:
+    value = values[name]
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise InputError(f"{path}: {name} is {value!r}; expected a number.")
+    return float(value)
 
 
 def _world_to_camera(path: Path, name: str, frame: Mapping[str, Any]) -> Float[np.ndarray, "4 4"]:
@@ -151,7 +162,7 @@ def _world_to_camera(path: Path, name: str, frame: Mapping[str, Any]) -> Float[n
             camera_to_world = np.vstack([camera_to_world, [0, 0, 0, 1]])
         rotation, center = camera_to_world[:3, :3], camera_to_world[:3, 3]
         error = np.abs(rotation.T @ rotation - np.eye(3)).max()
-    except (KeyError, ValueError, IndexError):
+    except (KeyError, TypeError, ValueError, IndexError):
         raise InputError(f"{path}: frame {name} has no 4x4 transform_matrix.") from None
     if camera_to_world.shape != (4, 4) or not error < 1e-3 or np.linalg.det(rotation) < 0:
         raise InputError(f"{path}: transform_matrix of {name} is not a rotation and a translation:\n{camera_to_world}")

@@ -81,3 +81,9 @@ def test_cache_is_bounded_and_keeps_what_was_used_last(tmp_path):
         cache.load(cameras[1])
     with pytest.raises(ValueError, match="read-only"):
         second[0] = 0
+
+
+def test_a_file_that_is_no_image_is_called_that(tmp_path):
+    (tmp_path / "a.jpg").write_text("hello")
+    with pytest.raises(InputError, match=r"a\.jpg: it is no image\n"):
+        check_photographs([tmp_path / "a.jpg"])

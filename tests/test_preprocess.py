@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from small_networks import small_clip, small_dino, small_sam
+from test_transforms import write_blender
 
 from autoencoder.stage import AutoencoderConfig, train_autoencoder
 from features import mini
@@ -17,7 +18,7 @@ from features.preprocessing import PRESETS, PreprocessConfig, preprocess
 from features.record import features_record
 from features.segment_files import read_segments
 from features.text import text_encoder
-from workspace import InputError, SceneFolder
+from workspace import InputError, ModelFolder, SceneFolder
 
 
 def _picture(path, size=(120, 90), seed=0, **options):
@@ -280,3 +281,16 @@ def test_photographs_are_never_enlarged_for_features(scene, dino, caplog):
     assert feature_size(120, 90, 100_000) == (120, 90)
     preprocess(PreprocessConfig(scene.root, resolution=100_000, **dino))
     assert caplog.text.count("narrower than --resolution 100000") == 1  # once, not for every photograph
+
+
+def test_a_scene_without_an_image_folder_is_compressed_too(tmp_path, dino):
+    (tmp_path / "lego").mkdir()
+    write_blender(tmp_path / "lego")
+    preprocess(PreprocessConfig(tmp_path / "lego", **dino))
+    train_autoencoder(AutoencoderConfig(tmp_path / "lego", tmp_path / "model", method="pca", device="cpu"))
+    assert len(list(ModelFolder(tmp_path / "model").autoencoder.glob("codes/**/*.npy"))) == 9  # seven to train on, two to test
+
+
+def test_a_scene_that_is_not_there(tmp_path):
+    with pytest.raises(InputError, match=r"No folder .*typo\.$"):
+        preprocess(PreprocessConfig(tmp_path / "typo", features="mini"))

@@ -104,3 +104,8 @@ def test_a_video_of_another_length_replaces_the_old_one(trained):
 def test_a_video_without_frames_is_refused(trained, wrong):
     with pytest.raises(InputError, match=r"--frames .* --fps"):
         _draw(trained, skip_train=True, skip_test=True, video=True, **wrong)
+
+
+def test_gaussians_of_an_iteration_that_was_not_kept(trained):
+    with pytest.raises(InputError, match="no Gaussians of iteration 50; it has those of 100"):
+        _draw(trained, iteration=50)

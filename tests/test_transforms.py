@@ -148,3 +148,27 @@ def test_instant_ngp_fox_is_distorted_and_lists_absent_frames(shared, caplog):
     with pytest.raises(InputError, match=r"k1=0\.0578421(.|\n)*convert\.py"):
         load_scene(shared / "data" / "fox_original")
     assert "17 of 67" in caplog.text and "images/0005.jpg" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"fl_x": "wide"}, "fl_x is 'wide'; expected a number"),
+        ({"cy": [1]}, r"cy is \[1\]; expected a number"),
+        ({"fl_x": None, "camera_angle_x": "x"}, "camera_angle_x is 'x'"),
+        ({"ply_file_path": 5}, "ply_file_path is 5; expected the path"),
+        ({"fl_x": 0}, "focal lengths 0 and 21"),
+    ],
+)
+def test_intrinsics_that_are_no_numbers_are_named(tmp_path, wrong, message):
+    write_nerfstudio(tmp_path, **wrong)
+    with pytest.raises(InputError, match=message):
+        load_scene(tmp_path)
+
+
+def test_photographs_too_small_to_learn_from(tmp_path):
+    write_nerfstudio(tmp_path)
+    for path in (tmp_path / "images").iterdir():
+        Image.new("RGB", (1, 1)).save(path)
+    with pytest.raises(InputError, match=r"0\.png is 1x1; expected 16 pixels of width or more"):
+        load_scene(tmp_path)

@@ -6,6 +6,7 @@ Files inside them are keyed by image name: the path below `images/` without its 
 resumed and never mistaken for a finished one.
 """
 
+import errno
 import json
 import os
 import re
@@ -73,7 +74,13 @@ def read_json(path: Path) -> Any:
 def save_array(path: Path, array: np.ndarray) -> None:
     """Write one array as .npy, whole or not at all."""
     with atomic(path) as temporary, temporary.open("wb") as file:
-        np.save(file, array, allow_pickle=False)
+        try:
+            np.save(file, array, allow_pickle=False)
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            # numpy counts the bytes that were not written, and does not say that the disk is full
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
 
 
 def load_array(path: Path) -> np.ndarray:

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from autoencoder.network import Autoencoder
 from autoencoder.pca import PCA
-from scene.tensor_files import load_tensors
-from workspace import InputError, ModelFolder, atomic, require
+from scene.tensor_files import load_tensors, save_tensors
+from workspace import InputError, ModelFolder, require
 
 TRAIN_COMMAND = "python train_autoencoder.py -s <scene>"
 
@@ -39,8 +39,7 @@ def read_compressor(path: Path, device: torch.device | str = "cpu") -> Compresso
 
 def write_compressor(path: Path, compressor: Compressor) -> None:
     """Write the weights; those of an autoencoder are a LangSplat checkpoint."""
-    with atomic(path) as temporary:
-        torch.save({name: value.cpu() for name, value in compressor.state_dict().items()}, temporary)
+    save_tensors(path, {name: value.cpu() for name, value in compressor.state_dict().items()})
 
 
 def load_compressor(model: ModelFolder, device: torch.device | str = "cpu") -> Compressor:

@@ -156,3 +156,9 @@ def _encode(video: Path, pictures: Sequence[Path], fps: int) -> None:
                     writer.send(np.ascontiguousarray(picture.convert("RGB")))
         finally:
             writer.close()
+        try:
+            written, _ = imageio_ffmpeg.count_frames_and_secs(str(temporary))
+        except RuntimeError:  # the encoder died, of a full disk most likely, and said so to the terminal only
+            written = 0
+        if written != len(pictures):
+            raise InputError(f"Only {written} of {len(pictures)} frames of {video} could be written. Is the disk full?")

@@ -1,4 +1,4 @@
-"""Files of PyTorch read without executing them, with one message for each way such a file can be wrong."""
+"""Files of PyTorch: written whole or not at all, read without executing them, refused with one message for each defect."""
 
 import re
 import struct
@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from workspace import InputError
+from workspace import InputError, atomic
 
 # What the reader stumbles over in a file that was cut short or has wrong bytes in it. OSError: a zip that ends early.
 _DAMAGED = (
@@ -26,6 +26,17 @@ _DAMAGED = (
     struct.error,
     UnpicklingError,
 )
+
+
+def save_tensors(path: Path, value: Any) -> None:
+    """Write tensors, numbers, strings and containers of them, whole or not at all."""
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        try:
+            torch.save(value, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):  # PyTorch hides what the operating system said, such as a full disk
+                raise error.__context__ from None
+            raise
 
 
 def load_tensors(path: Path, expected: str, remedy: str, *, device: torch.device | str = "cpu", safe: Sequence[Any] = ()) -> Any:

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from training import checkpoints
+from autoencoder.compressor import write_compressor
+from autoencoder.network import Autoencoder, published_widths
 from training.checkpoints import load_checkpoint, save_checkpoint
 from workspace import InputError, ModelFolder
 
@@ -29,11 +30,14 @@ def test_a_full_disk_is_reported_as_one_and_keeps_the_older_checkpoint(tmp_path,
         with Path("/dev/full").open("wb") as full:
             save(state, full)
 
-    monkeypatch.setattr(checkpoints.torch, "save", save_to_full_disk)
+    monkeypatch.setattr(torch, "save", save_to_full_disk)
     with pytest.raises(OSError) as raised:  # noqa: PT011 - the number is the point
         save_checkpoint(model, "rgb", 2, {"value": torch.zeros(1_000_000)})
     assert raised.value.errno == errno.ENOSPC
     assert [path.name for path in model.checkpoints.iterdir()] == ["rgb_000001.pth"]
+    with pytest.raises(OSError) as raised:  # noqa: PT011 - likewise
+        write_compressor(model.compressor, Autoencoder(*published_widths(512, 3)))
+    assert raised.value.errno == errno.ENOSPC and not model.compressor.exists()
 
 
 def test_a_cut_checkpoint_is_named_with_the_remedy(tmp_path):

@@ -1,4 +1,5 @@
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -109,3 +110,19 @@ def test_a_video_without_frames_is_refused(trained, wrong):
 def test_gaussians_of_an_iteration_that_was_not_kept(trained):
     with pytest.raises(InputError, match="no Gaussians of iteration 50; it has those of 100"):
         _draw(trained, iteration=50)
+
+
+def test_a_video_that_was_cut_short_is_not_kept(trained, monkeypatch):
+    _draw(trained, skip_train=True, skip_test=True, video=True, frames=3)
+    video = ModelFolder(trained).renders("path", "rgb").with_suffix(".mp4")
+    before = video.read_bytes()
+
+    def dying_encoder(path, *args, **options):
+        Path(path).write_bytes(b"half a video")
+        while True:
+            yield
+
+    monkeypatch.setattr("imageio_ffmpeg.write_frames", dying_encoder)
+    with pytest.raises(InputError, match=r"0 of 3 frames of .*rgb\.mp4 could be written"):
+        _draw(trained, skip_train=True, skip_test=True, video=True, frames=3)
+    assert video.read_bytes() == before

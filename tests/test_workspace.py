@@ -1,6 +1,8 @@
 """The folder contract: nothing half-written is read as whole, another configuration is never mixed in."""
 
+import errno
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -133,3 +135,18 @@ def test_other_inputs_are_told_by_name_and_a_long_list_is_cut(tmp_path):
     assert "was made from other inputs" in text and "extra: not there before" in text
     assert "view_01: another one now" in text and "view_20" not in text and "0000" not in text
     assert len(text.splitlines()) < 20 and "and 18 more" in text
+
+
+def test_an_array_on_a_full_disk_is_reported_as_that(tmp_path, monkeypatch):
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full on this system")
+    save = np.save
+
+    def save_to_full_disk(_, array, **options):
+        with Path("/dev/full").open("wb") as full:
+            save(full, array, **options)
+
+    monkeypatch.setattr(np, "save", save_to_full_disk)
+    with pytest.raises(OSError) as raised:  # noqa: PT011 - the number is the point
+        save_array(tmp_path / "codes.npy", np.zeros(1_000_000))
+    assert raised.value.errno == errno.ENOSPC and list(tmp_path.iterdir()) == []

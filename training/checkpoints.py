@@ -6,20 +6,14 @@ from typing import Any
 
 import torch
 
-from scene.tensor_files import load_tensors
-from workspace import InputError, ModelFolder, atomic
+from scene.tensor_files import load_tensors, save_tensors
+from workspace import InputError, ModelFolder
 
 
 def save_checkpoint(model: ModelFolder, stage: str, iteration: int, state: Mapping[str, Any]) -> Path:
     """Write `state` (tensors, numbers, strings, and lists and dicts of them) and delete the stage's older checkpoints."""
     path = model.checkpoint(stage, iteration)
-    with atomic(path) as temporary, temporary.open("wb") as file:
-        try:
-            torch.save(dict(state), file)
-        except RuntimeError as error:
-            if isinstance(error.__context__, OSError):  # PyTorch hides what the operating system said, such as a full disk
-                raise error.__context__ from None
-            raise
+    save_tensors(path, dict(state))
     for older in _checkpoints(model, stage):
         if older != path:
             older.unlink()

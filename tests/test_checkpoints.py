@@ -6,6 +6,7 @@ import torch
 
 from autoencoder.compressor import write_compressor
 from autoencoder.network import Autoencoder, published_widths
+from training import checkpoints
 from training.checkpoints import load_checkpoint, save_checkpoint
 from workspace import InputError, ModelFolder
 
@@ -56,3 +57,19 @@ def test_a_file_of_something_else_is_no_checkpoint(tmp_path):
     torch.save([1, 2], model.checkpoint("rgb", 1))
     with pytest.raises(InputError, match=r"rgb_000001.pth holds a list; expected the state of an interrupted rgb run. Delete it"):
         load_checkpoint(model, "rgb")
+
+
+def test_a_second_process_that_deletes_first_does_no_harm(tmp_path, monkeypatch):
+    model = ModelFolder(tmp_path)
+    save_checkpoint(model, "rgb", 1, {"value": torch.zeros(3)})
+    listing = checkpoints._checkpoints
+
+    def vanishing(*args):
+        paths = listing(*args)
+        if model.checkpoint("rgb", 1) in paths:
+            model.checkpoint("rgb", 1).unlink()  # between the listing and the deletion
+        return paths
+
+    monkeypatch.setattr(checkpoints, "_checkpoints", vanishing)
+    save_checkpoint(model, "rgb", 2, {"value": torch.ones(3)})
+    assert load_checkpoint(model, "rgb")["value"].tolist() == [1, 1, 1]

@@ -16,7 +16,7 @@ def save_checkpoint(model: ModelFolder, stage: str, iteration: int, state: Mappi
     save_tensors(path, dict(state))
     for older in _checkpoints(model, stage):
         if older != path:
-            older.unlink()
+            older.unlink(missing_ok=True)  # a second process on the same folder may have been faster
     return path
 
 
@@ -39,7 +39,7 @@ def load_checkpoint(model: ModelFolder, stage: str, device: torch.device | str =
 def delete_checkpoints(model: ModelFolder, stage: str) -> None:
     """Remove every checkpoint of the stage."""
     for path in _checkpoints(model, stage):
-        path.unlink()
+        path.unlink(missing_ok=True)
 
 
 def _checkpoints(model: ModelFolder, stage: str) -> list[Path]:

@@ -25,6 +25,8 @@ from scene.toy_world_points import sample_cloud, write_colmap
 from scene.toy_world_render import Picture, Renderer
 from workspace import InputError, SceneFolder, atomic, read_json, write_json
 
+MOST_OBJECTS = 20
+SMALLEST_SIDE = 16  # pixels; training reads nothing smaller
 HELD_OUT = 8  # every 8th view, from the first, is for testing; the split of `--eval`
 log = logging.getLogger(__name__)
 
@@ -57,8 +59,14 @@ def write_toy_world(
     A folder that already holds this very world is left as it is. An interrupted one is written again.
 
     Raises:
-        InputError: the folder holds another world or something else.
+        InputError: a setting without a meaning, or the folder holds another world or something else.
     """
+    if not 1 <= objects <= MOST_OBJECTS:
+        raise InputError(f"--objects {objects}: expected 1 to {MOST_OBJECTS}.")
+    given = {"seed": seed, "width": width, "height": height, "views": views, "points": points}
+    for name, least in (("seed", 0), ("width", SMALLEST_SIDE), ("height", SMALLEST_SIDE), ("views", 2), ("points", 4)):
+        if given[name] < least:
+            raise InputError(f"--{name} {given[name]}: expected {least} or more.")
     scene = SceneFolder(Path(folder))
     config = {"seed": seed, "width": width, "height": height, "views": views, "objects": objects, "points": points}
     world = compose(seed, objects)

@@ -222,3 +222,11 @@ def test_a_world_is_the_same_bytes_again(written, tmp_path):
         "label/view_000.json",
     ):
         assert (tmp_path / "again" / name).read_bytes() == (folder.root / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("wrong", [{"seed": -1}, {"width": 0}, {"height": 3}, {"views": 1}, {"objects": 50}, {"points": 0}])
+def test_settings_without_a_meaning_are_refused_and_leave_nothing(tmp_path, wrong):
+    ((name, value),) = wrong.items()
+    with pytest.raises(InputError, match=f"--{name} {value}: expected"):
+        write_toy_world(tmp_path / "world", **{"seed": 0, **wrong})
+    assert not (tmp_path / "world").exists()

@@ -135,8 +135,9 @@ def main(config: Config) -> None:
         camera.resized(target.width, target.height) for camera, target in zip(trainer.scene.train, trainer.targets, strict=True)
     ]
     singles = [DropIn(trained.gaussians, level) for level in range(len(LEVELS))]
-    for index in range(len(cameras)):
-        trainer.views[index]  # the first pass fills the cache
+    for index in 2 * list(range(len(cameras))):  # the first two of hundreds of passes fill the caches
+        trainer.views[index].rasterize(trainer.channels()).image.sum().backward()
+    trainer.codes.grad = None
 
     joint, separate = [], []
     for _ in range(config.iterations):

@@ -168,6 +168,24 @@ def test_lifting_returns_the_codes_a_view_was_made_of(place):
     torch.testing.assert_close(codes[seen], expected, rtol=0, atol=1e-5)  # one code in the scene, so one after normalisation
 
 
+def test_what_prepared_views_leave_of_their_budget_goes_to_blending_weights(place):
+    trained = load_trained(ModelFolder(place / "model"))
+    cameras = trained.scene().train
+    codes = torch.zeros(len(trained.gaussians), 3, requires_grad=True)
+
+    def kept(budget: float) -> list[int]:
+        views = PreparedViews(cameras, trained.gaussians, budget)
+        for view in 2 * list(views):  # weights are kept from the second pass on
+            view.rasterize(codes).image.sum().backward()
+        return [view.kept_nbytes for view in views]
+
+    assert all(size > 0 for size in kept(1e9))
+    views_alone = 1.0 * sum(view.nbytes for view in PreparedViews(cameras, trained.gaussians, 1e9))
+    assert kept(views_alone) == [0] * len(cameras)
+    one_more = views_alone + max(kept(1e9))
+    assert 0 < sum(kept(one_more)) <= max(kept(1e9))
+
+
 def test_patch_features_give_one_level_of_any_width(prepared, tmp_path):
     shutil.copytree(prepared, tmp_path / "place")
     place = tmp_path / "place"

@@ -64,7 +64,7 @@ class LanguageTrainConfig:
     iteration: int = -1
     """Which Gaussians of the model folder; -1 is the last."""
     view_cache_gb: float = 4.0
-    """Memory for views prepared once instead of at every visit, gigabytes."""
+    """Memory for views prepared once instead of at every visit and, on a CPU, for their blending weights; gigabytes."""
     seed: int = 0
     """Of the order of photographs."""
     checkpoint_interval: int = 1_000

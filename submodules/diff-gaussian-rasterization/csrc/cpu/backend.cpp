@@ -8,7 +8,7 @@
 #include <limits>
 #include <vector>
 
-#include "../gaussian_math.h"
+#include "../spherical_harmonics.h"
 #include "parallel.h"
 #include "view_kernels.h"
 

@@ -2,6 +2,7 @@
 // translation unit apart from those of another.
 #pragma once
 
+#include "../projection.h"
 #include "tile_kernels_impl.h"
 #include "view_kernels.h"
 

@@ -1,5 +1,6 @@
 // Chooses the way back through blending, and carries splat gradients on to the parameters of the Gaussians.
 #include "../backend.h"
+#include "../projection.h"
 #include "blend_backward.h"
 #include "device.h"
 

@@ -1,5 +1,6 @@
 // Spherical harmonics to colours and back, and the search for values that are not finite.
 #include "../backend.h"
+#include "../spherical_harmonics.h"
 #include "device.h"
 #include "state.h"
 

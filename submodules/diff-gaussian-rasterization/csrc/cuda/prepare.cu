@@ -2,6 +2,7 @@
 #include <cub/cub.cuh>
 
 #include "../backend.h"
+#include "../projection.h"
 #include "device.h"
 #include "tiling.h"
 

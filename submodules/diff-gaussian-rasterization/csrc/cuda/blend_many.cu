@@ -12,12 +12,6 @@ constexpr int kColumnTiles = 8;
 constexpr int kChunk = kColumnTiles * kMmaColumns;  // channels of a warp
 constexpr int kRowTiles = kWarp / kMmaRows;
 
-struct ManyStage {
-  BlockSplat splats[kWarp];
-  PixelMatrix<kColumnStride> weights;
-  BlockQueue queue;
-};
-
 // Eight consecutive channels of a Gaussian, zero behind the last.
 __device__ __forceinline__ void load_channels(const Features<float>& features, bool aligned, uint32_t gaussian,
                                               int64_t channel, float (&out)[kColumnTiles]) {
@@ -36,8 +30,8 @@ __device__ __forceinline__ void load_channels(const Features<float>& features, b
 __global__ void __launch_bounds__(kGroupThreads)
     blend_many_kernel(int width, int height, State state, Features<float> features, bool aligned,
                       Images<float> images) {
-  __shared__ ManyStage stages[kWarpsPerGroup];
-  ManyStage& stage = stages[threadIdx.x / kWarp];
+  __shared__ WayStage<kColumnStride> stages[kWarpsPerGroup];
+  WayStage<kColumnStride>& stage = stages[threadIdx.x / kWarp];
   const Pixel pixel(state, width, height);
   const int group = pixel.lane / 4, member = pixel.lane % 4;
   const int64_t first_channel = static_cast<int64_t>(blockIdx.y) * kChunk;
@@ -47,45 +41,33 @@ __global__ void __launch_bounds__(kGroupThreads)
   uint32_t last = 0;
 
   FrontToBack way(pixel);
-  BlockList<false> list(state, pixel, tile_length(state, pixel.tile), stage.queue);
-  while (!__all_sync(kFullWarp, way.done)) {
-    BlockList<false>::Entry mine;
-    const int count = list.fetch(mine);
-    if (count == 0) break;
-    if (pixel.lane < count) stage.splats[pixel.lane] = mine.splat;
-    __syncwarp();
-    for (int first = 0; first < count; first += kMmaRows) {
-      const int row = way.weigh(stage.splats + first, count - first, pixel, stage.weights);
-      const uint32_t position = __shfl_sync(kFullWarp, mine.position, first + max(row, 0));
-      if (row >= 0) last = position + 1;
-      if (!__any_sync(kFullWarp, row >= 0)) continue;
-      __syncwarp();
+  walk(way, state, pixel, stage, [&](int first, int count, int row, uint32_t mine) {
+    const uint32_t position = __shfl_sync(kFullWarp, mine, first + max(row, 0));
+    if (row >= 0) last = position + 1;
 #pragma unroll
-      for (int step = 0; step < kMmaRows; step += kMmaDepth) {
-        float values[2][kColumnTiles] = {};
+    for (int step = 0; step < kMmaRows; step += kMmaDepth) {
+      float values[2][kColumnTiles] = {};
 #pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const int splat = first + step + 4 * half + member;
-          if (splat < count)
-            load_channels(features, aligned, stage.splats[splat].gaussian, first_channel + group * kColumnTiles,
-                          values[half]);
-        }
-        const float* near = stage.weights.values + (step + member) * kColumnStride + group;
-        const float* far = near + 4 * kColumnStride;
+      for (int half = 0; half < 2; ++half) {
+        const int splat = first + step + 4 * half + member;
+        if (splat < count)
+          load_channels(features, aligned, stage.splats[splat].gaussian, first_channel + group * kColumnTiles,
+                        values[half]);
+      }
+      const float* near = stage.weights.values + (step + member) * kColumnStride + group;
+      const float* far = near + 4 * kColumnStride;
 #pragma unroll
-        for (int tile = 0; tile < kRowTiles; ++tile) {
-          const int p = tile * kMmaRows;
-          const float a[4] = {near[p], near[p + 8], far[p], far[p + 8]};
+      for (int tile = 0; tile < kRowTiles; ++tile) {
+        const int p = tile * kMmaRows;
+        const float a[4] = {near[p], near[p + 8], far[p], far[p + 8]};
 #pragma unroll
-          for (int t = 0; t < kColumnTiles; ++t) {
-            const float b[2] = {values[0][t], values[1][t]};
-            multiply_add(sums[tile][t], a, b);
-          }
+        for (int t = 0; t < kColumnTiles; ++t) {
+          const float b[2] = {values[0][t], values[1][t]};
+          multiply_add(sums[tile][t], a, b);
         }
       }
-      __syncwarp();
     }
-  }
+  });
 
   const int64_t pixels = static_cast<int64_t>(width) * height;
 #pragma unroll

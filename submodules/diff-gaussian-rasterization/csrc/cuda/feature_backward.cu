@@ -12,18 +12,12 @@ namespace {
 // No thread keeps channels of its own here, only its share of the fragments: chunks may be wider.
 constexpr int kMaxFeatureChannels = 64;
 
-struct FeatureStage {
-  BlockSplat splats[kWarp];
-  PixelMatrix<kRowStride> weights;
-  BlockQueue queue;
-};
-
 template <int C>
 __global__ void __launch_bounds__(kGroupThreads)
     feature_backward_kernel(int width, int height, State state, int64_t channels, const float* grad_image,
                             float* grad_features) {
-  __shared__ FeatureStage stages[kWarpsPerGroup];
-  FeatureStage& stage = stages[threadIdx.x / kWarp];
+  __shared__ WayStage<kRowStride> stages[kWarpsPerGroup];
+  WayStage<kRowStride>& stage = stages[threadIdx.x / kWarp];
   const Pixel pixel(state, width, height);
   const int64_t first_channel = static_cast<int64_t>(blockIdx.y) * C;
 
@@ -37,29 +31,17 @@ __global__ void __launch_bounds__(kGroupThreads)
     });
 
   FrontToBack way(pixel);
-  BlockList<false> list(state, pixel, tile_length(state, pixel.tile), stage.queue);
-  while (!__all_sync(kFullWarp, way.done)) {
-    BlockList<false>::Entry mine;
-    const int count = list.fetch(mine);
-    if (count == 0) break;
-    if (pixel.lane < count) stage.splats[pixel.lane] = mine.splat;
-    __syncwarp();
-    for (int first = 0; first < count; first += kMmaRows) {
-      const int last = way.weigh(stage.splats + first, count - first, pixel, stage.weights);
-      if (!__any_sync(kFullWarp, last >= 0)) continue;
-      __syncwarp();
-      float sums[kTiles][4];
-      multiply(stage.weights, grads, pixel.lane, sums);
+  walk(way, state, pixel, stage, [&](int first, int count, int, uint32_t) {
+    float sums[kTiles][4];
+    multiply(stage.weights, grads, pixel.lane, sums);
 #pragma unroll
-      for (int tile = 0; tile < kTiles; ++tile)
-        for_each_entry(sums[tile], pixel.lane, [&](int row, int column, float value) {
-          const int64_t channel = first_channel + tile * kMmaColumns + column;
-          if (first + row < count && tile * kMmaColumns + column < C && channel < channels && value != 0.f)
-            atomicAdd(grad_features + stage.splats[first + row].gaussian * channels + channel, value);
-        });
-      __syncwarp();
-    }
-  }
+    for (int tile = 0; tile < kTiles; ++tile)
+      for_each_entry(sums[tile], pixel.lane, [&](int row, int column, float value) {
+        const int64_t channel = first_channel + tile * kMmaColumns + column;
+        if (first + row < count && tile * kMmaColumns + column < C && channel < channels && value != 0.f)
+          atomicAdd(grad_features + stage.splats[first + row].gaussian * channels + channel, value);
+      });
+  });
 }
 
 }  // namespace

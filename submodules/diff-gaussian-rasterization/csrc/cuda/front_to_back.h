@@ -1,4 +1,4 @@
-// The way of a pixel through its splats, 16 of them at a time, leaving the weights in shared memory for matrix
+// The way of pixels through their splats, 16 of them at a time, leaving the weights in shared memory for matrix
 // products.
 #pragma once
 
@@ -41,5 +41,36 @@ struct FrontToBack {
     return last;
   }
 };
+
+// What a warp shares on the way.
+template <int kStride>
+struct WayStage {
+  BlockSplat splats[kWarp];
+  PixelMatrix<kStride> weights;
+  BlockQueue queue;
+};
+
+// Takes the pixels of a block to the ends of their ways. For each 16 splats of which some pixel blends one, with their
+// weights in the stage, calls blended(first, count, row, position): they are splats `first` to `count` of the stage,
+// `row` is what `weigh` returned, and `position` that of the lane's splat in the tile's list.
+template <int kStride, class Function>
+__device__ __forceinline__ void walk(FrontToBack& way, const State& state, const Pixel& pixel, WayStage<kStride>& stage,
+                                     const Function& blended) {
+  BlockList<false> list(state, pixel, tile_length(state, pixel.tile), stage.queue);
+  while (!__all_sync(kFullWarp, way.done)) {
+    BlockList<false>::Entry mine;
+    const int count = list.fetch(mine);
+    if (count == 0) break;
+    if (pixel.lane < count) stage.splats[pixel.lane] = mine.splat;
+    __syncwarp();
+    for (int first = 0; first < count; first += kMmaRows) {
+      const int row = way.weigh(stage.splats + first, count - first, pixel, stage.weights);
+      if (!__any_sync(kFullWarp, row >= 0)) continue;
+      __syncwarp();
+      blended(first, count, row, mine.position);
+      __syncwarp();
+    }
+  }
+}
 
 }  // namespace gaussian::cuda

@@ -8,7 +8,8 @@ from torch import Tensor
 from autoencoder.network import Autoencoder
 from autoencoder.pca import PCA
 from scene.tensor_files import load_tensors, save_tensors
-from workspace import InputError, ModelFolder, require
+from stage_record import require
+from workspace import InputError, ModelFolder
 
 TRAIN_COMMAND = "python train_autoencoder.py -s <scene>"
 

@@ -23,9 +23,10 @@ from features.photographs import scene_photographs
 from features.provenance import refuse_replaced
 from features.record import SEGMENTED, Features, features_record
 from scene.device import Device, chosen_device
+from stage_record import RECORD, stage
 from training.checkpoints import delete_checkpoints, load_checkpoint, save_checkpoint
 from training.interruption import stop_requests
-from workspace import RECORD, InputError, ModelFolder, SceneFolder, save_array, stage, write_json
+from workspace import InputError, ModelFolder, SceneFolder, save_array, write_json
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,8 @@ from statistics import fmean
 
 import command_line
 from evaluation.tables import table
-from workspace import RECORD, ModelFolder, SceneFolder, read_json, write_json
+from stage_record import RECORD
+from workspace import ModelFolder, SceneFolder, read_json, write_json
 
 ROWS = {  # name: features and how they are reduced
     "mini, autoencoder 3": ("mini", "--method autoencoder --code_width 3"),

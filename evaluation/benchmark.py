@@ -16,7 +16,8 @@ import command_line
 from evaluation.scores import over_scenes
 from evaluation.tables import percent, table
 from evaluation.tasks import Protocol
-from workspace import InputError, ModelFolder, read_json, require
+from stage_record import require
+from workspace import InputError, ModelFolder, read_json
 
 # Per cent, from the papers of LangSplat (CVPR 2024), LangSplatV2 (2025) and, for Occam's LGS, VALA's comparison.
 # The last entry is the overall figure as printed there; most are the mean of the scenes.

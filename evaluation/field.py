@@ -14,7 +14,8 @@ from autoencoder.compressor import Compressor, load_compressor
 from gaussian_renderer import prepare_view
 from gaussian_renderer.trained_model import TrainedModel, load_trained
 from scene.camera import Camera
-from workspace import InputError, ModelFolder, load_array, require
+from stage_record import require
+from workspace import InputError, ModelFolder, load_array
 
 
 @dataclass(frozen=True)

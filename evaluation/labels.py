@@ -90,9 +90,12 @@ def _outlined_frame(path: Path, name: str) -> OutlinedFrame:
         for item in content["objects"]:
             polygons = _polygons(item["segmentation"])
             box = np.asarray(item["bbox"], np.float64) if "bbox" in item else _bounds(polygons)
-            if width <= 0 or height <= 0 or box.shape != (4,) or not all(map(len, polygons)):
-                raise ValueError("a picture without size, a box without four numbers, or an object without an outline")
-            categories.setdefault(str(item["category"]).strip(), []).append(LabelObject(polygons, box))
+            category = str(item["category"]).strip()
+            if width <= 0 or height <= 0 or box.shape != (4,) or not all(map(len, polygons)) or not category:
+                raise ValueError("a picture without size, a box without four numbers, or an object without an outline or a name")
+            if not all(np.isfinite(numbers).all() for numbers in (box, *polygons)):
+                raise ValueError(f"a number of {category!r} is not finite")
+            categories.setdefault(category, []).append(LabelObject(polygons, box))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path} is not a LERF-OVS label file ({type(error).__name__}: {error}). Expected info: {{width, height}}, "

@@ -21,8 +21,10 @@ from evaluation.slugs import slug
 from evaluation.tables import runs_table, summary_table, top_table
 from evaluation.tasks import Protocol, choose_tasks, read_labels
 from features.text import text_encoder
+from scene.device import Device, chosen_device
 from scene.photographs import load_image
-from workspace import RECORD, InputError, ModelFolder, atomic, stage, write_json
+from stage_record import RECORD, stage
+from workspace import InputError, ModelFolder, atomic, write_json
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +68,7 @@ class QueryConfig:
     """Size of the views: 1, 2, 4, 8 divide, other values are a width in pixels; by default as in training."""
     report_views: int = 24
     """Views in the report, those with the highest scores; all are in metrics.json and have pictures."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     """Where to compute."""
 
 
@@ -84,7 +86,7 @@ def eval_query(config: QueryConfig) -> None:
     blank = [phrase for phrase in (*config.text, *config.classes, *config.negatives) if not phrase.strip()]
     if blank:
         raise InputError("An empty phrase means nothing; leave it out.")
-    device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device)
+    device = chosen_device(config.device)
     models = [ModelFolder(path) for path in config.model_path] or [ModelFolder.of(config.source_path, None)]
     summaries = [_evaluate(config, model, device) for model in models]
     if len(models) > 1 and all(summaries):

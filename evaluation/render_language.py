@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
-import torch
 import tyro
 from jaxtyping import Float
 from torch import Tensor
@@ -23,8 +22,10 @@ from evaluation.question import Compare, Question
 from evaluation.slugs import slug
 from features.text import text_encoder
 from scene.camera import Camera
+from scene.device import Device, chosen_device
 from scene.photographs import load_image
-from workspace import ModelFolder, atomic, save_array, stage
+from stage_record import stage
+from workspace import ModelFolder, atomic, save_array
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class LanguageRenderConfig:
     """Leave out the held-out views."""
     overwrite: bool = False
     """Draw again what is there."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     """auto takes the GPU when there is one."""
 
 
@@ -67,7 +68,7 @@ def render_language(config: LanguageRenderConfig) -> None:
     Raises:
         InputError: no language field, scene gone, or no image of a name.
     """
-    device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device)
+    device = chosen_device(config.device)
     field = load_field(ModelFolder(config.model_path), device, config.level)
     scene = field.trained.scene(config.source_path, config.resolution)
     names = [camera.name for camera in (*scene.train, *scene.test)]

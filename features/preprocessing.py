@@ -24,7 +24,8 @@ from features.segment_extractor import GraphExtractor, SamClipExtractor
 from features.segment_files import has_segments
 from scene.device import Device, chosen_device
 from scene.photographs import names_text
-from workspace import RECORD, InputError, SceneFolder, read_json, stage
+from stage_record import RECORD, stage
+from workspace import InputError, SceneFolder, read_json
 
 log = logging.getLogger(__name__)
 

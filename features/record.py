@@ -8,7 +8,8 @@ from features import mini
 from features.grids import read_grid
 from features.photographs import scene_photographs
 from features.segment_files import read_segments
-from workspace import RECORD, InputError, SceneFolder, require
+from stage_record import RECORD, require
+from workspace import InputError, SceneFolder
 
 Features = Literal["sam_clip", "mini", "dino", "mini_dense"]
 SEGMENTED: tuple[str, ...] = ("sam_clip", "mini")  # segments and their embeddings; the others are patch grids

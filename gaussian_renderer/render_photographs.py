@@ -22,7 +22,8 @@ from gaussian_renderer.camera_path import camera_path
 from gaussian_renderer.trained_model import TrainedModel, load_trained
 from scene.camera import Camera
 from scene.device import Device, chosen_device
-from workspace import RECORD, InputError, ModelFolder, atomic, read_record, stage
+from stage_record import RECORD, read_record, stage
+from workspace import InputError, ModelFolder, atomic
 
 log = logging.getLogger(__name__)
 

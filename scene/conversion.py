@@ -10,7 +10,8 @@ from pathlib import Path
 
 from scene.conversion_steps import STEPS, Conversion, ConvertConfig
 from scene.model_verdict import verdict_table
-from workspace import RECORD, InputError, SceneFolder, read_record, stage
+from stage_record import RECORD, read_record, stage
+from workspace import InputError, SceneFolder
 
 log = logging.getLogger(__name__)
 

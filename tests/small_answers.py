@@ -16,7 +16,8 @@ from scene.camera import Camera
 from scene.gaussian_files import save_ply
 from scene.gaussian_model import GaussianModel
 from scene.toy_world_labels import lerf_label
-from workspace import ModelFolder, save_array, stage, write_json
+from stage_record import stage
+from workspace import ModelFolder, save_array, write_json
 
 WIDTH, HEIGHT, FOCAL, NUM_VIEWS, FEATURE_WIDTH = 160, 120, 150.0, 9, 12
 BALLS = ("red ball", "grüner Ball", "ball's twin", "青い玉")

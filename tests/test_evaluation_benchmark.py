@@ -7,7 +7,8 @@ import pytest
 from evaluation.benchmark import PUBLISHED, SCENES, BenchmarkConfig, benchmark
 from evaluation.scores import HELD_OUT, TRAINING, Row, by_split, over_scenes, summary
 from evaluation.slugs import slug
-from workspace import InputError, ModelFolder, stage, write_json
+from stage_record import stage
+from workspace import InputError, ModelFolder, write_json
 
 QUERIES = {"ramen": 71, "figurines": 56, "teatime": 59, "waldo_kitchen": 22}
 

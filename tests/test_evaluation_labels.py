@@ -74,7 +74,17 @@ def test_windows_line_ends_byte_order_marks_and_nested_outlines(tmp_path):
     assert frame.mask("Schüssel", 40, 20)[2, 25]
 
 
-@pytest.mark.parametrize("change", [{"bbox": [1, 2, 3]}, {"segmentation": []}, {"segmentation": "none"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"bbox": [1, 2, 3]},
+        {"bbox": [1, 2, float("inf"), 4]},
+        {"segmentation": []},
+        {"segmentation": "none"},
+        {"segmentation": [[1, float("nan")], [2, 3]]},
+        {"category": " "},
+    ],
+)
 def test_malformed_labels_are_named(tmp_path, change):
     write_label(tmp_path / "bad.json", [square("mug", 1, 1, 5, 5) | change])
     with pytest.raises(InputError, match="bad.json"):

@@ -15,7 +15,8 @@ from features.record import LANGSPLAT
 from scene.dataset import load_scene
 from scene.gaussian_files import load_checkpoint, save_ply
 from scene.gaussian_model import GaussianModel
-from workspace import InputError, ModelFolder, save_array, stage
+from stage_record import stage
+from workspace import InputError, ModelFolder, save_array
 
 log = logging.getLogger(__name__)
 

@@ -19,6 +19,7 @@ from scene.gaussian_files import load_checkpoint as load_reference_checkpoint
 from scene.gaussian_files import load_gaussians, save_ply
 from scene.gaussian_model import GaussianModel
 from scene.photographs import PhotographCache
+from stage_record import stage
 from training.checkpoints import delete_checkpoints, load_checkpoint, save_checkpoint
 from training.densification import densify, reset_opacities
 from training.interruption import stop_requests
@@ -28,7 +29,7 @@ from training.progress import TrainingProgress
 from training.rgb_state import RgbState
 from training.schedule import Preset, Schedule
 from training.view_quality import measure_views, summary, table, train_sample
-from workspace import InputError, ModelFolder, read_json, stage, write_json
+from workspace import InputError, ModelFolder, read_json, write_json
 
 log = logging.getLogger(__name__)
 

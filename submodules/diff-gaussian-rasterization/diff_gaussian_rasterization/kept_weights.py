@@ -8,6 +8,7 @@ all views share a budget: those that come too late go on evaluating.
 import threading
 import weakref
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -48,6 +49,19 @@ def set_weight_budget(size: int) -> None:
     _budget.limit = size
 
 
+def _reserved_memory(size: int) -> Tensor:
+    """`size` bytes that the budget has given, and what aligning them takes; back in the budget when they are freed."""
+    try:
+        memory = np.empty(size + 64, np.uint8)
+    except MemoryError:
+        _budget.give_back(size)
+        raise
+    # Not when the view goes: graphs that were not differentiated yet hold on to the memory. Every tensor on it keeps
+    # the array alive.
+    weakref.finalize(memory, _budget.give_back, size)
+    return torch.from_numpy(memory)
+
+
 class KeptWeights:
     """The weights of one view, from the second pass on that will be differentiated: a view used once is not worth them."""
 
@@ -74,8 +88,7 @@ class KeptWeights:
         if not _budget.take(size):
             self._refused_at = limit  # counting took a pass: not again before the limit changes
             return
-        weakref.finalize(self, _budget.give_back, size)
-        tensor = torch.empty(size + 64, dtype=torch.uint8)
+        tensor = _reserved_memory(size)
         tensor = tensor[-tensor.data_ptr() % 64 :][:size]
         _C.keep_weights(target, prepared, tensor.data_ptr(), size)
         self.tensor = tensor

@@ -105,6 +105,27 @@ def test_weights_are_kept_from_the_second_pass_within_the_budget():
         set_weight_budget(DEFAULT_BUDGET)
 
 
+def test_weights_that_a_graph_holds_count_after_their_view():
+    gaussians = make_gaussians(400)
+    geometry = [gaussians[k] for k in ("means", "scales", "rotations", "opacities")]
+    first, second = (prepare(make_view(), *geometry) for _ in range(2))
+    arguments = (torch.rand(400, 3, requires_grad=True), torch.randn(3, 37, 40), torch.rand(3, requires_grad=True))
+    try:
+        passes(first, *arguments, 2)
+        size = first.kept_nbytes
+        image = first.rasterize(arguments[0]).image
+        del first
+        set_weight_budget(size)
+        passes(second, *arguments, 2)
+        assert second.kept_nbytes == 0
+        del image
+        set_weight_budget(size + 1)  # a view that was refused asks again when the budget changes
+        passes(second, *arguments, 1)
+        assert second.kept_nbytes == size
+    finally:
+        set_weight_budget(DEFAULT_BUDGET)
+
+
 def test_renderings_without_gradient_keep_nothing():
     gaussians = make_gaussians(50)
     prepared = prepare(make_view(), *[gaussians[k] for k in ("means", "scales", "rotations", "opacities")])

@@ -8,7 +8,7 @@ from torch import Tensor
 from .checks import check_gaussians, check_tensor
 from .finite import check_finite
 from .harmonics import evaluate_sh
-from .ops import rasterize_op
+from .rasterize_ops import rasterize_op
 from .view import View
 
 NEAR_PLANE = 0.2

@@ -7,7 +7,7 @@ from . import _C
 from .checks import check_tensor
 from .finite import check_finite
 from .memory import address, target_for
-from .ops import LIBRARY
+from .prepared_ops import LIBRARY
 
 MAX_DEGREE = 3
 

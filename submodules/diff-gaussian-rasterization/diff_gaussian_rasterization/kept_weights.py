@@ -14,7 +14,7 @@ from torch import Tensor
 
 from . import _C
 from .memory import target_for
-from .ops import prepared_struct
+from .structs import prepared_struct
 
 DEFAULT_BUDGET = 512 << 20
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from .checks import check_features, check_gaussians
 from .finite import check_finite
 from .kept_weights import KeptWeights
-from .ops import blend_op, prepare_op
+from .prepared_ops import blend_op, prepare_op
 from .view import Rendering, View
 
 

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from .checks import check_features, check_gaussians, check_tensor
 from .finite import check_finite
-from .ops import rasterize_op
+from .rasterize_ops import rasterize_op
 from .view import Rendering, View
 
 

@@ -5,7 +5,8 @@ import torch
 from cuda_scenes import make_gaussians, make_view
 from diff_gaussian_rasterization import _C, evaluate_sh, rasterize
 from diff_gaussian_rasterization.harmonics import evaluate_sh_op
-from diff_gaussian_rasterization.ops import blend_op, prepare_op, rasterize_op
+from diff_gaussian_rasterization.prepared_ops import blend_op, prepare_op
+from diff_gaussian_rasterization.rasterize_ops import rasterize_op
 
 
 def results(view, gaussians, channels):

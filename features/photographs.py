@@ -8,7 +8,7 @@ from jaxtyping import UInt8
 from scene.camera import Camera
 from scene.colmap import read_model
 from scene.dataset import load_scene
-from scene.photographs import check_photographs, load_image
+from scene.photographs import check_photograph, load_image
 from scene.transforms import read_nerfstudio
 from workspace import InputError, SceneFolder, image_key
 
@@ -46,7 +46,7 @@ def read_photograph(
     Raises:
         InputError: it cannot be decoded, or does not have the shape of its camera.
     """
-    (stored,) = check_photographs([path])
+    stored = check_photograph(path)
     if camera is None:
         size = (stored.height, stored.width) if stored.turned else (stored.width, stored.height)
     else:

@@ -124,9 +124,10 @@ def preprocess(config: PreprocessConfig) -> None:
         with stage(folder, "features", settings, {}):  # another shard finished between the check and the record
             pass
     if failures:
-        lines = "\n".join(f"  {key}: {reason}" for key, reason in failures.items())
+        lines = "\n".join(f"  {reason}" for reason in failures.values())
         log.error(
-            "%d of %d photographs have no features:\n%s\nReplace or remove them; the same command continues.",
+            "%d of %d photographs have no features:\n%s\nReplace them, or remove them and make the cameras, if there are any, "
+            "again; the same command continues.",
             len(failures),
             len(photographs),
             lines,

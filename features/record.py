@@ -8,7 +8,7 @@ from features import mini
 from features.grids import read_grid
 from features.photographs import scene_photographs
 from features.segment_files import read_segments
-from stage_record import RECORD, require
+from stage_record import RECORD, read_record, require
 from workspace import InputError, SceneFolder
 
 Features = Literal["sam_clip", "mini", "dino", "mini_dense"]
@@ -48,15 +48,16 @@ def features_record(scene: SceneFolder, features: str | None = None) -> dict[str
         folder = present[0] if present else scene.language_features
     else:
         folder = feature_folder(scene, features)
-    command = f"python preprocess.py -s {scene.root} --features {features or 'sam_clip'}"
-    if not (folder / RECORD).exists() and folder.is_dir() and (found := _foreign(scene, folder)):
-        record = found
+    preprocess, wanted = f"python preprocess.py -s {scene.root} --features", features or "sam_clip"
+    recorded = (folder / RECORD).exists()
+    if recorded:
+        found = read_record(folder, f"Run: {preprocess} {wanted} --overwrite")
     else:
-        record = require(folder, "features", command)
-    made = record["config"]["features"]
+        found = _foreign(scene, folder) if folder.is_dir() else None
+    made = found["config"].get("features", wanted) if found else wanted
     if features is not None and made != features:
-        raise InputError(f"{folder} holds {made} features, not {features}. To replace them: {command} --overwrite")
-    return record
+        raise InputError(f"{folder} holds {made} features, not {features}. To replace them: {preprocess} {features} --overwrite")
+    return found if found and not recorded else require(folder, "features", f"{preprocess} {made}")
 
 
 def _foreign(scene: SceneFolder, folder: Path) -> dict[str, Any] | None:

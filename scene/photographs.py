@@ -70,6 +70,14 @@ def check_photographs(paths: Sequence[Path]) -> list["PhotographFile"]:
     return [result for result in results if not isinstance(result, str)]
 
 
+def check_photograph(path: Path) -> "PhotographFile":
+    """Decode one photograph and return what the file holds; InputError with path and reason when it cannot be read."""
+    result = _check(path)
+    if isinstance(result, str):
+        raise InputError(f"{path}: {result}")
+    return result
+
+
 class PhotographFile(NamedTuple):
     """Size in pixels as stored, whether the EXIF orientation turns it on its side, and the digest of the whole file."""
 

@@ -145,13 +145,23 @@ def test_an_unreadable_photograph_is_reported_at_the_end(scene, dino, caplog):
     with pytest.raises(SystemExit) as stopped:
         preprocess(PreprocessConfig(scene.root, **dino))
     assert stopped.value.code == 1
-    assert "1 of 4 photographs have no features" in caplog.text
+    report = caplog.messages[-1].splitlines()
+    assert report[0] == "1 of 4 photographs have no features:"
+    assert report[1].startswith(f"  {scene.images / 'b.jpg'}: ") and len(report) == 3  # one line each, the advice once
     assert all(scene.patch_grid(key).is_file() for key in ("one", "a.b", "left/one"))
     with pytest.raises(InputError, match="did not finish"):
         features_record(scene)
     _picture(scene.images / "b.jpg")
     preprocess(PreprocessConfig(scene.root, **dino))
     assert features_record(scene)["complete"]
+
+
+def test_what_is_refused_names_the_command_that_continues(scene, dino):
+    preprocess(PreprocessConfig(scene.root, shard="1/2", **dino))
+    with pytest.raises(InputError, match=r"did not finish. Continue it with: .* --features dino$"):
+        features_record(scene)
+    with pytest.raises(InputError, match=r"holds dino features, not mini_dense. To replace them: .* mini_dense --overwrite$"):
+        features_record(scene, "mini_dense")
 
 
 def test_shards_share_the_work(scene, dino):

@@ -122,6 +122,12 @@ def test_a_script_hands_its_phrases_on(tmp_path, monkeypatch, capsys):
     )
 
 
+def test_one_word_makes_the_whole_scene_fast(tmp_path, monkeypatch, capsys):
+    calls = run_script(ROOT / "scripts/run_scene.sh", tmp_path / "bin", {"PRESET": "fast"}, ARGUMENTS)
+    configs = [accepted(call, monkeypatch, capsys) for call in calls if call[0] in ("preprocess.py", "train.py")]
+    assert [config.preset for config in configs] == ["fast"] * 3
+
+
 def test_the_benchmark_evaluates_every_scene_by_its_labels(tmp_path, monkeypatch, capsys):
     calls = run_script(ROOT / "scripts/lerf_ovs.sh", tmp_path / "bin", {"SEEDS": "0 1"}, ("data/lerf_ovs", "output/lerf"))
     evaluations = [accepted(call, monkeypatch, capsys) for call in calls if call[0] == "eval_query.py"]

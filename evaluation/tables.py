@@ -15,6 +15,9 @@ MEASURES = {  # key in a summary -> heading
 }
 
 
+_PHRASE = 60  # characters of a phrase on the terminal; metrics.json has all of it
+
+
 def table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns padded to their widest entry: the first left-aligned, the others right-aligned."""
     widths = [max(len(row[i]) for row in (heading, *rows)) for i in range(len(heading))]
@@ -47,7 +50,7 @@ def top_table(rows: Sequence[Row]) -> str:
         best = max(found, key=lambda row: row.score)
         lines.append(
             [
-                phrase,
+                phrase if len(phrase) <= _PHRASE else phrase[: _PHRASE - 3] + "...",
                 f"{best.score:.3f}",
                 best.level,
                 best.image,

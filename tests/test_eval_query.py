@@ -10,6 +10,8 @@ from small_answers import BALLS, CENTERS, FOCAL, HEIGHT, WIDTH, Words, write_mod
 
 from evaluation import answering, query
 from evaluation.query import QueryConfig, eval_query
+from evaluation.scores import Row
+from evaluation.tables import top_table
 from workspace import InputError, ModelFolder, read_json, save_array, write_json
 
 
@@ -43,6 +45,12 @@ def test_phrases_are_found_in_every_view(model, capsys):
     assert metrics["protocol"] is None and "miou" not in metrics
     out = capsys.readouterr().out
     assert "red ball" in out and str(model.report) in out
+
+
+def test_a_long_phrase_does_not_widen_the_table(capsys):
+    row = Row("view", "held-out", "a very long yellow duck " * 60, "s", 0.5, (3, 4), "s", 1, 0.1)
+    lines = top_table([row]).splitlines()
+    assert max(map(len, lines)) < 120 and lines[-1].startswith("a very long yellow duck a very")
 
 
 def test_pictures_have_safe_names_and_the_views_size(model):

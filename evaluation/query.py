@@ -62,6 +62,8 @@ class QueryConfig:
     """Compare phrases with decoded features, or in the compressed space without negatives, as DinoSplat does."""
     talk2dino_ckpt: Path | None = None
     """Talk2DINO weights, for DINOv2 features."""
+    clip_pretrained: str | None = None
+    """OpenCLIP weights of the phrases, as in preprocess.py: a file for a machine that cannot fetch, or that moved since."""
     shuffled_control: bool = False
     """Also judge every phrase by the truth of the others: what chance and the scene's layout would score."""
     resolution: Annotated[int | None, tyro.conf.arg(aliases=["-r"])] = None
@@ -107,7 +109,7 @@ def _evaluate(config: QueryConfig, model: ModelFolder, device: torch.device) -> 
         raise InputError(
             "--shuffled_control judges phrases by each other's ground truth: it needs --labels with two phrases or more."
         )
-    encoder = text_encoder(field.features, device, config.talk2dino_ckpt)
+    encoder = text_encoder(field.features, device, config.talk2dino_ckpt, config.clip_pretrained)
     question = Question.encode(asked, encoder, field.compressor, device, config.negatives, config.compare)
     classes = config.classes or (labels.classes if labels else ())
 

@@ -46,6 +46,8 @@ class LanguageRenderConfig:
     """Compare phrases with decoded features, or in the compressed space without negatives, as DinoSplat does."""
     talk2dino_ckpt: Path | None = None
     """Talk2DINO weights, for DINOv2 features."""
+    clip_pretrained: str | None = None
+    """OpenCLIP weights of the phrases, as in preprocess.py: a file for a machine that cannot fetch, or that moved since."""
     level: str | None = None
     """Only this level (default, s, m, l, grid)."""
     resolution: Annotated[int | None, tyro.conf.arg(aliases=["-r"])] = None
@@ -75,7 +77,7 @@ def render_language(config: LanguageRenderConfig) -> None:
     wanted = set(match_views(config.names, names).values()) if config.names else set(names)
     question = None
     if config.text:
-        encoder = text_encoder(field.features, device, config.talk2dino_ckpt)
+        encoder = text_encoder(field.features, device, config.talk2dino_ckpt, config.clip_pretrained)
         question = Question.encode(config.text, encoder, field.compressor, device, config.negatives, config.compare)
     for split, cameras, skipped in (("train", scene.train, config.skip_train), ("test", scene.test, config.skip_test)):
         chosen = [camera for camera in cameras if camera.name in wanted]

@@ -64,9 +64,9 @@ def load_head(path: Path | None) -> Talk2DinoHead:
 class Talk2DinoText:
     """Phrases in DINOv2's patch space: each is put into OpenAI's prompt templates, and their embeddings are averaged."""
 
-    def __init__(self, checkpoint: Path | None, device: torch.device | str):
+    def __init__(self, checkpoint: Path | None, device: torch.device | str, clip_pretrained: str | None = None):
         self._head = load_head(checkpoint).to(device)
-        self._clip = ClipEncoder(TEXT_MODEL, TEXT_WEIGHTS, device)
+        self._clip = ClipEncoder(TEXT_MODEL, clip_pretrained or TEXT_WEIGHTS, device)
         self.width = self._head.linear_layer.out_features
 
     @torch.inference_mode()

@@ -44,16 +44,21 @@ class _DinoText(Talk2DinoText):
 
 
 def text_encoder(
-    features_config: Mapping[str, Any], device: torch.device | str, talk2dino_ckpt: Path | None = None
+    features_config: Mapping[str, Any],
+    device: torch.device | str,
+    talk2dino_ckpt: Path | None = None,
+    clip_pretrained: str | None = None,
 ) -> TextEncoder:
     """Text encoder whose vectors can be compared with the features made under `features_config` (the record's `config`).
+
+    `clip_pretrained` is where OpenCLIP's weights are now, when not where they were.
 
     Raises:
         InputError: weights are missing; for DINOv2 features that includes `talk2dino_ckpt`.
     """
     features = features_config["features"]
     if features == "sam_clip":
-        return _ClipText(features_config["clip_model"], features_config["clip_pretrained"], device)
+        return _ClipText(features_config["clip_model"], clip_pretrained or features_config["clip_pretrained"], device)
     if features in ("mini", "mini_dense"):
         made, present = features_config.get("mini_weights"), mini_weights_hash()
         if made != present:
@@ -62,4 +67,4 @@ def text_encoder(
                 f"Run: python preprocess.py -s <scene> --features {features} --overwrite, and the stages after it."
             )
         return _ClipText(mini.MODEL, None, device)
-    return _DinoText(talk2dino_ckpt, device)
+    return _DinoText(talk2dino_ckpt, device, clip_pretrained)

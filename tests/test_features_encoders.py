@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 import torch
+import tyro
 from small_networks import small_clip, small_dino
 
+from evaluation.query import QueryConfig
+from evaluation.render_language import LanguageRenderConfig
 from features import mini
 from features.clip import ClipEncoder
 from features.dense import area_grid, patch_grid, resize_to_grid, short_side_grid
@@ -220,6 +223,20 @@ def test_text_of_segments_is_the_plain_phrase(tmp_path):
     torch.testing.assert_close(encoder.embed(["red mug"]), ClipEncoder(name, str(weights)).embed_text(["red mug"]))
     assert encoder.negatives == ("object", "things", "stuff", "texture")
     assert encoder.width == 32
+
+
+def test_clip_weights_that_are_elsewhere_now_can_be_named_when_asking(tmp_path, monkeypatch):
+    name, weights = small_clip(tmp_path)
+    made = {"features": "sam_clip", "clip_model": name, "clip_pretrained": str(tmp_path / "gone.pt")}
+    with pytest.raises(InputError, match=r"Give --clip_pretrained a file"):
+        text_encoder(made, "cpu")
+    assert text_encoder(made, "cpu", clip_pretrained=str(weights)).width == 32
+    monkeypatch.setattr("features.talk2dino.TEXT_MODEL", name)
+    monkeypatch.setattr("features.talk2dino.TEXT_WIDTH", 32)
+    _head_file(tmp_path / "head.pth", text=32)
+    assert text_encoder({"features": "dino"}, "cpu", tmp_path / "head.pth", str(weights)).width == 768
+    for config in (QueryConfig, LanguageRenderConfig):
+        assert tyro.cli(config, args=["-m", "model", "--clip_pretrained", "here.pt"]).clip_pretrained == "here.pt"
 
 
 def test_features_of_an_older_bundled_encoder_are_refused():

@@ -89,7 +89,8 @@ def test_interrupted_anywhere_the_same_command_finishes(tmp_path):
     work = tmp_path / "scene" / "convert"
 
     def interrupt(when, how: signal.Signals) -> int:
-        process = subprocess.Popen(command, cwd=ROOT)
+        # a test run in the background of a shell ignores SIGINT, and so would its children
+        process = subprocess.Popen(command, cwd=ROOT, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         while process.poll() is None and not when():
             time.sleep(0.02)
         process.send_signal(how)

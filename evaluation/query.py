@@ -14,7 +14,7 @@ from tqdm import tqdm
 from evaluation.answering import AnsweredView, Stopwatch, answer_view
 from evaluation.field import load_field
 from evaluation.pictures import blend, encoded, mask_picture, overlay, painting
-from evaluation.question import Compare, Question
+from evaluation.question import Compare, Question, refuse_blank
 from evaluation.report import Report
 from evaluation.scores import Row, as_json, by_split, over_runs, summary
 from evaluation.slugs import slug
@@ -85,9 +85,7 @@ def eval_query(config: QueryConfig) -> None:
         raise InputError(f"--mask_thresh {config.mask_thresh} is outside [0, 1).")
     if len(config.classes) == 1:
         raise InputError(f"--classes needs at least two classes to choose between, not only {config.classes[0]!r}.")
-    blank = [phrase for phrase in (*config.text, *config.classes, *config.negatives) if not phrase.strip()]
-    if blank:
-        raise InputError("An empty phrase means nothing; leave it out.")
+    refuse_blank(*config.text, *config.classes, *config.negatives)
     device = chosen_device(config.device)
     models = [ModelFolder(path) for path in config.model_path] or [ModelFolder.of(config.source_path, None)]
     summaries = [_evaluate(config, model, device) for model in models]

@@ -17,6 +17,12 @@ from workspace import InputError
 Compare = Literal["decoded", "latent"]
 
 
+def refuse_blank(*phrases: str) -> None:
+    """InputError when one of the phrases has no letter to look for."""
+    if not all(phrase.strip() for phrase in phrases):
+        raise InputError("An empty phrase means nothing; leave it out.")
+
+
 @dataclass(frozen=True)
 class Question:
     """Phrases, negatives, and the way they are compared with rendered codes."""

@@ -18,7 +18,7 @@ from evaluation.field import LanguageField, load_field
 from evaluation.labels import match_views
 from evaluation.pictures import encoded, relevancy_picture
 from evaluation.protocol import answer
-from evaluation.question import Compare, Question
+from evaluation.question import Compare, Question, refuse_blank
 from evaluation.slugs import slug
 from features.text import text_encoder
 from scene.camera import Camera
@@ -70,6 +70,7 @@ def render_language(config: LanguageRenderConfig) -> None:
     Raises:
         InputError: no language field, scene gone, or no image of a name.
     """
+    refuse_blank(*config.text, *config.negatives)
     device = chosen_device(config.device)
     field = load_field(ModelFolder(config.model_path), device, config.level)
     scene = field.trained.scene(config.source_path, config.resolution)

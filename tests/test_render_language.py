@@ -40,6 +40,12 @@ def test_code_maps_of_every_view_and_level(model):
     assert not picture[codes.any(-1) == 0].any() and picture[codes.any(-1)].any()
 
 
+@pytest.mark.parametrize("settings", [{"text": ("red ball", "")}, {"text": ("red ball",), "negatives": (" ",)}])
+def test_an_empty_phrase_is_refused(model, settings):
+    with pytest.raises(InputError, match="empty phrase"):
+        draw(model, **settings)
+
+
 def test_colors_mean_the_same_in_every_picture(model):
     draw(model)
     first = model.code_colors.read_bytes()

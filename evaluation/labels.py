@@ -166,11 +166,11 @@ def read_3d_ovs(folder: Path) -> tuple[list[str], list[PaintedFrame]]:
     return classes, frames
 
 
-def match_views(names: Sequence[str], keys: Sequence[str]) -> dict[str, str]:
-    """Image key of every label name: the equal key, or the only key with that stem.
+def match_views(names: Sequence[str], keys: Sequence[str], asked: bool = False) -> dict[str, str]:
+    """Image key of every name, of a label or `asked` for by --names: the equal key, or the only key with that stem.
 
     Raises:
-        InputError: labels without an image, or with several; all of them are listed.
+        InputError: names without an image, or with several; all of them are listed.
     """
     stems: dict[str, list[str]] = {}
     for key in keys:
@@ -183,10 +183,14 @@ def match_views(names: Sequence[str], keys: Sequence[str]) -> dict[str, str]:
         else:
             (ambiguous if found else missing).append(name)
     if missing or ambiguous:
-        lines = [f"no image for label {name!r}" for name in missing]
-        lines += [f"several images for label {name!r}: {', '.join(stems[PurePosixPath(name).name])}" for name in ambiguous]
+        kind = "name" if asked else "label"
+        lines = [f"no image for {kind} {name!r}" for name in missing]
+        lines += [f"several images for {kind} {name!r}: {', '.join(stems[PurePosixPath(name).name])}" for name in ambiguous]
         raise InputError(
-            "Labels and images do not match by name:\n  " + "\n  ".join(lines) + f"\nThe scene has {len(keys)} images, such as "
-            f"{', '.join(list(keys)[:5])}. Give the labels of this scene, or an image folder (--images) with these names."
+            ("--names is not of this scene's images" if asked else "Labels and images do not match by name")
+            + ":\n  "
+            + "\n  ".join(lines)
+            + f"\nThe scene has {len(keys)} images, such as {', '.join(list(keys)[:5])}. "
+            + ("Give such names." if asked else "Give the labels of this scene.")
         )
     return matched

@@ -75,7 +75,7 @@ def render_language(config: LanguageRenderConfig) -> None:
     field = load_field(ModelFolder(config.model_path), device, config.level)
     scene = field.trained.scene(config.source_path, config.resolution)
     names = [camera.name for camera in (*scene.train, *scene.test)]
-    wanted = set(match_views(config.names, names).values()) if config.names else set(names)
+    wanted = set(match_views(config.names, names, asked=True).values()) if config.names else set(names)
     question = None
     if config.text:
         encoder = text_encoder(field.features, device, config.talk2dino_ckpt, config.clip_pretrained)

@@ -56,7 +56,7 @@ def choose_tasks(scene: Scene, labels: Labels | None, split: Literal["train", "t
     cameras = [(camera, TRAINING) for camera in scene.train] + [(camera, HELD_OUT) for camera in scene.test]
     cameras.sort(key=lambda pair: pair[0].name)
     keys = [camera.name for camera, _ in cameras]
-    chosen = set(match_views(views, keys).values()) if views else set(keys)
+    chosen = set(match_views(views, keys, asked=True).values()) if views else set(keys)
     wanted = {"train": (TRAINING,), "test": (HELD_OUT,), "all": (TRAINING, HELD_OUT)}[split]
     tasks = [
         Task(camera, side, labels.truths.get(camera.name) if labels else None)

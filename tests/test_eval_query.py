@@ -47,6 +47,12 @@ def test_phrases_are_found_in_every_view(model, capsys):
     assert "red ball" in out and str(model.report) in out
 
 
+def test_a_name_that_is_not_of_the_scene_is_no_matter_of_labels(model):
+    with pytest.raises(InputError, match=r"--names(?s:.*)no image for name 'frame_9'(?s:.*)such as views/frame_00000") as refused:
+        ask(model, text=("red ball",), names=("frame_9",))
+    assert "label" not in str(refused.value).lower()
+
+
 def test_a_long_phrase_does_not_widen_the_table(capsys):
     row = Row("view", "held-out", "a very long yellow duck " * 60, "s", 0.5, (3, 4), "s", 1, 0.1)
     lines = top_table([row]).splitlines()

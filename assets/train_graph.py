@@ -1,4 +1,4 @@
-"""Fit the merge probabilities of the graph segmenter on toy worlds: `python -m assets.train_graph` (five minutes on one core).
+"""Fit the merge probabilities of the graph segmenter on toy worlds: `python -m assets.train_graph`.
 
 The merges themselves make the training set: an oracle merges first, then the model so far, and every pair that either looked
 at is a sample, labelled by the parts and the wholes that the two regions mostly lie on.

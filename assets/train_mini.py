@@ -38,7 +38,7 @@ class TrainMiniConfig:
     views: int = 4
     """Views of each."""
     steps: int = 5000
-    """Batches of 160 pieces; one takes 0.5 s on one core."""
+    """Batches of 160 pieces; one takes 0.6 s on one core."""
     start: Path | None = None
     """Weights to continue from, for example `assets/mini.safetensors`; random ones when not given."""
     held_out: int = 12

@@ -51,15 +51,15 @@ class AutoencoderConfig:
     checkpoint: Path | None = None
     """Take this compressor instead of fitting one: LangSplat's best_ckpt.pth or another model's compressor.pth."""
     preset: Preset = "published"
-    """published: 100 epochs. fast: half of them with a step size that falls to zero. The next four override either."""
+    """published: 100 epochs. fast: half of them, larger steps that fall to zero. The next four override either."""
     epochs: int | None = None
     """Passes over the fitted embeddings; 100 (published) or 50 (fast) when not given."""
     batch_size: int | None = None
-    """Embeddings per update; 64 for segments and 1024 for patch tokens when not given."""
+    """Embeddings per update; 64 (fast: 128) for segments and 1024 for patch tokens when not given."""
     lr: float | None = None
-    """Adam's step size; 7e-4 for segments and 1e-3 for patch tokens (published) when not given."""
+    """Adam's step size; 7e-4 (fast: 2e-3) for segments and 1e-3 (fast: 1.5e-3) for patch tokens when not given."""
     schedule: Schedule | None = None
-    """Whether the step size stays or falls to zero along a half cosine; constant (published) when not given."""
+    """Whether the step size stays or falls to zero along a half cosine; constant (fast: cosine) when not given."""
     cosine_axis: CosineAxis = "feature"
     """Axis of the cosine in the loss; the published code takes it over the batch."""
     train_share: float | None = None

@@ -120,7 +120,8 @@ def preprocess(config: PreprocessConfig) -> None:
             wanted = {key: photographs[key] for key in todo}
             failures = extract_all(scene, wanted, extractor, scene.extraction_log(folder, shard), config.resolution)
         record["complete"] = not missing(photographs)
-    if not missing(photographs) and not read_json(folder / RECORD)["complete"]:
+    remaining = missing(photographs)
+    if not remaining and not read_json(folder / RECORD)["complete"]:
         with stage(folder, "features", settings, {}):  # another shard finished between the check and the record
             pass
     if failures:
@@ -133,7 +134,7 @@ def preprocess(config: PreprocessConfig) -> None:
             lines,
         )
         raise SystemExit(1)
-    log.info("%s: %d of %d images", folder, len(photographs) - len(missing(photographs)), len(photographs))
+    log.info("%s: %d of %d images", folder, len(photographs) - len(remaining), len(photographs))
 
 
 def _settings(config: PreprocessConfig) -> dict[str, Any]:

@@ -4,6 +4,7 @@ A primitive is defined in its own frame and placed by an affine map. Rays are ta
 their directions, so a ray parameter means the same in every frame. All arrays are float32.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -38,7 +39,7 @@ def rotation(axis: str, degrees: Number) -> Float[np.ndarray, "3 3"]:
 
 
 @dataclass(frozen=True)
-class Primitive:
+class Primitive(ABC):
     """A surface in its own frame, placed by `point_world = linear @ point_local + offset`."""
 
     linear: Float[np.ndarray, "3 3"]
@@ -88,17 +89,17 @@ class Primitive:
     # What a shape defines, all in its own frame: `intersect`, `normals` (of any length), `pattern_coordinates`,
     # `bounding_ball` and `balls`.
 
-    def _cross(self, o: Origins, d: Points, nearest: np.float32) -> Distances:
-        raise NotImplementedError
+    @abstractmethod
+    def _cross(self, o: Origins, d: Points, nearest: np.float32) -> Distances: ...
 
-    def _gradient(self, p: Points) -> Points:
-        raise NotImplementedError
+    @abstractmethod
+    def _gradient(self, p: Points) -> Points: ...
 
-    def _surface(self, p: Points) -> Float[np.ndarray, "k 2"]:
-        raise NotImplementedError
+    @abstractmethod
+    def _surface(self, p: Points) -> Float[np.ndarray, "k 2"]: ...
 
-    def _local_bound(self) -> tuple[Float[np.ndarray, "3"], float]:
-        raise NotImplementedError
+    @abstractmethod
+    def _local_bound(self) -> tuple[Float[np.ndarray, "3"], float]: ...
 
     def _local_balls(self) -> Float[np.ndarray, "b 4"]:
         return np.zeros((0, 4), np.float32)

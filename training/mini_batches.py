@@ -33,7 +33,7 @@ class Batches:
         rng, rows, sayings = self.rng, [], []
         for world in rng.choice(len(self.worlds), min(WORLDS, len(self.worlds)), replace=False):
             candidates, weight = self.worlds[world]
-            chosen = rng.choice(candidates, min(PER_WORLD, np.count_nonzero(weight)), replace=False, p=weight)
+            chosen = rng.choice(candidates, min(PER_WORLD, len(candidates)), replace=False, p=weight)
             looks = [self.looks[i] for i in chosen]
             sayings += [_any_of(rng, sayings_of(look)) for look in looks]
             sayings += [hybrid(rng, looks) for _ in range(HYBRIDS // WORLDS)]

@@ -106,7 +106,7 @@ def train(pieces: Pieces, steps: int, start: Path | None = None, learning_rate: 
         rows, sayings = batches.draw()
         text = tokenizer([spoken(rng, s) for s in sayings] + list(GENERIC))
         crops = normalised(torch.from_numpy(augmented(rng, pieces.crops[rows])))
-        # the fused attention's way back takes three times the rest of the model on a CPU, at this few tokens
+        # on a CPU and at this few tokens the fused attention's way back takes as long as all the rest of the model
         with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             phrases = model.encode_text(text)
             images = model.encode_image(crops)

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.library import custom_op
 
 from . import _C
 from .checks import check_tensor
@@ -44,7 +45,7 @@ def _harmonics(degree: int, means: Tensor, camera_center: list[float], sh_coeffs
     return harmonics
 
 
-@torch.library.custom_op(f"{LIBRARY}::evaluate_sh", mutates_args=())
+@custom_op(f"{LIBRARY}::evaluate_sh", mutates_args=())
 def evaluate_sh_op(degree: int, means: Tensor, camera_center: list[float], sh_coeffs: Tensor) -> Tensor:
     """Clamped colours."""
     means, sh_coeffs = means.contiguous(), sh_coeffs.contiguous()
@@ -58,7 +59,7 @@ def _(degree, means, camera_center, sh_coeffs):
     return torch.empty_like(means)
 
 
-@torch.library.custom_op(f"{LIBRARY}::evaluate_sh_backward", mutates_args=())
+@custom_op(f"{LIBRARY}::evaluate_sh_backward", mutates_args=())
 def evaluate_sh_backward_op(
     degree: int,
     means: Tensor,

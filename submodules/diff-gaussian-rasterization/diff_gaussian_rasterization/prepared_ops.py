@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.library import custom_op, get_ctx
 
 from . import _C
 from .finite import raise_found
@@ -13,7 +14,7 @@ from .structs import camera_struct, contiguous, features_struct, gaussians_struc
 LIBRARY = "diff_gaussian_rasterization"  # namespace of the operators
 
 
-@torch.library.custom_op(f"{LIBRARY}::prepare", mutates_args=())
+@custom_op(f"{LIBRARY}::prepare", mutates_args=())
 def prepare_op(
     view: Sequence[float],
     width: int,
@@ -75,19 +76,21 @@ def blend_into(
     )
 
 
-@prepare_op.register_fake
-def _(view, width, height, means, scales, rotations, covariances, opacities, scale_modifier, antialiasing):
-    size = torch.library.get_ctx().new_dynamic_size()
+def fake_projection(means: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Shapes of what `project_and_sort` returns."""
     return (
-        means.new_empty(height, width),
-        means.new_empty(height, width),
         means.new_empty(means.shape[0], dtype=torch.int32),
-        means.new_empty(size, dtype=torch.uint8),
+        means.new_empty(get_ctx().new_dynamic_size(), dtype=torch.uint8),
         torch.empty(2, dtype=torch.int64, device="cpu"),
     )
 
 
-@torch.library.custom_op(f"{LIBRARY}::blend", mutates_args=())
+@prepare_op.register_fake
+def _(view, width, height, means, *_):
+    return means.new_empty(height, width), means.new_empty(height, width), *fake_projection(means)
+
+
+@custom_op(f"{LIBRARY}::blend", mutates_args=())
 def blend_op(
     view: Sequence[float],
     width: int,
@@ -114,7 +117,7 @@ def _(view, width, height, state, counts, alpha, features, background, weights=N
     return features.new_empty(features.shape[1], height, width)
 
 
-@torch.library.custom_op(f"{LIBRARY}::blend_backward", mutates_args=())
+@custom_op(f"{LIBRARY}::blend_backward", mutates_args=())
 def blend_backward_op(
     view: Sequence[float],
     width: int,

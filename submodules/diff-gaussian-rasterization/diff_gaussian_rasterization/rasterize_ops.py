@@ -4,17 +4,18 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.library import custom_op
 
 from . import _C
 from .memory import Memory, address, target_for
-from .prepared_ops import LIBRARY, background_gradient, blend_into, project_and_sort
+from .prepared_ops import LIBRARY, background_gradient, blend_into, fake_projection, project_and_sort
 from .structs import camera_struct, contiguous, features_struct, gaussians_struct, images_struct, prepared_struct
 
 # Differentiable inputs of `rasterize`, in the order of its gradients; the position is the bit in `wanted`.
 INPUTS = ("means", "scales", "rotations", "covariances", "opacities", "features", "means2d")
 
 
-@torch.library.custom_op(f"{LIBRARY}::rasterize", mutates_args=())
+@custom_op(f"{LIBRARY}::rasterize", mutates_args=())
 def rasterize_op(
     view: Sequence[float],
     width: int,
@@ -43,34 +44,17 @@ def rasterize_op(
 
 
 @rasterize_op.register_fake
-def _(
-    view,
-    width,
-    height,
-    means,
-    scales,
-    rotations,
-    covariances,
-    opacities,
-    features,
-    means2d,
-    background,
-    scale_modifier,
-    antialiasing,
-    with_depth,
-):
-    size = torch.library.get_ctx().new_dynamic_size()
+def _(view, width, height, means, scales, rotations, covariances, opacities, features, *options):
+    with_depth = options[-1]
     return (
         means.new_empty(features.shape[1], height, width),
         means.new_empty(height, width),
         means.new_empty((height, width) if with_depth else (0,)),
-        means.new_empty(means.shape[0], dtype=torch.int32),
-        means.new_empty(size, dtype=torch.uint8),
-        torch.empty(2, dtype=torch.int64, device="cpu"),
+        *fake_projection(means),
     )
 
 
-@torch.library.custom_op(f"{LIBRARY}::rasterize_backward", mutates_args=())
+@custom_op(f"{LIBRARY}::rasterize_backward", mutates_args=())
 def rasterize_backward_op(
     view: Sequence[float],
     width: int,
@@ -121,27 +105,8 @@ def _empty_gradients(means: Tensor, features: Tensor, wanted: int) -> dict[str, 
 
 
 @rasterize_backward_op.register_fake
-def _(
-    view,
-    width,
-    height,
-    means,
-    scales,
-    rotations,
-    covariances,
-    opacities,
-    features,
-    background,
-    scale_modifier,
-    antialiasing,
-    state,
-    counts,
-    grad_image,
-    grad_alpha,
-    grad_depth,
-    wanted,
-):
-    return list(_empty_gradients(means, features, wanted).values())
+def _(view, width, height, means, scales, rotations, covariances, opacities, features, *rest):
+    return list(_empty_gradients(means, features, rest[-1]).values())
 
 
 def _rasterize_setup(ctx, inputs, output):

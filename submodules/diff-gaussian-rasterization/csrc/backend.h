@@ -3,6 +3,8 @@
 // `watch_nonfinite`.
 #pragma once
 
+#include <vector>
+
 #include "types.h"
 
 namespace gaussian {
@@ -64,9 +66,9 @@ struct Work {
 Work measure_work(const Prepared&);
 
 // The blending weights of a prepared float view, for Prepared::weights: results with them are the same bits as without.
-// About 33 bytes for each 8 evaluations of alpha.
-int64_t weights_bytes(const Prepared&, const Execution&);
-void keep_weights(const Prepared&, void* memory, int64_t bytes, const Execution&);
+// About 33 bytes for each 8 evaluations of alpha. The places are where each tile's begin in the memory, and its size.
+std::vector<int64_t> weight_places(const Prepared&, const Execution&);
+void keep_weights(const Prepared&, const std::vector<int64_t>& places, void* memory, const Execution&);
 }  // namespace cpu
 
 namespace cuda {

@@ -2,6 +2,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
 
 #include <array>
 #include <stdexcept>
@@ -173,14 +174,15 @@ void blend_backward(const Target& target, const PyCamera& camera, const PyGaussi
                                   allocator(scratch), target.execution()));
 }
 
-int64_t weights_bytes(const Target& target, const PyPrepared& prepared) {
+std::vector<int64_t> weight_places(const Target& target, const PyPrepared& prepared) {
   nb::gil_scoped_release unlocked;
-  return cpu::weights_bytes(prepared.typed(), target.execution());
+  return cpu::weight_places(prepared.typed(), target.execution());
 }
 
-void keep_weights(const Target& target, const PyPrepared& prepared, Address memory, int64_t bytes) {
+void keep_weights(const Target& target, const PyPrepared& prepared, const std::vector<int64_t>& places,
+                  Address memory) {
   nb::gil_scoped_release unlocked;
-  cpu::keep_weights(prepared.typed(), reinterpret_cast<void*>(memory), bytes, target.execution());
+  cpu::keep_weights(prepared.typed(), places, reinterpret_cast<void*>(memory), target.execution());
 }
 
 struct PyHarmonics {
@@ -294,7 +296,7 @@ NB_MODULE(_C, m) {
   m.def("prepare", prepare);
   m.def("blend", blend);
   m.def("blend_backward", blend_backward);
-  m.def("weights_bytes", weights_bytes);
+  m.def("weight_places", weight_places);
   m.def("keep_weights", keep_weights);
   m.def("evaluate_sh", evaluate_sh);
   m.def("evaluate_sh_backward", evaluate_sh_backward);

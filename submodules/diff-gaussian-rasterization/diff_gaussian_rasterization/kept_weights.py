@@ -84,11 +84,12 @@ class KeptWeights:
     def _keep(self, state: Tensor, counts: Tensor) -> None:
         target, prepared = target_for(torch.empty(0)), prepared_struct(state, counts)
         limit = _budget.limit
-        size = _C.weights_bytes(target, prepared)
+        places = _C.weight_places(target, prepared)
+        size = places[-1]
         if not _budget.take(size):
             self._refused_at = limit  # counting took a pass: not again before the limit changes
             return
         tensor = _reserved_memory(size)
         tensor = tensor[-tensor.data_ptr() % 64 :][:size]
-        _C.keep_weights(target, prepared, tensor.data_ptr(), size)
+        _C.keep_weights(target, prepared, places, tensor.data_ptr())
         self.tensor = tensor

@@ -20,31 +20,28 @@ void for_each_tile(const PreparedView<float>& view, int threads, Visit&& visit) 
   });
 }
 
-// Where every tile begins, and the end of all.
-std::vector<int64_t> offsets(const PreparedView<float>& view, int threads) {
+}  // namespace
+
+std::vector<int64_t> weight_places(const Prepared& prepared, const Execution& execution) {
+  const PreparedView<float> view = PreparedView<float>::of(prepared);
   const size_t tiles = size_t(view.header->tiles_x) * view.header->tiles_y;
   std::vector<int64_t> bytes(tiles + 1), begin(tiles + 1);
-  for_each_tile(view, threads,
+  for_each_tile(view, execution.threads,
                 [&](uint32_t tile, const TileVisits<float>& visits) { bytes[tile] = int64_t(visits.kept_bytes()); });
   begin[0] = int64_t(aligned(tiles * sizeof(int64_t)));
   for (size_t tile = 0; tile < tiles; ++tile) begin[tile + 1] = begin[tile] + bytes[tile];
   return begin;
 }
 
-}  // namespace
-
-int64_t weights_bytes(const Prepared& prepared, const Execution& execution) {
-  return offsets(PreparedView<float>::of(prepared), execution.threads).back();
-}
-
-void keep_weights(const Prepared& prepared, void* memory, int64_t bytes, const Execution& execution) {
+void keep_weights(const Prepared& prepared, const std::vector<int64_t>& places, void* memory,
+                  const Execution& execution) {
   const PreparedView<float> view = PreparedView<float>::of(prepared);
-  const std::vector<int64_t> begin = offsets(view, execution.threads);
-  if (begin.back() != bytes) throw std::invalid_argument("the weights need memory of exactly weights_bytes");
-  prefer_huge_pages(memory, size_t(bytes));
-  std::copy(begin.begin(), begin.end() - 1, static_cast<int64_t*>(memory));
+  if (places.size() != size_t(view.header->tiles_x) * view.header->tiles_y + 1)
+    throw std::invalid_argument("the places are not those that weight_places gave for this view");
+  prefer_huge_pages(memory, size_t(places.back()));
+  std::copy(places.begin(), places.end() - 1, static_cast<int64_t*>(memory));
   for_each_tile(view, execution.threads, [&](uint32_t tile, TileVisits<float>& visits) {
-    visits.keep(static_cast<char*>(memory) + begin[tile]);
+    visits.keep(static_cast<char*>(memory) + places[tile]);
   });
 }
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -81,9 +81,32 @@ def load_array(path: Path) -> np.ndarray:
 
 
 def image_key(relative: Path | str) -> str:
-    """Key of an image from its path below `images/`: that path without its extension, with forward slashes."""
-    relative = Path(relative)
-    return relative.with_name(relative.stem if relative.suffix.lower() in IMAGE_SUFFIXES else relative.name).as_posix()
+    """Key of an image from its path below `images/`: that path without its extension, with forward slashes.
+
+    Every result of an image is written under its key, so a name that leads out of a folder would overwrite or delete files
+    elsewhere. Names are refused as text: links inside `images/` are the user's choice and are followed.
+
+    Raises:
+        InputError: the name is absolute, contains `..`, or has no text that a file system can hold.
+    """
+    name = str(relative)
+    parts = PureWindowsPath(name).parts  # splits at both kinds of slash and knows drives
+    reason = None
+    if not parts or not Path(name).name:
+        reason = "it is empty"
+    elif PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor:
+        reason = "it is an absolute path"
+    elif ".." in parts:
+        reason = "it contains '..'"
+    elif any(ord(character) < 32 for character in name):
+        reason = "it contains control characters"
+    if reason:
+        raise InputError(
+            f"Image name {name!r}: {reason}. Expected a path relative to the folder of the photographs, such as left/0001.jpg. "
+            "Copy the photographs into the scene folder, and correct the names in its camera file."
+        )
+    path = Path(name)
+    return path.with_name(path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name).as_posix()
 
 
 def image_files(folder: Path) -> dict[str, Path]:

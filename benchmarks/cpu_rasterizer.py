@@ -23,7 +23,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # idle threads sleep instea
 import torch
 from diff_gaussian_rasterization import _C, PreparedView, View, prepare, rasterize, set_weight_budget
 from diff_gaussian_rasterization.kept_weights import DEFAULT_BUDGET
-from diff_gaussian_rasterization.ops import prepared_struct
+from diff_gaussian_rasterization.structs import prepared_struct
 from torch import Tensor
 
 WIDTH, HEIGHT, FOCAL = 1440, 1080, 1200.0

@@ -15,10 +15,10 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from diff_gaussian_rasterization import evaluate_sh, rasterize
+from diff_gaussian_rasterization import evaluate_sh, rasterize, reference
 from torch import Tensor
 
-from gaussian_renderer import reference, view_of
+from gaussian_renderer import view_of
 from scene.camera import Camera
 from scene.gaussian_model import GaussianModel
 from training.densification import PARAMETERS, densify

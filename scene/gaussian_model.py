@@ -20,6 +20,13 @@ def num_sh_rest(degree: int) -> int:
     return (degree + 1) ** 2 - 1
 
 
+def rotated(vectors: Float[Tensor, "n 3"], quats: Float[Tensor, "n 4"]) -> Float[Tensor, "n 3"]:
+    """Each vector turned by its quaternion wxyz of any length; the zero quaternion turns nothing."""
+    unit = torch.nn.functional.normalize(quats, dim=1)
+    twice = 2 * torch.linalg.cross(unit[:, 1:], vectors)
+    return vectors + unit[:, :1] * twice + torch.linalg.cross(unit[:, 1:], twice)
+
+
 @dataclass
 class GaussianModel:
     """Raw float32 parameters of n Gaussians, on any one device.

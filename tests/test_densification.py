@@ -67,10 +67,12 @@ def test_split_samples_follow_the_rotation():
     state = _state([1.0], [0.5])
     with torch.no_grad():
         state.gaussians.log_scales[:, 1:] = math.log(1e-6)
-        state.gaussians.quats[:] = torch.tensor([math.cos(math.pi / 4), 0, 0, math.sin(math.pi / 4)])  # x axis onto y
+        state.gaussians.quats[:] = 3 * torch.tensor([math.cos(math.pi / 12), 0, 0, math.sin(math.pi / 12)])  # 30 degrees about z
     _densify(state, [1e-3])
-    offsets = state.gaussians.means.detach()
-    assert (offsets[:, 1].abs() > 1e-3).all() and (offsets[:, [0, 2]].abs() < 1e-4).all()
+    x, y, z = state.gaussians.means.detach().unbind(1)
+    assert (x.abs() > 1e-3).all()
+    torch.testing.assert_close(y / x, torch.full_like(x, math.tan(math.pi / 6)), rtol=1e-3, atol=0)  # the other scales are 1e-6
+    assert (z.abs() < 1e-4).all()
 
 
 def test_faint_gaussians_are_pruned_and_the_rest_keep_their_moments():

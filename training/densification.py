@@ -11,8 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from gaussian_renderer.reference import rotation_matrices
-from scene.gaussian_model import GaussianModel
+from scene.gaussian_model import GaussianModel, rotated
 
 PARAMETERS = ("means", "log_scales", "quats", "opacity_logits", "sh_dc", "sh_rest")
 RESET_OPACITY = 0.01
@@ -92,7 +91,7 @@ def split(
     scales = parents["log_scales"].exp()
     # Drawn on the CPU whatever the device, so that one seed means one result.
     offsets = torch.randn(scales.shape, generator=generator).to(scales) * scales
-    parents["means"] = parents["means"] + torch.einsum("nij,nj->ni", rotation_matrices(parents["quats"]), offsets)
+    parents["means"] = parents["means"] + rotated(offsets, parents["quats"])
     parents["log_scales"] = (scales / SPLIT_SHRINK).log()
     edit_rows(gaussians, optimizer, ~selected, parents)
 

@@ -1,22 +1,7 @@
-"""Views and Gaussians for the tests of the CUDA backend, on the host or on a GPU, and the reference they are held to."""
-
-import importlib.util
-from pathlib import Path
+"""Views and Gaussians for the tests of the CUDA backend, on the host or on a GPU."""
 
 import torch
-from diff_gaussian_rasterization import View
-
-
-def _load_reference():
-    # By path: the package around it needs more than the reference does.
-    path = Path(__file__).resolve().parents[3] / "gaussian_renderer" / "reference.py"
-    spec = importlib.util.spec_from_file_location("rasterizer_reference", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-reference = _load_reference()
+from diff_gaussian_rasterization import View, reference
 
 
 def make_view(width=40, height=37):

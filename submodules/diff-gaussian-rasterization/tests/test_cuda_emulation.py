@@ -5,7 +5,8 @@ import ctypes
 import emulated_cuda
 import pytest
 import torch
-from cuda_scenes import edge_scenes, make_gaussians, make_view, reference, with_covariances
+from cuda_scenes import edge_scenes, make_gaussians, make_view, with_covariances
+from diff_gaussian_rasterization import reference
 from emulated_cuda import rasterize
 
 pytestmark = pytest.mark.skipif(emulated_cuda.compiler() is None, reason="no C++ compiler")

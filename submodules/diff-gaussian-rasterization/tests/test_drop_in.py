@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from cuda_scenes import make_gaussians, make_view, reference
-from diff_gaussian_rasterization import GaussianRasterizationSettings, GaussianRasterizer, View
+from cuda_scenes import make_gaussians, make_view
+from diff_gaussian_rasterization import GaussianRasterizationSettings, GaussianRasterizer, View, reference
 
 WIDTH, HEIGHT = 40, 37
 

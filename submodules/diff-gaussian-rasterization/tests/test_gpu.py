@@ -5,7 +5,8 @@ import dataclasses
 import diff_gaussian_rasterization as dgr
 import pytest
 import torch
-from cuda_scenes import edge_scenes, make_gaussians, make_view, reference, with_covariances
+from cuda_scenes import edge_scenes, make_gaussians, make_view, with_covariances
+from diff_gaussian_rasterization import reference
 
 pytestmark = [
     pytest.mark.gpu,

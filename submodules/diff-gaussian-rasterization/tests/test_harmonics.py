@@ -4,8 +4,7 @@ import math
 
 import pytest
 import torch
-from cuda_scenes import reference
-from diff_gaussian_rasterization import evaluate_sh
+from diff_gaussian_rasterization import evaluate_sh, reference
 
 
 def inputs(degree, n=50, dtype=torch.float32, stored=16):

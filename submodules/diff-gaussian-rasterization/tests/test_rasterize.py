@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from cuda_scenes import edge_scenes, make_gaussians, make_view, reference, with_covariances
-from diff_gaussian_rasterization import View, rasterize
+from cuda_scenes import edge_scenes, make_gaussians, make_view, with_covariances
+from diff_gaussian_rasterization import View, rasterize, reference
 
 # float32 blending of up to thousands of terms against float64: a few hundred roundings of 6e-8, times depths of about 3.
 IMAGE_TOLERANCE = 1e-4

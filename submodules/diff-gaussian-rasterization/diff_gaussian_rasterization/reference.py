@@ -7,9 +7,9 @@ n * height * width operations, so keep the pictures small.
 import math
 
 import torch
-from diff_gaussian_rasterization import Rendering, View
-from jaxtyping import Float
 from torch import Tensor
+
+from .view import Rendering, View
 
 NEAR_PLANE = 0.2  # culled at camera z <= this
 BLUR = 0.3  # px^2 on the diagonal of the 2D covariance
@@ -20,8 +20,8 @@ MIN_COMPENSATION = 2.5e-5  # lower bound of the determinant ratio under antialia
 PIXELS_AT_ONCE = 1024  # bounds the memory of the dense [pixels, n] evaluation
 
 
-def rotation_matrices(rotations: Float[Tensor, "n 4"]) -> Float[Tensor, "n 3 3"]:
-    """Rotation of each quaternion wxyz, which need not have unit length; the zero quaternion is the identity."""
+def rotation_matrices(rotations: Tensor) -> Tensor:
+    """[n, 3, 3] of quaternions wxyz [n, 4], which need not have unit length; the zero quaternion is the identity."""
     length = rotations.norm(dim=1, keepdim=True)
     identity = torch.tensor([1.0, 0, 0, 0], dtype=rotations.dtype, device=rotations.device)
     safe = torch.where(length > 1e-12, rotations, identity)  # keeps the norm's gradient finite at zero
@@ -34,29 +34,27 @@ def rotation_matrices(rotations: Float[Tensor, "n 4"]) -> Float[Tensor, "n 3 3"]
     return torch.stack(rows, 1)
 
 
-def covariance_matrices(
-    scales: Float[Tensor, "n 3"], rotations: Float[Tensor, "n 4"], scale_modifier: float = 1.0
-) -> Float[Tensor, "n 3 3"]:
-    """R S S^T R^T."""
+def covariance_matrices(scales: Tensor, rotations: Tensor, scale_modifier: float = 1.0) -> Tensor:
+    """[n, 3, 3] R S S^T R^T of standard deviations [n, 3] and quaternions [n, 4]."""
     m = rotation_matrices(rotations) * (scale_modifier * scales)[:, None, :]
     return m @ m.mT
 
 
-def _from_upper(c: Float[Tensor, "n 6"]) -> Float[Tensor, "n 3 3"]:
+def _from_upper(c: Tensor) -> Tensor:
     return torch.stack([c[:, [0, 1, 2]], c[:, [1, 3, 4]], c[:, [2, 4, 5]]], 1)
 
 
 def rasterize(
     view: View,
-    means: Float[Tensor, "n 3"],
-    scales: Float[Tensor, "n 3"] | None,
-    rotations: Float[Tensor, "n 4"] | None,
-    opacities: Float[Tensor, " n"],
-    features: Float[Tensor, "n d"],
+    means: Tensor,
+    scales: Tensor | None,
+    rotations: Tensor | None,
+    opacities: Tensor,
+    features: Tensor,
     *,
-    background: Float[Tensor, " d"] | None = None,
-    covariances: Float[Tensor, "n 6"] | None = None,
-    means2d: Float[Tensor, "n _"] | None = None,
+    background: Tensor | None = None,
+    covariances: Tensor | None = None,
+    means2d: Tensor | None = None,
     scale_modifier: float = 1.0,
     antialiasing: bool = False,
 ) -> Rendering:
@@ -142,10 +140,8 @@ _SH_C2 = (1.0925484305920792, 0.31539156525252005, 0.5462742152960396)
 _SH_C3 = (0.5900435899266435, 2.890611442640554, 0.4570457994644658, 0.3731763325901154, 1.445305721320277)
 
 
-def evaluate_sh(
-    degree: int, means: Float[Tensor, "n 3"], camera_center: Float[Tensor, " 3"], sh_coeffs: Float[Tensor, "n k 3"]
-) -> Float[Tensor, "n 3"]:
-    """Colours max(0, sh + 0.5) seen from `camera_center`, with the basis order and signs of the 3DGS files."""
+def evaluate_sh(degree: int, means: Tensor, camera_center: Tensor, sh_coeffs: Tensor) -> Tensor:
+    """Colours [n, 3] max(0, sh + 0.5) seen from `camera_center` [3], in the basis order and signs of the 3DGS files."""
     x, y, z = torch.nn.functional.normalize(means - camera_center, dim=1).unbind(1)
     basis = [torch.full_like(x, 0.28209479177387814)]
     if degree > 0:

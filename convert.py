@@ -1,8 +1,8 @@
 """Photographs or a video -> COLMAP scene (stage 0)."""
 
-import command_line
-from scene.conversion import convert
-from scene.conversion_steps import ConvertConfig
+from conversion.stage import convert
+from conversion.steps import ConvertConfig
+from workspace import command_line
 
 if __name__ == "__main__":
     command_line.run(convert, ConvertConfig)

@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from command_line import run
 from workspace import ModelFolder, SceneFolder, read_json, write_json
+from workspace.command_line import run
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ def steps(config: DemoConfig) -> list[tuple[str, str]]:
     scene, model = SceneFolder(config.model_path / "scene"), config.model_path
     s, m = shlex.quote(str(scene.root)), shlex.quote(str(model))
     return [
-        ("Generate a tabletop scene with ground truth", f"-m scene.toy_world -s {s} --seed {config.seed}"),
+        ("Generate a tabletop scene with ground truth", f"-m toy_world -s {s} --seed {config.seed}"),
         ("1  Segments and their embeddings", f"preprocess.py -s {s} --features mini"),
         ("2  Compress the embeddings to 3-D codes", f"train_autoencoder.py -s {s} -m {m}"),
         ("3  Train the Gaussians", f"train.py -s {s} -m {m} --eval --preset fast"),

@@ -2,7 +2,7 @@
 
 import sys
 
-from command_line import run
+from workspace.command_line import run
 
 INCLUDE_FEATURE = ("--include_feature", "--include-feature")
 
@@ -11,7 +11,7 @@ def main(args: list[str]) -> None:
     """Draw what the arguments ask for. The two kinds of pictures have their own flags; see --help with and without."""
     rest = [arg for arg in args if arg not in INCLUDE_FEATURE]
     if len(rest) < len(args):
-        from evaluation.render_language import LanguageRenderConfig, render_language
+        from query.render_language import LanguageRenderConfig, render_language
 
         run(render_language, LanguageRenderConfig, rest)
     else:

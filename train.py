@@ -2,7 +2,7 @@
 
 import sys
 
-from command_line import run
+from workspace.command_line import run
 
 INCLUDE_FEATURE = ("--include_feature", "--include-feature")
 

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from autoencoder.network import Autoencoder
 from autoencoder.pca import PCA
-from scene.tensor_files import load_tensors, save_tensors
-from stage_record import require
 from workspace import InputError, ModelFolder
+from workspace.record import require
+from workspace.tensor_files import load_tensors, save_tensors
 
 TRAIN_COMMAND = "python train_autoencoder.py -s <scene>"
 

@@ -22,11 +22,10 @@ from autoencoder.reconstruction import measure
 from features.photographs import scene_photographs
 from features.provenance import refuse_replaced
 from features.record import SEGMENTED, Features, features_record
-from scene.device import Device, chosen_device
-from stage_record import RECORD, stage
-from training.checkpoints import delete_checkpoints, load_checkpoint, save_checkpoint
-from training.interruption import stop_requests
 from workspace import InputError, ModelFolder, SceneFolder, save_array, write_json
+from workspace.device import Device, chosen_device
+from workspace.record import RECORD, stage
+from workspace.resume import delete_checkpoints, load_checkpoint, save_checkpoint, stop_requests
 
 log = logging.getLogger(__name__)
 

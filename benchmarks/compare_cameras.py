@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scene.alignment import compare_poses
+from conversion.alignment import compare_poses
 from scene.colmap import read_model
 from workspace import SceneFolder, image_key
 

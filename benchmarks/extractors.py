@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-import command_line
 from evaluation.tables import table
-from stage_record import RECORD
-from workspace import ModelFolder, SceneFolder, read_json, write_json
+from workspace import ModelFolder, SceneFolder, command_line, read_json, write_json
+from workspace.record import RECORD
 
 ROWS = {  # name: features and how they are reduced
     "mini, autoencoder 3": ("mini", "--method autoencoder --code_width 3"),
@@ -51,7 +50,7 @@ def command(line: str) -> float:
 def measure(world: Path, seed: int) -> dict[str, dict[str, float]]:
     """Figures of every row on one world."""
     scene, rgb = SceneFolder(world / "scene"), ModelFolder(world / "rgb")
-    command(f"-m scene.toy_world -s {scene.root} --seed {seed}")
+    command(f"-m toy_world -s {scene.root} --seed {seed}")
     command(f"preprocess.py -s {scene.root} --features mini")
     command(f"preprocess.py -s {scene.root} --features mini_dense")
     command(f"train.py -s {scene.root} -m {rgb.root} --eval --preset fast")

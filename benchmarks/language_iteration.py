@@ -28,12 +28,12 @@ from features.segment_files import write_segments
 from gaussian_renderer.trained_model import load_trained
 from scene.camera import Camera
 from scene.gaussian_model import GaussianModel
-from scene.toy_world import write_toy_world
-from stage_record import RECORD, require, stage
+from toy_world.generate import write_toy_world
 from training.language_targets import SegmentTarget
 from training.language_trainer import LanguageTrainConfig, LanguageTrainer
 from training.rgb_trainer import RgbTrainConfig, train_rgb
 from workspace import ModelFolder, SceneFolder, read_json
+from workspace.record import RECORD, require, stage
 
 KEPT = Path("output") / "benchmarks"
 LEVELS = ("s", "m", "l")

@@ -17,16 +17,15 @@ import numpy as np
 import torch
 import tyro
 
-import command_line
 from autoencoder.network import Autoencoder, published_widths
-from evaluation.field import load_field
-from evaluation.protocol import answer
-from evaluation.question import Question
 from evaluation.tables import table
 from gaussian_renderer import prepare_view
+from query.answer import answer
+from query.field import load_field
+from query.question import Question
 from scene.camera import Camera
 from scene.gaussian_model import GaussianModel
-from workspace import ModelFolder
+from workspace import ModelFolder, command_line
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from evaluation.field import LanguageField
 from evaluation.labels import Truth
-from evaluation.protocol import Answer, answer, intersection_over_union
-from evaluation.question import Question
 from evaluation.scores import Row
 from evaluation.tasks import Task
+from query.answer import Answer, answer, intersection_over_union
+from query.field import LanguageField
+from query.question import Question
 
 RELEVANCY_BYTES = 2 << 30  # relevancy maps held at once; more phrases than fit are asked in groups
 
@@ -70,7 +70,7 @@ def answer_view(
         task: the view.
         phrases: what to report.
         classes: phrases that compete for every pixel; none for no painting.
-        mask_thresh: see `evaluation.protocol.threshold`.
+        mask_thresh: see `query.answer.threshold`.
         control: also judge every phrase by the truth of the others.
         watch: takes the times of render, relevancy and answer.
     """

@@ -12,12 +12,11 @@ from typing import Annotated, Any
 
 import tyro
 
-import command_line
 from evaluation.scores import over_scenes
 from evaluation.tables import percent, table
 from evaluation.tasks import Protocol
-from stage_record import require
-from workspace import InputError, ModelFolder, read_json
+from workspace import InputError, ModelFolder, command_line, read_json
+from workspace.record import require
 
 # Per cent, from the papers of LangSplat (CVPR 2024), LangSplatV2 (2025) and, for Occam's LGS, VALA's comparison.
 # The last entry is the overall figure as printed there; most are the mean of the scenes.

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from evaluation.protocol import localized
+from query.answer import localized
 from workspace import InputError, read_json
 
 

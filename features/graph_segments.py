@@ -2,7 +2,7 @@
 
 Felzenszwalb and Huttenlocher's graph segmentation (skimage) gives small regions. Then neighbours merge greedily, best pair
 first, by how probably they are one part, and after that one whole. The two probabilities come from a perceptron over
-twenty border and region measures (`RegionGraph.features`), fitted on toy worlds by `assets/train_graph.py`.
+twenty border and region measures (`RegionGraph.features`), fitted on toy worlds by `bundled/train_segmenter.py`.
 """
 
 from functools import cache
@@ -31,11 +31,11 @@ class MergeModel:
         hidden = np.maximum((features - w["mean"]) / w["deviation"] @ w["first"] + w["first_bias"], 0)
         return 1 / (1 + np.exp(-(hidden @ w["second"] + w["second_bias"])))
 
-    def part(self, features: Float32[np.ndarray, "k f"]) -> Float32[np.ndarray, "k"]:
+    def part(self, features: Float32[np.ndarray, "k f"]) -> Float32[np.ndarray, " k"]:
         """Probability of one part."""
         return self(features)[:, 0]
 
-    def whole(self, features: Float32[np.ndarray, "k f"]) -> Float32[np.ndarray, "k"]:
+    def whole(self, features: Float32[np.ndarray, "k f"]) -> Float32[np.ndarray, " k"]:
         """Probability of one whole."""
         return self(features)[:, 1]
 

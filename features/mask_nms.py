@@ -13,12 +13,12 @@ _FALLBACK = 3  # masks that survive a criterion which would drop all
 
 def mask_nms(
     masks: Sequence[Mask],
-    scores: Float[np.ndarray, "m"],
+    scores: Float[np.ndarray, " m"],
     *,
     iou_threshold: float = 0.8,
     score_threshold: float = 0.7,
     inner_threshold: float = 0.5,
-) -> Int64[np.ndarray, "kept"]:
+) -> Int64[np.ndarray, " kept"]:
     """Indices of the masks to keep, by descending score; LangSplat's published function.
 
     In the order of descending score, mask j goes when an earlier mask i overlaps it by IoU > `iou_threshold`. Of two masks

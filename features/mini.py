@@ -1,6 +1,6 @@
 """The bundled encoder: a CLIP-shaped pair of towers that knows toy worlds only, loaded by open_clip from `assets/`.
 
-Trained by `assets/train_mini.py`. Its average pooling and its projection are both linear, so the embedding of a picture is
+Trained by `bundled/train_encoder.py`. Its average pooling and its projection are both linear, so the embedding of a picture is
 the mean of its patch tokens, and patch tokens live in the space of the text.
 """
 

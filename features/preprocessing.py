@@ -22,10 +22,10 @@ from features.record import SEGMENTED, Features, feature_folder, mini_weights_ha
 from features.sam import SamGenerator, SamSettings, load_sam
 from features.segment_extractor import GraphExtractor, SamClipExtractor
 from features.segment_files import has_segments
-from scene.device import Device, chosen_device
 from scene.photographs import names_text
-from stage_record import RECORD, stage
 from workspace import InputError, SceneFolder, read_json
+from workspace.device import Device, chosen_device
+from workspace.record import RECORD, stage
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from features import mini
 from features.grids import read_grid
 from features.photographs import scene_photographs
 from features.segment_files import read_segments
-from stage_record import RECORD, read_record, require
 from workspace import InputError, SceneFolder
+from workspace.record import RECORD, read_record, require
 
 Features = Literal["sam_clip", "mini", "dino", "mini_dense"]
 SEGMENTED: tuple[str, ...] = ("sam_clip", "mini")  # segments and their embeddings; the others are patch grids

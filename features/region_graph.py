@@ -123,7 +123,7 @@ class RegionGraph:
         self.neighbours[j] = {}
         self.parent[j] = i
 
-    def merge_while(self, score: Callable[[Float32[np.ndarray, "k f"]], Float32[np.ndarray, "k"]], least: float) -> None:
+    def merge_while(self, score: Callable[[Float32[np.ndarray, "k f"]], Float32[np.ndarray, " k"]], least: float) -> None:
         """Merge the best-scored pair again and again until none scores `least`."""
         age = np.zeros(len(self.parent), np.int64)
         queue: list[tuple[float, int, int, int, int]] = []
@@ -144,7 +144,7 @@ class RegionGraph:
             age[i] += 1
             push(i, list(self.neighbours[i]))
 
-    def roots(self) -> Int32[np.ndarray, "r"]:
+    def roots(self) -> Int32[np.ndarray, " r"]:
         """Region that each first region has become part of, counted from 0 in the order of the first ones."""
         root = self.parent.copy()
         while not np.array_equal(root, root[root]):
@@ -152,7 +152,7 @@ class RegionGraph:
         return np.unique(root, return_inverse=True)[1].astype(np.int32)
 
 
-def _histograms(pixels: Float32[np.ndarray, "p 3"], labels: Int32[np.ndarray, "p"], count: int) -> np.ndarray:
+def _histograms(pixels: Float32[np.ndarray, "p 3"], labels: Int32[np.ndarray, " p"], count: int) -> np.ndarray:
     shade = np.clip(pixels[:, 0] / 100 * SHADES, 0, SHADES - 1).astype(np.int64)
     hue = np.clip((pixels[:, 1:] + 60) / 120 * HUES, 0, HUES - 1).astype(np.int64)
     bins = (hue[:, 0] * HUES + hue[:, 1]) * SHADES + shade
@@ -160,13 +160,13 @@ def _histograms(pixels: Float32[np.ndarray, "p 3"], labels: Int32[np.ndarray, "p
     return np.bincount(labels.astype(np.int64) * size + bins, minlength=count * size).reshape(count, size).astype(np.float64)
 
 
-def _least(labels: Int32[np.ndarray, "p"], values: np.ndarray, count: int) -> np.ndarray:
+def _least(labels: Int32[np.ndarray, " p"], values: np.ndarray, count: int) -> np.ndarray:
     result = np.full(count, np.iinfo(np.int64).max)
     np.minimum.at(result, labels, values)
     return result
 
 
-def _most(labels: Int32[np.ndarray, "p"], values: np.ndarray, count: int) -> np.ndarray:
+def _most(labels: Int32[np.ndarray, " p"], values: np.ndarray, count: int) -> np.ndarray:
     result = np.zeros(count, np.int64)
     np.maximum.at(result, labels, values)
     return result

@@ -14,8 +14,8 @@ from torchvision.ops import batched_nms
 from features.masks import Mask, cut_mask
 from features.segment_files import LEVELS
 from features.small_regions import remove_small_regions
-from scene.tensor_files import load_tensors
 from workspace import InputError
+from workspace.tensor_files import load_tensors
 
 _FILES = {"vit_h": "sam_vit_h_4b8939.pth", "vit_l": "sam_vit_l_0b3195.pth", "vit_b": "sam_vit_b_01ec64.pth"}
 _TYPES = {1280: "vit_h", 1024: "vit_l", 768: "vit_b"}  # by width of the image encoder
@@ -46,8 +46,8 @@ class MaskList(NamedTuple):
     """The masks of one level and SAM's two measures of their quality, both in [0, 1]."""
 
     masks: list[Mask]
-    predicted_ious: Float[np.ndarray, "m"]
-    stability_scores: Float[np.ndarray, "m"]
+    predicted_ious: Float[np.ndarray, " m"]
+    stability_scores: Float[np.ndarray, " m"]
 
 
 class _Candidates(NamedTuple):
@@ -55,8 +55,8 @@ class _Candidates(NamedTuple):
 
     logits: Float[Tensor, "c 1 low low"]
     boxes: Float[Tensor, "c 4"]  # x0 y0 x1 y1 in the crop, inclusive
-    ious: Float[Tensor, "c"]
-    stabilities: Float[Tensor, "c"]
+    ious: Float[Tensor, " c"]
+    stabilities: Float[Tensor, " c"]
     parts: Tensor  # [c] 0, 1, 2: SAM's first, second, third mask of the prompt
 
 

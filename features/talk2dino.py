@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from features.clip import ClipEncoder
-from scene.tensor_files import load_tensors
 from workspace import InputError
+from workspace.tensor_files import load_tensors
 
 # OpenAI's ViT-B/16 was trained with the quick approximation of GELU, which OpenCLIP keeps as a model of its own.
 TEXT_MODEL, TEXT_WEIGHTS, TEXT_WIDTH = "ViT-B-16-quickgelu", "openai", 512

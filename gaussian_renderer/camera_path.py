@@ -43,7 +43,7 @@ def camera_path(cameras: Sequence[Camera], num_frames: int) -> list[Camera]:
     ]
 
 
-def _times(centers: Float[np.ndarray, "k 3"], rotations: Rotation) -> Float[np.ndarray, "k"]:
+def _times(centers: Float[np.ndarray, " k 3"], rotations: Rotation) -> Float[np.ndarray, " k"]:
     """Times of the keys so that neither a long step nor a large turn passes in a moment.
 
     A step counts by its length in units of the mean step, a turn by its angle in units of the mean turn.

@@ -21,9 +21,9 @@ from gaussian_renderer import render
 from gaussian_renderer.camera_path import camera_path
 from gaussian_renderer.trained_model import TrainedModel, load_trained
 from scene.camera import Camera
-from scene.device import Device, chosen_device
-from stage_record import RECORD, read_record, stage
 from workspace import InputError, ModelFolder, atomic
+from workspace.device import Device, chosen_device
+from workspace.record import RECORD, read_record, stage
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from scene.dataset import Scene, load_scene
 from scene.gaussian_files import load_ply
 from scene.gaussian_model import GaussianModel
-from stage_record import require
 from workspace import InputError, ModelFolder
+from workspace.record import require
 
 
 @dataclass(frozen=True)

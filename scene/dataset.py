@@ -13,8 +13,8 @@ from scene.colmap import read_model
 from scene.photographs import PhotographCache, PhotographFile, check_photographs, find_photographs, load_image, sizes_text
 from scene.point_cloud import read_point_cloud
 from scene.transforms import random_points, read_blender, read_nerfstudio
-from stage_record import RECORD, require
 from workspace import InputError, SceneFolder, image_key
+from workspace.record import RECORD, require
 
 __all__ = ["PhotographCache", "Scene", "load_image", "load_scene"]
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from scene.gaussian_model import GaussianModel, num_sh_rest
 from scene.point_cloud import read_vertices
-from scene.tensor_files import load_tensors
 from workspace import InputError, atomic
+from workspace.tensor_files import load_tensors
 
 # Numpy scalars inside a checkpoint (its spatial_lr_scale) are rebuilt by this function, under numpy 2's name and numpy 1's.
 _NUMPY_SCALAR = np.float64(0).__reduce__()[0]

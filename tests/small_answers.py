@@ -15,9 +15,9 @@ from gaussian_renderer import render
 from scene.camera import Camera
 from scene.gaussian_files import save_ply
 from scene.gaussian_model import GaussianModel
-from scene.toy_world_labels import lerf_label
-from stage_record import stage
+from toy_world.labels import lerf_label
 from workspace import ModelFolder, save_array, write_json
+from workspace.record import stage
 
 WIDTH, HEIGHT, FOCAL, NUM_VIEWS, FEATURE_WIDTH = 160, 120, 150.0, 9, 12
 BALLS = ("red ball", "grüner Ball", "ball's twin", "青い玉")

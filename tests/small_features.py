@@ -9,8 +9,8 @@ from features.segment_files import write_segments
 from gaussian_renderer import render
 from scene.dataset import load_scene
 from scene.gaussian_model import GaussianModel
-from stage_record import stage
 from workspace import SceneFolder
+from workspace.record import stage
 
 FEATURE_WIDTH = 24
 GROUPS = {"default": 6, "s": 6, "m": 3, "l": 2}  # things told apart at each level

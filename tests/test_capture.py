@@ -5,7 +5,7 @@ import pytest
 from colmap_scene import write_photograph
 from PIL import Image
 
-from scene.capture import Photograph, camera_groups, find_capture, inspect, make_upright
+from conversion.capture import Photograph, camera_groups, find_capture, inspect, make_upright
 from workspace import InputError
 
 

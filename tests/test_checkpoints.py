@@ -6,9 +6,8 @@ import torch
 
 from autoencoder.compressor import write_compressor
 from autoencoder.network import Autoencoder, published_widths
-from training import checkpoints
-from training.checkpoints import load_checkpoint, save_checkpoint
-from workspace import InputError, ModelFolder
+from workspace import InputError, ModelFolder, resume
+from workspace.resume import load_checkpoint, save_checkpoint
 
 
 def test_the_newest_by_number_replaces_the_older_and_other_stages_are_left_alone(tmp_path):
@@ -62,7 +61,7 @@ def test_a_file_of_something_else_is_no_checkpoint(tmp_path):
 def test_a_second_process_that_deletes_first_does_no_harm(tmp_path, monkeypatch):
     model = ModelFolder(tmp_path)
     save_checkpoint(model, "rgb", 1, {"value": torch.zeros(3)})
-    listing = checkpoints._checkpoints
+    listing = resume._checkpoints
 
     def vanishing(*args):
         paths = listing(*args)
@@ -70,6 +69,6 @@ def test_a_second_process_that_deletes_first_does_no_harm(tmp_path, monkeypatch)
             model.checkpoint("rgb", 1).unlink()  # between the listing and the deletion
         return paths
 
-    monkeypatch.setattr(checkpoints, "_checkpoints", vanishing)
+    monkeypatch.setattr(resume, "_checkpoints", vanishing)
     save_checkpoint(model, "rgb", 2, {"value": torch.ones(3)})
     assert load_checkpoint(model, "rgb")["value"].tolist() == [1, 1, 1]

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from scene.child_process import ChildError, run_in_child
+from conversion.child_process import ChildError, run_in_child
 
 
 def double(x: int) -> int:

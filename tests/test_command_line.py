@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-import command_line
+from workspace import command_line
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ from colmap_scene import write_photograph, write_scene
 from corner_room import write_photographs
 from PIL import Image
 
-from scene.alignment import compare_poses
+from conversion.alignment import compare_poses
+from conversion.sfm_steps import extract_features, remove
+from conversion.stage import convert
+from conversion.steps import ConvertConfig
 from scene.colmap import read_model
-from scene.conversion import convert
-from scene.conversion_steps import ConvertConfig
 from scene.dataset import load_scene
-from scene.sfm_steps import extract_features, remove
 from workspace import InputError, read_json
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from scene.device import chosen_device
 from workspace import InputError
+from workspace.device import chosen_device
 
 
 def test_a_gpu_that_is_not_there_is_refused_in_words(monkeypatch):

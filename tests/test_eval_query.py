@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from small_answers import BALLS, CENTERS, FOCAL, HEIGHT, WIDTH, Words, write_model, write_scene
 
-from evaluation import answering, query
-from evaluation.query import QueryConfig, eval_query
+from evaluation import answering, stage
 from evaluation.scores import Row
+from evaluation.stage import QueryConfig, eval_query
 from evaluation.tables import top_table
 from workspace import InputError, ModelFolder, read_json, save_array, write_json
 
@@ -22,7 +22,7 @@ def scene(tmp_path_factory):
 
 @pytest.fixture
 def model(scene, tmp_path, monkeypatch):
-    monkeypatch.setattr(query, "text_encoder", lambda *_: Words())
+    monkeypatch.setattr(stage, "text_encoder", lambda *_: Words())
     return write_model(tmp_path / "model", scene)
 
 

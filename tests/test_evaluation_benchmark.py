@@ -6,9 +6,9 @@ import pytest
 
 from evaluation.benchmark import PUBLISHED, SCENES, BenchmarkConfig, benchmark
 from evaluation.scores import HELD_OUT, TRAINING, Row, by_split, over_scenes, summary
-from evaluation.slugs import slug
-from stage_record import stage
 from workspace import InputError, ModelFolder, write_json
+from workspace.record import stage
+from workspace.slugs import slug
 
 QUERIES = {"ramen": 71, "figurines": 56, "teatime": 59, "waldo_kitchen": 22}
 

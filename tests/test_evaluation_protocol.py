@@ -11,11 +11,11 @@ from torch import nn
 from autoencoder.compressor import read_compressor
 from autoencoder.network import Autoencoder, published_widths
 from autoencoder.pca import PCA
-from evaluation.filters import box_mean, majority
 from evaluation.labels import read_lerf_ovs
-from evaluation.protocol import answer, intersection_over_union, localized, threshold
-from evaluation.readout import Readout
-from evaluation.relevancy import latent_similarity, relevancy, relevancy_maps
+from query.answer import answer, intersection_over_union, localized, threshold
+from query.filters import box_mean, majority
+from query.readout import Readout
+from query.relevancy import latent_similarity, relevancy, relevancy_maps
 
 
 def unit(rows):

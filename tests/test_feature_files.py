@@ -8,8 +8,8 @@ import pytest
 from features.grids import read_grid, write_grid
 from features.record import features_record
 from features.segment_files import read_segments, write_segments
-from stage_record import stage
 from workspace import InputError, SceneFolder
+from workspace.record import stage
 
 
 @pytest.fixture

@@ -6,14 +6,14 @@ import torch
 import tyro
 from small_networks import small_clip, small_dino
 
-from evaluation.query import QueryConfig
-from evaluation.render_language import LanguageRenderConfig
+from evaluation.stage import QueryConfig
 from features import mini
 from features.clip import ClipEncoder
 from features.dense import area_grid, patch_grid, resize_to_grid, short_side_grid
 from features.dino import DinoEncoder
 from features.talk2dino import Talk2DinoText, load_head
 from features.text import text_encoder
+from query.render_language import LanguageRenderConfig
 from workspace import InputError
 
 

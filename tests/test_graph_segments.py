@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from assets.train_graph import Sample, best_overlaps, samples
+from bundled.train_segmenter import Sample, best_overlaps, samples
 from features.graph_segments import graph_segments
 from features.region_graph import RegionGraph, to_lab
 

@@ -7,9 +7,9 @@ from small_scene import write_small_scene
 
 from autoencoder.compressor import load_compressor, write_compressor
 from autoencoder.network import Autoencoder, published_widths
-from evaluation.field import load_field
 from gaussian_renderer import render
 from gaussian_renderer.trained_model import load_trained
+from query.field import load_field
 from training.langsplat_import import ImportConfig, import_langsplat
 from workspace import InputError, ModelFolder, read_json
 

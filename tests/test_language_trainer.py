@@ -17,13 +17,13 @@ from features.segment_files import read_segments, write_segments
 from gaussian_renderer import prepare_view
 from gaussian_renderer.trained_model import load_trained
 from training import language_trainer
-from training.checkpoints import load_checkpoint
 from training.language_codes import blended_codes, lifted_codes
 from training.language_targets import SegmentTarget, residual
 from training.language_trainer import LanguageTrainConfig, train_language
 from training.language_views import PreparedViews
 from training.rgb_trainer import RgbTrainConfig, train_rgb
 from workspace import InputError, ModelFolder, SceneFolder, read_json
+from workspace.resume import load_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,8 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
-from training.losses import photometric_loss, psnr, ssim
+from training.losses import photometric_loss, psnr
+from training.ssim import ssim
 
 
 def _pictures(height=37, width=29, dtype=torch.float32):

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from bundled.captions import GENERIC
+from bundled.crops import Pieces, world_pieces
+from bundled.truth import FALSE, TRUE, Looks, truth_matrix
 from features import mini
 from features.clip import ClipEncoder
-from training.mini_captions import GENERIC
-from training.mini_crops import Pieces, world_pieces
-from training.mini_truth import FALSE, TRUE, Looks, truth_matrix
 from workspace import ASSETS, read_json
 
 

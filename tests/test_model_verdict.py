@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scene.alignment import compare_poses, similarity
-from scene.model_summary import ModelSummary, summarize_models
-from scene.model_verdict import judge, verdict_table
-from scene.sfm_steps import sequential_pairs
+from conversion.alignment import compare_poses, similarity
+from conversion.model_summary import ModelSummary, summarize_models
+from conversion.model_verdict import judge, verdict_table
+from conversion.sfm_steps import sequential_pairs
 
 NAMES = [f"{i}.jpg" for i in range(40)]
 

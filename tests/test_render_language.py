@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from small_answers import BALLS, HEIGHT, WIDTH, Words, write_model, write_scene
 
-from evaluation import render_language as stage_module
-from evaluation.render_language import LanguageRenderConfig, render_language
-from evaluation.slugs import slug
+from query import render_language as stage_module
+from query.render_language import LanguageRenderConfig, render_language
 from workspace import InputError, load_array, read_json
+from workspace.slugs import slug
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ from small_scene import write_small_scene
 from gaussian_renderer.trained_model import load_trained
 from scene.gaussian_files import load_ply, save_ply
 from training import rgb_trainer
-from training.checkpoints import load_checkpoint
 from training.rgb_trainer import RgbTrainConfig, train_rgb
 from workspace import InputError, ModelFolder
+from workspace.resume import load_checkpoint
 
 
 @pytest.fixture(scope="module")

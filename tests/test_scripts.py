@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import tyro
 
-import command_line
+from workspace import command_line
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted((ROOT / "scripts").glob("*.sh"))

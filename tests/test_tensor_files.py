@@ -6,8 +6,8 @@ import random
 import pytest
 import torch
 
-from scene.tensor_files import load_tensors
 from workspace import InputError
+from workspace.tensor_files import load_tensors
 
 
 def _message(path):

@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 from scene.dataset import load_scene
-from scene.toy_world import write_toy_world
-from scene.toy_world_compose import FLOOR, cameras, compose
-from scene.toy_world_labels import polygons
-from scene.toy_world_parts import arc, ball, box, rod, turned
-from scene.toy_world_render import Renderer
-from scene.toy_world_shapes import rotation
+from toy_world.compose import FLOOR, cameras, compose
+from toy_world.generate import write_toy_world
+from toy_world.labels import polygons
+from toy_world.parts import arc, ball, box, rod, turned
+from toy_world.render import Renderer
+from toy_world.shapes import rotation
 from workspace import InputError, SceneFolder
 
 SIZE = {"width": 128, "height": 96, "views": 9, "objects": 6, "points": 600}

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from corner_room import picture, pose
 
-from scene.video_frames import extract_frames, sharpness
+from conversion.video_frames import extract_frames, sharpness
 from workspace import InputError
 
 BLURRED = {0, 1, 3, 4, 6, 7, 9, 10}

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stage_record import require, stage
 from workspace import InputError, SceneFolder, atomic, image_key, load_array, save_array
+from workspace.record import require, stage
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path):

@@ -4,7 +4,7 @@ import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from jaxtyping import Float
@@ -15,8 +15,8 @@ from features.record import LANGSPLAT
 from scene.dataset import load_scene
 from scene.gaussian_files import load_checkpoint, save_ply
 from scene.gaussian_model import GaussianModel
-from stage_record import stage
 from workspace import InputError, ModelFolder, save_array
+from workspace.record import stage
 
 log = logging.getLogger(__name__)
 

@@ -19,17 +19,16 @@ from features.segment_files import LEVELS
 from gaussian_renderer.trained_model import TrainedModel, load_trained
 from scene.camera import Camera
 from scene.dataset import Scene
-from scene.device import Device, chosen_device
 from scene.photographs import names_text
-from stage_record import require, stage
-from training.checkpoints import delete_checkpoints, load_checkpoint, save_checkpoint
-from training.interruption import stop_requests
 from training.language_codes import blended_codes, lifted_codes
 from training.language_quality import measure_codes, table
 from training.language_targets import GRID_LEVELS, Target, read_target, residual
 from training.language_views import PreparedViews
 from training.view_quality import train_sample
 from workspace import InputError, ModelFolder, SceneFolder, save_array
+from workspace.device import Device, chosen_device
+from workspace.record import require, stage
+from workspace.resume import delete_checkpoints, load_checkpoint, save_checkpoint, stop_requests
 
 log = logging.getLogger(__name__)
 

@@ -1,18 +1,13 @@
-"""Photometric loss of 3D Gaussian Splatting: 0.8 L1 + 0.2 (1 - SSIM), and the two measures a test view is judged by."""
-
-from functools import cache
+"""Photometric loss of 3D Gaussian Splatting, 0.8 L1 + 0.2 (1 - SSIM), and PSNR."""
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 from torch import Tensor
 
-_WINDOW = 11
-_SIGMA = 1.5
-# Stabilisers of Wang et al. 2004 for values in [0, 1]: (0.01)^2 and (0.03)^2.
-C1 = 1e-4
-C2 = 9e-4
+from training.photometric_planes import PhotometricPlanes
+from training.ssim import ssim
 
 
 def photometric_loss(
@@ -20,8 +15,6 @@ def photometric_loss(
 ) -> Float[Tensor, ""]:
     """(1 - ssim_weight) L1 + ssim_weight (1 - SSIM), means over all pixels and channels. Differentiable in `image` only."""
     if image.device.type == "cpu" and image.dtype == torch.float32:
-        from training.photometric_planes import PhotometricPlanes  # it takes its constants from here
-
         return PhotometricPlanes.apply(image, target, ssim_weight)
     return (1 - ssim_weight) * F.l1_loss(image, target) + ssim_weight * (1 - ssim(image, target))
 
@@ -30,56 +23,3 @@ def psnr(image: Float[Tensor, "3 h w"], target: Float[Tensor, "3 h w"]) -> float
     """Peak signal-to-noise ratio in dB of values in [0, 1]; 100 dB when the pictures are equal to float precision."""
     error = F.mse_loss(image, target).item()
     return -10 * float(np.log10(max(error, 1e-10)))
-
-
-def ssim(image: Float[Tensor, "3 h w"], target: Float[Tensor, "3 h w"]) -> Float[Tensor, ""]:
-    """Mean structural similarity (Wang et al. 2004) of values in [0, 1]: 11x11 Gaussian window, sigma 1.5, zero padding.
-
-    Differentiable in `image` only.
-    """
-    return _Ssim.apply(image, target)
-
-
-class _Ssim(torch.autograd.Function):
-    """The derivative is written out: it costs nine blurred planes, a third of what autograd through the moments costs."""
-
-    @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, y: Tensor) -> Tensor:
-        mean_x, mean_y, moment_xx, moment_yy, moment_xy = _blur(torch.stack((x, y, x * x, y * y, x * y)))
-        luminance = 2 * mean_x * mean_y + C1
-        luminance_norm = mean_x.square() + mean_y.square() + C1
-        structure = 2 * (moment_xy - mean_x * mean_y) + C2
-        structure_norm = moment_xx + moment_yy - luminance_norm + (C1 + C2)
-        norm = 1 / (luminance_norm * structure_norm)
-        similarity = luminance * structure * norm
-        if ctx.needs_input_grad[0]:
-            grad_xx = -similarity / structure_norm
-            grad_xy = 2 * luminance * norm
-            grad_mean = 2 * (mean_y * structure * norm - mean_x * similarity / luminance_norm)
-            grad_mean -= 2 * mean_x * grad_xx + mean_y * grad_xy
-            ctx.save_for_backward(x, y, torch.stack((grad_mean, grad_xx, grad_xy)))
-        return similarity.mean()
-
-    @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor, None]:
-        x, y, grad_maps = ctx.saved_tensors
-        grad_mean, grad_xx, grad_xy = _blur(grad_maps)  # the window is even and the padding zero: the blur is its own transpose
-        return (grad / x.numel()) * (grad_mean + 2 * x * grad_xx + y * grad_xy), None
-
-
-def _blur(maps: Float[Tensor, "k 3 h w"]) -> Float[Tensor, "k 3 h w"]:
-    """Every plane convolved with the SSIM window, zero outside the image."""
-    window = torch.as_tensor(ssim_window(), dtype=maps.dtype, device=maps.device)
-    planes = maps.flatten(0, 1)
-    weight = window.expand(len(planes), 1, 1, _WINDOW)
-    pad = _WINDOW // 2
-    rows = F.conv2d(planes[None], weight, padding=(0, pad), groups=len(planes))
-    return F.conv2d(rows, weight.transpose(2, 3), padding=(pad, 0), groups=len(planes))[0].view_as(maps)
-
-
-@cache
-def ssim_window() -> Float32[np.ndarray, " 11"]:
-    """Weights of the window along one axis, sum 1."""
-    offsets = np.arange(_WINDOW) - _WINDOW // 2
-    weights = np.exp(-(offsets**2) / (2 * _SIGMA**2))
-    return (weights / weights.sum()).astype(np.float32)

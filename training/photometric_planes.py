@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
-from training.losses import C1, C2, ssim_window
+from training.ssim import C1, C2, ssim_window
 
 _scratch = threading.local()
 

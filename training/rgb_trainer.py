@@ -14,15 +14,11 @@ from torch import Tensor
 
 from gaussian_renderer import render
 from scene.dataset import Scene, load_scene
-from scene.device import Device, chosen_device
 from scene.gaussian_files import load_checkpoint as load_reference_checkpoint
 from scene.gaussian_files import load_gaussians, save_ply
 from scene.gaussian_model import GaussianModel
 from scene.photographs import PhotographCache
-from stage_record import stage
-from training.checkpoints import delete_checkpoints, load_checkpoint, save_checkpoint
 from training.densification import densify, reset_opacities
-from training.interruption import stop_requests
 from training.losses import photometric_loss, psnr
 from training.photograph_stream import PhotographStream
 from training.progress import TrainingProgress
@@ -30,6 +26,9 @@ from training.rgb_state import RgbState
 from training.schedule import Preset, Schedule
 from training.view_quality import measure_views, summary, table, train_sample
 from workspace import InputError, ModelFolder, read_json, write_json
+from workspace.device import Device, chosen_device
+from workspace.record import stage
+from workspace.resume import delete_checkpoints, load_checkpoint, save_checkpoint, stop_requests
 
 log = logging.getLogger(__name__)
 

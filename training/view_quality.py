@@ -9,8 +9,9 @@ from gaussian_renderer import render
 from scene.camera import Camera
 from scene.gaussian_model import GaussianModel
 from scene.photographs import PhotographCache
-from training.losses import psnr, ssim
+from training.losses import psnr
 from training.photograph_stream import picture
+from training.ssim import ssim
 
 Quality = dict[str, dict[str, float]]
 """View name -> {"psnr": dB, "ssim": -1..1}."""

@@ -1,0 +1,135 @@
+"""What a user brings to `convert.py`: a folder of photographs or a video, made ready for structure from motion."""
+
+import logging
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image, ImageOps
+from tqdm import tqdm
+
+from conversion.video_frames import JPEG_QUALITY
+from scene.photographs import check_photographs, flatten, sizes_text
+from workspace import IMAGE_SUFFIXES, InputError, atomic, image_files
+
+log = logging.getLogger(__name__)
+
+_ORIENTATION, _EXIF, _MAKE, _MODEL, _FOCAL, _FOCAL_35 = 0x0112, 0x8769, 0x010F, 0x0110, 0x920A, 0xA405  # EXIF tags
+_PLAIN_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """One photograph as it lies on disk: path below its folder, upright size, lens, and whether it is used as it is."""
+
+    name: str
+    size: tuple[int, int]
+    lens: tuple[str, ...]
+    plain: bool
+
+
+def find_capture(source: Path) -> tuple[Path, list[str]]:
+    """Folder of the photographs (`images` or `input` inside `source` when there is one) and their sorted names below it.
+
+    Raises:
+        InputError: there are fewer than three, two share a key, or some cannot be read (all are listed).
+    """
+    for inner in ("images", "input"):
+        if (source / inner).is_dir():
+            log.info("Photographs are taken from %s.", source / inner)
+            source = source / inner
+            break
+    files = image_files(source)
+    visible = (path for path in source.rglob("*") if path.is_file() and not path.name.startswith("."))
+    others = Counter(path.suffix.lower() or "no extension" for path in visible if path.suffix.lower() not in IMAGE_SUFFIXES)
+    passed_over = ", ".join(f"{count} {suffix}" for suffix, count in others.items())
+    if len(files) < 3:
+        heic = " HEIC photographs can be converted with: magick mogrify -format jpg *.heic" if ".heic" in others else ""
+        raise InputError(
+            f"{source} holds {len(files)} photographs ({', '.join(IMAGE_SUFFIXES)}); a scene needs at least 3, better 30 or more."
+            + (f" Passed over: {passed_over}.{heic}" if others else "")
+        )
+    if others:
+        log.info("Passed over in %s: %s.", source, passed_over)
+    check_photographs(list(files.values()))
+    return source, [path.relative_to(source).as_posix() for path in files.values()]
+
+
+def inspect(folder: Path, names: Sequence[str]) -> list[Photograph]:
+    """Headers of the photographs `names` below `folder`."""
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(lambda name: _inspect(folder, name), names))
+
+
+def _inspect(folder: Path, name: str) -> Photograph:
+    with Image.open(folder / name) as image:
+        exif = image.getexif()
+        lens = exif.get_ifd(_EXIF)
+        orientation = exif.get(_ORIENTATION, 1)
+        size = image.size if orientation not in (5, 6, 7, 8) else image.size[::-1]
+        plain = orientation in (0, 1) and image.mode in ("RGB", "L") and Path(name).suffix.lower() in _PLAIN_SUFFIXES
+    values = (exif.get(_MAKE), exif.get(_MODEL), lens.get(_FOCAL), lens.get(_FOCAL_35))
+    return Photograph(name, size, tuple("" if value is None else str(value).strip("\0 ") for value in values), plain)
+
+
+def make_upright(folder: Path, photographs: Sequence[Photograph], target: Path) -> list[str]:
+    """Fill `target` with the photographs as plain upright 8-bit RGB files and return their names there.
+
+    COLMAP ignores the EXIF orientation. Photographs that need no change are linked; the rest are written once, with their
+    EXIF data, whose focal length structure from motion starts from.
+    """
+    names = []
+    for photograph in tqdm(photographs, desc="upright", unit="image"):
+        source, relative = folder / photograph.name, Path(photograph.name)
+        if relative.suffix.lower() not in _PLAIN_SUFFIXES:
+            relative = relative.with_suffix(".png")
+        names.append(relative.as_posix())
+        path = target / relative
+        if path.exists():
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if photograph.plain:
+            _link(source, path)
+            continue
+        with Image.open(source) as image, atomic(path) as temporary:
+            upright = ImageOps.exif_transpose(image)
+            flatten(upright).save(temporary, quality=JPEG_QUALITY, subsampling=0, exif=upright.getexif())
+    return names
+
+
+def _link(source: Path, path: Path) -> None:
+    try:
+        path.symlink_to(source.resolve())
+    except OSError:  # Windows without the privilege
+        shutil.copy2(source, path)
+
+
+def camera_groups(
+    photographs: Sequence[Photograph], camera: Literal["auto", "single", "per_folder", "per_image"]
+) -> list[list[int]]:
+    """Indices of the photographs that share one camera, group by group.
+
+    `auto` puts together what has the same size, camera model and focal length in its EXIF data: one camera in the
+    ordinary case, more when a phone was turned or zoomed.
+
+    Raises:
+        InputError: photographs that should share a camera have different sizes.
+    """
+    keys = {
+        "auto": lambda p: (p.size, p.lens),
+        "single": lambda p: (),
+        "per_folder": lambda p: Path(p.name).parent,
+        "per_image": lambda p: p.name,
+    }
+    groups: dict[object, list[int]] = {}
+    for i, photograph in enumerate(photographs):
+        groups.setdefault(keys[camera](photograph), []).append(i)
+    for members in groups.values():
+        sizes = {photographs[i].size for i in members}
+        if len(sizes) > 1:
+            raise InputError(f"Photographs of sizes {sizes_text(sizes)} cannot share one camera; use --camera auto.")
+    return list(groups.values())

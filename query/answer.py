@@ -1,0 +1,76 @@
+"""From relevancy maps to an answer: the level, the mask, the point. LangSplat's published LERF-OVS procedure."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from query.filters import box_mean, majority
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Where one phrase is in one view. Levels are indices into the levels asked; relevancy is in (0, 1)."""
+
+    level: int
+    """Level of the mask: the one whose smoothed relevancy peaks highest."""
+    score: float
+    """That peak."""
+    relevancy: Float[Tensor, "h w"]
+    """Smoothed relevancy of that level."""
+    mask: Bool[Tensor, "h w"]
+    point_level: int
+    """Level of the point, chosen without regard to the mask."""
+    points: Int[Tensor, "k 2"]
+    """Every pixel (x, y) that reaches the maximum of the box mean; one, unless the map has a plateau."""
+
+    @property
+    def point(self) -> tuple[int, int]:
+        """The middle one of the points, as (x, y) pixel indices."""
+        x, y = self.points[len(self.points) // 2].tolist()
+        return x, y
+
+
+@torch.inference_mode()
+def answer(relevancy: Float[Tensor, "levels h w"], mask_thresh: float = 0.4) -> Answer:
+    """Answer one phrase from its relevancy maps.
+
+    Args:
+        relevancy: one map per level.
+        mask_thresh: in [0, 1), on the rescaled relevancy (see `threshold`). It cannot move the point.
+    """
+    means = box_mean(relevancy)
+    smoothed = (relevancy + means) / 2
+    peaks = smoothed.amax((-2, -1))
+    level = int(peaks.argmax())
+    point_level = int(means.amax((-2, -1)).argmax())
+    best = means[point_level]
+    return Answer(
+        level=level,
+        score=float(peaks[level]),
+        relevancy=smoothed[level],
+        mask=threshold(smoothed[level], mask_thresh),
+        point_level=point_level,
+        points=(best == best.max()).nonzero().flip(-1),
+    )
+
+
+def threshold(smoothed: Float[Tensor, "h w"], mask_thresh: float) -> Bool[Tensor, "h w"]:
+    """Mask of a smoothed relevancy map: stretched to [-1, 1] over its own range, cut at `mask_thresh`, majority-filtered."""
+    shifted = smoothed - smoothed.min()
+    stretched = (2 * (shifted / (shifted.max() + 1e-9)) - 1).clamp(0, 1)
+    return majority(stretched > mask_thresh)
+
+
+def intersection_over_union(predicted: Bool[Tensor, "h w"], truth: Bool[Tensor, "h w"]) -> float:
+    """IoU of two masks; 0 when both are empty, since nothing was found."""
+    union = int((predicted | truth).sum())
+    return int((predicted & truth).sum()) / union if union else 0.0
+
+
+def localized(points: Int[Tensor, "k 2"], boxes: Float[Tensor, "b 4"]) -> bool:
+    """Whether any of the points lies in any of the boxes (x1, y1, x2, y2), edges included."""
+    at_least = (points[:, None] >= boxes[None, :, :2]).all(-1)
+    at_most = (points[:, None] <= boxes[None, :, 2:]).all(-1)
+    return bool((at_least & at_most).any())

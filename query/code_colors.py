@@ -1,0 +1,60 @@
+"""Codes of any width as colours: one basis per model, so that a colour means the same in every picture."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from query.field import LanguageField
+from workspace import read_json, write_json
+
+
+@dataclass(frozen=True)
+class CodeColors:
+    """Mean and three principal directions of a field's codes; red, green and blue span `low` to `high` along them."""
+
+    fingerprint: dict[str, str]
+    mean: list[float]
+    directions: list[list[float]]
+    low: list[float]
+    high: list[float]
+
+    @classmethod
+    def fit(cls, field: LanguageField) -> "CodeColors":
+        """Basis of the Gaussians' codes at all levels, by opacity; the outer hundredth at each end is cut.
+
+        Codes of one or two channels leave the remaining colours constant.
+        """
+        width = field.compressor.code_width
+        codes = field.channels.double().cpu().reshape(-1, width)
+        weights = field.trained.gaussians.opacities.double().cpu().repeat_interleave(len(field.levels))[:, None]
+        mean = (weights * codes).sum(0) / weights.sum().clamp_min(1e-12)
+        centred = codes - mean
+        _, vectors = torch.linalg.eigh((weights * centred).T @ centred)
+        directions = torch.zeros(3, width, dtype=torch.float64)
+        found = vectors.flip(1).T[:3]
+        signs = found.gather(1, found.abs().argmax(1, keepdim=True)).sign()  # the same colours on every machine
+        directions[: len(found)] = found * signs
+        low, high = np.percentile((centred @ directions.T).numpy(), [1, 99], axis=0)
+        return cls(field.fingerprint(), mean.tolist(), directions.tolist(), low.tolist(), high.tolist())
+
+    @classmethod
+    def of(cls, path: Path, field: LanguageField) -> "CodeColors":
+        """The basis kept in `path`, fitted and written when it is missing or belongs to other codes."""
+        if path.exists():
+            kept = cls(**read_json(path))
+            if kept.fingerprint == field.fingerprint():
+                return kept
+        fitted = cls.fit(field)
+        write_json(path, asdict(fitted))
+        return fitted
+
+    def paint(self, codes: Float[Tensor, "c h w"]) -> UInt8[np.ndarray, "h w 3"]:
+        """RGB of a code map; black where there is no Gaussian."""
+        mean, directions, low, high = (codes.new_tensor(v) for v in (self.mean, self.directions, self.low, self.high))
+        along = (codes.movedim(0, -1) - mean) @ directions.T
+        colors = ((along - low) / (high - low).clamp_min(1e-6)).clamp(0, 1) * codes.ne(0).any(0)[..., None]
+        return (colors * 255 + 0.5).byte().cpu().numpy()

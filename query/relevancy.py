@@ -1,0 +1,49 @@
+"""How strongly every pixel answers a phrase: relevancy against canonical negatives, for all phrases in one product."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from query.readout import Readout
+
+TEMPERATURE = 10.0
+CHUNK_BYTES = 32 << 20  # of the widest intermediate held at once, whatever the size of the view
+
+
+def relevancy(
+    embeddings: Float[Tensor, "*pixels d"], phrases: Float[Tensor, "p d"], negatives: Float[Tensor, "n d"]
+) -> Float[Tensor, " p *pixels"]:
+    """Relevancy in (0, 1) of unit embeddings to every phrase; above 0.5 the phrase beats every negative."""
+    return contrast(embeddings @ torch.cat([phrases, negatives]).T, len(phrases))
+
+
+def contrast(cosines: Float[Tensor, "*pixels v"], num_phrases: int) -> Float[Tensor, " p *pixels"]:
+    """Relevancy from the cosines with the phrases, which come first, and with the negatives.
+
+    The published score is the minimum over negatives of the softmax of the pair (10 s_p, 10 s_n). That softmax is
+    sigmoid(10 (s_p - s_n)), which falls as s_n grows, so the minimum belongs to the most similar negative.
+    """
+    rival = cosines[..., num_phrases:].amax(-1, keepdim=True)
+    return torch.sigmoid(TEMPERATURE * (cosines[..., :num_phrases] - rival)).movedim(-1, 0)
+
+
+def latent_similarity(codes: Float[Tensor, "*pixels c"], phrases: Float[Tensor, "p c"]) -> Float[Tensor, " p *pixels"]:
+    """Cosine similarity in the compressed space, as DinoSplat compares, mapped from [-1, 1] to [0, 1]; no negatives."""
+    unit = torch.nn.functional.normalize(codes, dim=-1)
+    return (unit @ torch.nn.functional.normalize(phrases, dim=-1).T).movedim(-1, 0).add(1).div(2)
+
+
+@torch.inference_mode()
+def relevancy_maps(codes: Float[Tensor, "c h w"], readout: Readout, num_phrases: int) -> Float[Tensor, "p h w"]:
+    """Relevancy of a code map to the first `num_phrases` vectors of `readout`, the others being negatives.
+
+    Pixels that no Gaussian covers all carry the zero code, which is read once.
+    """
+    channels, height, width = codes.shape
+    pixels = codes.reshape(channels, -1).T
+    covered = pixels.ne(0).any(-1).nonzero().squeeze(-1)
+    empty = contrast(readout(pixels.new_zeros(1, channels)), num_phrases)
+    scores = empty.expand(num_phrases, height * width).contiguous()
+    for chunk in covered.split(CHUNK_BYTES // (4 * readout.width)):
+        scores[:, chunk] = contrast(readout(pixels[chunk]), num_phrases)
+    return scores.reshape(num_phrases, height, width)

@@ -1,0 +1,151 @@
+"""The language field drawn: code maps of every view, and relevancy maps of phrases."""
+
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from evaluation.labels import match_views
+from features.text import text_encoder
+from query.answer import answer
+from query.code_colors import CodeColors
+from query.field import LanguageField, load_field
+from query.pictures import encoded, relevancy_picture
+from query.question import Compare, Question, refuse_blank
+from scene.camera import Camera
+from scene.photographs import load_image
+from workspace import ModelFolder, atomic, save_array
+from workspace.device import Device, chosen_device
+from workspace.record import stage
+from workspace.slugs import slug
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LanguageRenderConfig:
+    """What to draw of the language field. The model folder knows the scene and the settings it was trained with."""
+
+    model_path: Annotated[Path, tyro.conf.arg(aliases=["-m"])]
+    """Model folder of train.py."""
+    source_path: Annotated[Path | None, tyro.conf.arg(aliases=["-s"])] = None
+    """Scene folder, when it was moved since training."""
+    text: tuple[str, ...] = ()
+    """Phrases to draw relevancy maps of, each in quotes."""
+    negatives: tuple[str, ...] = ()
+    """Phrases that stand for everything else, instead of: object, things, stuff, texture."""
+    compare: Compare = "decoded"
+    """Compare phrases with decoded features, or in the compressed space without negatives, as DinoSplat does."""
+    talk2dino_ckpt: Path | None = None
+    """Talk2DINO weights, for DINOv2 features."""
+    clip_pretrained: str | None = None
+    """OpenCLIP weights of the phrases, as in preprocess.py: a file for a machine that cannot fetch, or that moved since."""
+    level: str | None = None
+    """Only this level (default, s, m, l, grid)."""
+    resolution: Annotated[int | None, tyro.conf.arg(aliases=["-r"])] = None
+    """1, 2, 4 or 8 divides the photographs' size, another value is a width in pixels; as trained when not given."""
+    names: tuple[str, ...] = ()
+    """Only these images: names below images/ without extension."""
+    skip_train: bool = False
+    """Leave out the training views."""
+    skip_test: bool = False
+    """Leave out the held-out views."""
+    overwrite: bool = False
+    """Draw again what is there."""
+    device: Device = "auto"
+    """auto takes the GPU when there is one."""
+
+
+def render_language(config: LanguageRenderConfig) -> None:
+    """Draw the language of a trained scene (stage 4); maps that are there already are kept.
+
+    Raises:
+        InputError: no language field, scene gone, or no image of a name.
+    """
+    refuse_blank(*config.text, *config.negatives)
+    device = chosen_device(config.device)
+    field = load_field(ModelFolder(config.model_path), device, config.level)
+    scene = field.trained.scene(config.source_path, config.resolution)
+    names = [camera.name for camera in (*scene.train, *scene.test)]
+    wanted = set(match_views(config.names, names, asked=True).values()) if config.names else set(names)
+    question = None
+    if config.text:
+        encoder = text_encoder(field.features, device, config.talk2dino_ckpt, config.clip_pretrained)
+        question = Question.encode(config.text, encoder, field.compressor, device, config.negatives, config.compare)
+    for split, cameras, skipped in (("train", scene.train, config.skip_train), ("test", scene.test, config.skip_test)):
+        chosen = [camera for camera in cameras if camera.name in wanted]
+        if chosen and not skipped:
+            _draw_split(field, question, split, cameras, chosen, config)
+
+
+def _draw_split(
+    field: LanguageField,
+    question: Question | None,
+    split: str,
+    cameras: Sequence[Camera],
+    chosen: Sequence[Camera],
+    config: LanguageRenderConfig,
+) -> None:
+    model = field.trained.folder
+    colors = CodeColors.of(model.code_colors, field)
+    size = {"size": [cameras[0].width, cameras[0].height], "views": len(cameras), "levels": list(field.levels)}
+    codes = model.renders(split, "codes")
+    phrases = {phrase: model.renders(split, "relevancy") / slug(phrase) for phrase in question.phrases} if question else {}
+    asked = size | {"negatives": list(config.negatives), "compare": config.compare}
+    with ExitStack() as stages:
+
+        def begin(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
+            return stages.enter_context(stage(folder, "render", settings, field.fingerprint(), config.overwrite))
+
+        records = {codes: begin(codes, size)}
+        records |= {folder: begin(folder, asked | {"phrase": phrase}) for phrase, folder in phrases.items()}
+        for camera in tqdm(chosen, desc=f"language {split}", unit="view", disable=None):
+            missing = [phrase for phrase, folder in phrases.items() if not _map_file(folder, camera).exists()]
+            drawn = all(_map_file(codes / level, camera).exists() for level in field.levels)
+            if drawn and not missing:
+                continue
+            maps = field.code_maps(camera)
+            if not drawn:
+                _write_codes(codes, camera, field.levels, maps, colors)
+            if missing:
+                relevancy = question.only(missing).relevancy(maps)
+                for i, phrase in enumerate(missing):
+                    _write_relevancy(phrases[phrase], camera, relevancy[:, i])
+        files = [codes / level for level in field.levels]
+        records[codes]["complete"] = all(_map_file(folder, camera).exists() for folder in files for camera in cameras)
+        for folder in phrases.values():
+            records[folder]["complete"] = all(_map_file(folder, camera).exists() for camera in cameras)
+    log.info("%d views: %s", len(chosen), ", ".join(map(str, records)))
+
+
+def _map_file(folder: Path, camera: Camera) -> Path:
+    """The array of a view. It is written after the picture beside it, so where it is, the view is finished."""
+    return folder / f"{camera.name}.npy"
+
+
+def _write_codes(
+    folder: Path, camera: Camera, levels: Sequence[str], maps: Float[Tensor, "levels c h w"], colors: CodeColors
+) -> None:
+    for level, codes in zip(levels, maps, strict=True):
+        path = _map_file(folder / level, camera)
+        _write_png(path.with_suffix(".png"), colors.paint(codes))
+        save_array(path, codes.movedim(0, -1).half().cpu().numpy())
+
+
+def _write_relevancy(folder: Path, camera: Camera, relevancy: Float[Tensor, "levels h w"]) -> None:
+    path = _map_file(folder, camera)
+    _write_png(path.with_suffix(".png"), relevancy_picture(load_image(camera), answer(relevancy).relevancy.cpu().numpy()))
+    save_array(path, relevancy.half().cpu().numpy())
+
+
+def _write_png(path: Path, picture: np.ndarray) -> None:
+    with atomic(path) as temporary:
+        temporary.write_bytes(encoded(picture, ".png"))

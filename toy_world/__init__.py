@@ -1,0 +1,1 @@
+"""The generated tabletop: a photographed scene with exact ground truth."""

@@ -1,0 +1,284 @@
+"""Ray caster of the toy world: exact visibility, an area light with soft shadows, ambient occlusion, antialiasing.
+
+Nothing is random and surfaces are nearly diffuse, so every view of a point agrees with every other.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+
+from scene.camera import Camera
+from toy_world.compose import FLOOR, ROOM, TABLE, World
+from toy_world.light import Lightmap, display
+from toy_world.shapes import EPSILON, Distances, Ellipsoid, Points, Polytope, dot, length
+
+SUBSAMPLES = np.float32([[-0.33, -0.12], [0.12, -0.33], [0.33, 0.12], [-0.12, 0.33]])  # a rotated grid within the pixel
+CONTRAST = 0.035  # difference to a neighbour, in displayed brightness, above which a pixel is sampled again
+SMOOTH_NORMALS = 0.95  # cosine between normals above which neighbouring points share their light
+BAND = 1 << 15  # rays traced at a time; their working set stays in the cache of a core
+LAMP_SAMPLES = 3  # per edge of the lamp, seen from a point on an object
+BAKED_SAMPLES = 7  # per edge of the lamp, seen from the table and the floor
+
+
+class Picture(NamedTuple):
+    """What a camera sees: colours, the part at each pixel's centre, and its depth along the optical axis."""
+
+    image: UInt8[np.ndarray, "h w 3"]
+    parts: Int[np.ndarray, "h w"]
+    depth: Float[np.ndarray, "h w"]
+
+
+class Hits(NamedTuple):
+    """Surface points behind pixels: position, normal, primitive index, ray direction, depth along the optical axis."""
+
+    points: Points
+    normals: Points
+    primitive: Int[np.ndarray, " k"]
+    directions: Points
+    depth: Distances
+
+
+class Renderer:
+    """Draws one world. Making it samples the light on the table and the floor; `detail` scales that work."""
+
+    def __init__(self, world: World, detail: float = 1.0) -> None:
+        self.world = world
+        self.part_of = np.int32([part for part, _ in world.primitives])
+        self.item_of = np.int32([world.parts[part][0] for part in self.part_of])
+        self.members = [np.flatnonzero(self.item_of == i) for i in range(len(world.items))]
+        self.bounds = [primitive.bounding_ball() for _, primitive in world.primitives]
+        self.convex = [isinstance(primitive, (Ellipsoid, Polytope)) for _, primitive in world.primitives]
+        self.gloss = np.float32([world.parts[part][1].material.gloss for part in self.part_of])
+        balls = [self._enclose(i) for i in range(len(world.items))]
+        self.centres = np.float32([c for c, _ in balls])
+        self.radii = np.float32([r for _, r in balls])
+        self.origins = np.float32([self.centres[i] * [1, 1, 0] for i in range(len(world.items))])
+        kinds = [item.kind for item in world.items]
+        self.table, self.floor, self.wall = kinds.index("table"), kinds.index("floor"), kinds.index("wall")
+        self.casters = [i for i in range(len(world.items)) if i not in (self.floor, self.wall)]
+        self.blockers = np.concatenate(
+            [world.primitives[k][1].balls() for i in range(world.num_objects) for k in self.members[i]]
+        )
+        self.lightmaps = {
+            self.table: self._bake(TABLE, 0.0, int(240 * detail), BAKED_SAMPLES if detail >= 1 else LAMP_SAMPLES),
+            self.floor: self._bake(ROOM[:2], FLOOR, int(150 * detail), BAKED_SAMPLES if detail >= 1 else LAMP_SAMPLES),
+        }
+
+    def _enclose(self, item: int) -> tuple[Float[np.ndarray, "3"], float]:
+        bounds = [self.bounds[k] for k in self.members[item]]
+        low = np.min([c - r for c, r in bounds], axis=0)
+        high = np.max([c + r for c, r in bounds], axis=0)
+        centre = (low + high) / 2
+        return centre, max(float(np.linalg.norm(c - centre)) + r for c, r in bounds)
+
+    def _bake(self, half: tuple[float, float], height: float, columns: int, samples: int) -> Lightmap:
+        rows = max(8, int(columns * half[1] / half[0]))
+        x = ((np.arange(columns) + 0.5) / columns * 2 - 1) * half[0]
+        y = ((np.arange(rows) + 0.5) / rows * 2 - 1) * half[1]
+        grid = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
+        points = np.concatenate([grid, np.full((len(grid), 1), height)], 1).astype(np.float32)
+        normals = np.tile(np.float32([0, 0, 1]), (len(points), 1))
+        values = np.stack([self.direct(points, normals, np.full(len(points), -1), samples), self.openness(points, normals)], 1)
+        return Lightmap(half, height, values.reshape(rows, columns, 2))
+
+    def trace(self, origin: Float[np.ndarray, " 3"], directions: Points) -> tuple[Distances, Int[np.ndarray, " k"]]:
+        """Distance along unit `directions` to the first surface, and the primitive hit."""
+        best = np.full(len(directions), np.inf, np.float32)
+        hit = np.zeros(len(directions), np.int32)
+        offsets = self.centres - origin
+        towards = directions @ offsets.T
+        aside = (offsets**2).sum(1) - towards**2
+        for i in range(len(self.world.items)):
+            near = np.arange(len(directions))
+            if i not in (self.floor, self.wall):
+                near = np.flatnonzero((aside[:, i] < self.radii[i] ** 2) & (towards[:, i] > -self.radii[i]))
+            for k in self.members[i] if len(near) else ():
+                t = self.world.primitives[k][1].intersect(origin[None], directions[near], 1e-3)
+                closer = t < best[near]
+                best[near[closer]], hit[near[closer]] = t[closer], k
+        return best, hit
+
+    def lamp_points(self, per_edge: int) -> Points:
+        """Points spread over the lamp."""
+        light = self.world.light
+        s = (np.arange(per_edge, dtype=np.float32) + np.float32(0.5)) / per_edge
+        a, b = np.meshgrid(s, s)
+        return light.corner + a.reshape(-1, 1) * light.edges[0] + b.reshape(-1, 1) * light.edges[1]
+
+    def direct(self, points: Points, normals: Points, hit: Int[np.ndarray, " k"], per_edge: int) -> Distances:
+        """Light from the lamp, 0 to about 1: the mean over the lamp of cosine times visibility. `hit` are the primitives
+        the points lie on, -1 for none."""
+        lifted = points + normals * (8 * EPSILON)
+        total = np.zeros(len(points), np.float32)
+        for lamp in self.lamp_points(per_edge):
+            ray = lamp - lifted
+            distance = length(ray)
+            cosine = dot(ray, normals) / distance
+            lit = np.flatnonzero(cosine > 0)
+            free = lit[~self.blocked(lifted[lit], ray[lit] / distance[lit, None], distance[lit], hit[lit])]
+            total[free] += cosine[free]
+        return total / np.float32(per_edge * per_edge)
+
+    def blocked(
+        self, origins: Points, directions: Points, distances: Distances, hit: Int[np.ndarray, " k"]
+    ) -> Bool[np.ndarray, " k"]:
+        """Whether an object lies within `distances` along each ray. A convex primitive never hides its own lit side."""
+        result = np.zeros(len(origins), bool)
+        along = directions @ self.centres.T - dot(directions, origins)[:, None]
+        square = (self.centres**2).sum(1) - 2 * origins @ self.centres.T + dot(origins, origins)[:, None]
+        crossed = (square - along**2 < self.radii**2) & (along > -self.radii)
+        for i in self.casters:
+            near = np.flatnonzero(crossed[:, i] & ~result)
+            for k in self.members[i]:
+                centre, radius = self.bounds[k]
+                offset = centre - origins[near]
+                b = dot(offset, directions[near])
+                passing = (dot(offset, offset) - b * b < radius * radius) & (b > -radius)
+                if self.convex[k]:
+                    passing &= hit[near] != k
+                rays = near[passing]
+                if len(rays):
+                    t = self.world.primitives[k][1].intersect(origins[rays], directions[rays], 1e-3)
+                    result[rays[t < distances[rays]]] = True
+        return result
+
+    def openness(self, points: Points, normals: Points) -> Distances:
+        """Share of ambient light that reaches a point past the balls that stand in for the objects."""
+        blocked = np.zeros(len(points), np.float32)
+        for ball in self.blockers:
+            offset = ball[:3] - points
+            square = dot(offset, offset)
+            cosine = dot(offset, normals) / np.sqrt(np.maximum(square, np.float32(1e-6)))
+            blocked += np.maximum(cosine, 0) * np.minimum(ball[3] ** 2 / np.maximum(square, np.float32(1e-6)), 1)
+        return np.exp(np.float32(-0.9) * blocked)
+
+    def normals(self, points: Points, hit: Int[np.ndarray, " k"], directions: Points) -> Points:
+        """Unit surface normals on the side that the rays come from."""
+        normals = np.empty_like(points)
+        for k in np.unique(hit):
+            here = hit == k
+            normals[here] = self.world.primitives[k][1].normals(points[here])
+        away = dot(normals, directions) > 0
+        normals[away] *= -1  # the inner side of a thin wall
+        return normals
+
+    def albedo(self, points: Points, hit: Int[np.ndarray, " k"]) -> Points:
+        """Linear surface colour."""
+        color = np.empty_like(points)
+        for k in np.unique(hit):
+            here = hit == k
+            material = self.world.parts[self.part_of[k]][1].material
+            solid = points[here] - self.origins[self.item_of[k]]
+            color[here] = material.albedo(self.world.primitives[k][1], points[here], solid)
+        return color
+
+    def illuminate(self, points: Points, normals: Points, hit: Int[np.ndarray, " k"]) -> Float[np.ndarray, "k 2"]:
+        """Direct light and openness at surface points."""
+        item = self.item_of[hit]
+        result = np.empty((len(points), 2), np.float32)
+        wall = item == self.wall
+        result[wall] = self._wall_light(points[wall], normals[wall])
+        rest = ~wall
+        for mapped, lightmap in self.lightmaps.items():
+            here = (item == mapped) & (normals[:, 2] > 0.5)
+            result[here] = lightmap.look_up(points[here])
+            rest &= ~here
+        result[rest, 0] = self.direct(points[rest], normals[rest], hit[rest], LAMP_SAMPLES)
+        result[rest, 1] = self.openness(points[rest], normals[rest])
+        return result
+
+    def _wall_light(self, points: Points, normals: Points) -> Float[np.ndarray, "k 2"]:
+        light = self.world.light
+        corner = np.minimum(ROOM[0] - np.abs(points[:, 0]), points[:, 2] - FLOOR)
+        openness = np.float32(0.72) + np.float32(0.28) * np.clip(corner, 0, 1) ** np.float32(0.6)
+        ray = light.corner + light.edges.sum(0) / 2 - points
+        direct = np.maximum(dot(ray, normals), 0) / length(ray) * np.float32(0.6) + np.float32(0.12)
+        return np.stack([direct, openness], 1)
+
+    def shade(self, hits: Hits, light: Float[np.ndarray, "k 2"]) -> Points:
+        """Displayed colour, 0 to 1, of surface points under `light` (see `illuminate`)."""
+        lamp = self.world.light
+        up = (hits.normals[:, 2:] + 1) / 2
+        incoming = np.float32(1.1) * light[:, :1] * lamp.color + light[:, 1:] * (lamp.sky * up + lamp.bounce * (1 - up))
+        gloss = self.gloss[hits.primitive] * np.minimum(1, 2 * light[:, 0])  # no highlight in the shade
+        highlight = gloss * self._highlight(hits.points, hits.normals, hits.directions)
+        return display(self.albedo(hits.points, hits.primitive) * incoming + highlight[:, None])
+
+    def _highlight(self, points: Points, normals: Points, directions: Points) -> Distances:
+        light = self.world.light
+        ray = light.corner + light.edges.sum(0) / 2 - points
+        half = ray / length(ray)[:, None] - directions
+        half /= np.maximum(length(half), np.float32(1e-6))[:, None]
+        return np.maximum(dot(half, normals), 0) ** 40
+
+    def cast(self, camera: Camera, pixels: Float[np.ndarray, "k 2"]) -> Hits:
+        """First surface behind pixel coordinates (x, y)."""
+        local = np.ones((len(pixels), 3), np.float32)
+        local[:, :2] = (pixels - np.float32([camera.cx, camera.cy])) / np.float32([camera.fx, camera.fy])
+        slant = length(local)
+        directions = (local / slant[:, None]) @ camera.world_to_camera[:3, :3].astype(np.float32)
+        origin = camera.center.astype(np.float32)
+        bands = np.array_split(directions, max(1, len(directions) // BAND))
+        t, hit = (np.concatenate(x) for x in zip(*(self.trace(origin, band) for band in bands), strict=True))
+        points = origin + t[:, None] * directions
+        return Hits(points, self.normals(points, hit, directions), hit, directions, t / slant)
+
+    def render(self, camera: Camera, antialias: bool = True) -> Picture:
+        """The camera's picture."""
+        width, height = camera.width, camera.height
+        x, y = np.meshgrid(np.arange(width, dtype=np.int32), np.arange(height, dtype=np.int32))
+        pixels = np.stack([x, y], -1).reshape(-1, 2).astype(np.float32) + np.float32(0.5)
+        hits = self.cast(camera, pixels)
+        light = self._light_of_pixels(hits, ((x | y) & 1 == 0).ravel(), width)
+        color = self.shade(hits, light)
+        parts = self.part_of[hits.primitive].reshape(height, width)
+        if antialias:
+            uneven = np.flatnonzero(_uneven(color.reshape(height, width, 3), parts))
+            total = np.zeros((len(uneven), 3), np.float32)
+            for offset in SUBSAMPLES:
+                fine = self.cast(camera, pixels[uneven] + offset)
+                total += self.shade(fine, self._borrow_light(fine, uneven, hits, light, width))
+            color[uneven] = total / len(SUBSAMPLES)
+        image = np.uint8(np.clip(color * 255 + 0.5, 0, 255)).reshape(height, width, 3)
+        return Picture(image, parts, hits.depth.reshape(height, width))
+
+    def _light_of_pixels(self, hits: Hits, chosen: Bool[np.ndarray, " p"], width: int) -> Float[np.ndarray, "p 2"]:
+        """Light at every pixel: computed at the chosen ones, interpolated on smooth surfaces between them. Where it is
+        only looked up, it is looked up everywhere."""
+        chosen = chosen | np.isin(self.item_of[hits.primitive], (self.wall, *self.lightmaps))
+        light = np.full((len(chosen), 2), np.nan, np.float32)
+        light[chosen] = self.illuminate(hits.points[chosen], hits.normals[chosen], hits.primitive[chosen])
+        rest = np.flatnonzero(~chosen)
+        light[rest] = self._borrow_light(Hits(*(x[rest] for x in hits)), rest, hits, light, width)
+        return light
+
+    def _borrow_light(
+        self, wanted: Hits, index: Int[np.ndarray, " k"], hits: Hits, light: Float[np.ndarray, "p 2"], width: int
+    ) -> Float[np.ndarray, "k 2"]:
+        """Mean light of those pixels around `index` that lie on the same smooth surface and are known; computed where
+        there is none."""
+        total, count = np.zeros((len(index), 2), np.float32), np.zeros(len(index), np.float32)
+        height = len(light) // width
+        row, column = np.divmod(index, width)
+        for dy, dx in np.ndindex(3, 3):
+            near = np.clip(row + dy - 1, 0, height - 1) * width + np.clip(column + dx - 1, 0, width - 1)
+            same = (hits.primitive[near] == wanted.primitive) & ~np.isnan(light[near, 0])
+            same[same] = dot(hits.normals[near[same]], wanted.normals[same]) > SMOOTH_NORMALS
+            total[same] += light[near[same]]
+            count += same
+        alone = count == 0
+        total /= np.maximum(count, 1)[:, None]
+        total[alone] = self.illuminate(wanted.points[alone], wanted.normals[alone], wanted.primitive[alone])
+        return total
+
+
+def _uneven(image: Float[np.ndarray, "h w 3"], ids: Int[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+    uneven = np.zeros(ids.shape, bool)
+    for axis in (0, 1):
+        step = (np.abs(np.diff(image, axis=axis)).max(2) > CONTRAST) | (np.diff(ids, axis=axis) != 0)
+        first, second = [slice(None)] * 2, [slice(None)] * 2
+        first[axis], second[axis] = slice(None, -1), slice(1, None)
+        uneven[tuple(first)] |= step
+        uneven[tuple(second)] |= step
+    return uneven

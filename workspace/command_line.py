@@ -1,0 +1,49 @@
+"""The one way a script starts: flags from a dataclass, one function called, user errors without a traceback."""
+
+import errno
+import inspect
+import logging
+import re
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import tyro
+
+from workspace.errors import InputError
+
+# What the operating system says of paths that cannot be used; another errno is a defect and keeps its traceback.
+_OF_THE_USER = {errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENAMETOOLONG}
+_OF_THE_USER |= {errno.ELOOP, errno.EIO}
+
+
+def run(function: Callable[[Any], None], config_class: type, args: list[str] | None = None) -> None:
+    """Parse `config_class` from the command line, call `function` with it, and end the process with a clear exit code.
+
+    Exit codes: 0 done, 1 an item failed (the function raises SystemExit), 2 wrong input, 130 interrupted.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    config = tyro.cli(config_class, args=args, description=_summary(function))
+    try:
+        function(config)
+    except InputError as error:
+        sys.exit(_fail(str(error), 2))
+    except KeyboardInterrupt:
+        sys.exit(_fail("interrupted; finished work is kept, the same command continues", 130))
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            full = f"the disk is full ({error.filename or 'no space left'}); free some space, the same command continues"
+            sys.exit(_fail(full, 1))
+        if error.errno not in _OF_THE_USER or error.filename is None:
+            raise
+        sys.exit(_fail(f"{error.filename}: {error.strerror}; check the path and your rights, or name another folder", 2))
+
+
+def _summary(function: Callable[[Any], None]) -> str:
+    """The docstring of `function` up to its sections: what it raises is no help at the command line."""
+    return re.split(r"\n\n(?:Args|Returns|Raises):\n", inspect.getdoc(function) or "")[0]
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return code

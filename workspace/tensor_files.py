@@ -1,0 +1,97 @@
+"""Files of PyTorch: written whole or not at all, read without executing them, refused with one message for each defect."""
+
+import re
+import struct
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from workspace.errors import InputError
+from workspace.files import atomic
+
+# What the reader stumbles over in a file that was cut short or has wrong bytes in it. OSError: a zip that ends early.
+_DAMAGED = (
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    AssertionError,
+    AttributeError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    UnpicklingError,
+)
+
+
+def save_tensors(path: Path, value: Any) -> None:
+    """Write tensors, numbers, strings and containers of them, whole or not at all."""
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        try:
+            torch.save(value, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):  # PyTorch hides what the operating system said, such as a full disk
+                raise error.__context__ from None
+            raise
+
+
+def load_tensors(path: Path, expected: str, remedy: str, *, device: torch.device | str = "cpu", safe: Sequence[Any] = ()) -> Any:
+    """What `torch.save` wrote: tensors, numbers, strings, and containers of them. Nothing in the file is executed.
+
+    Args:
+        path: the file.
+        expected: what it should be, for the message, such as "the checkpoint of a training run".
+        remedy: what the user can do when it is not, a sentence.
+        device: where the tensors go.
+        safe: further types the file may hold, as `torch.serialization.safe_globals` takes them.
+
+    Raises:
+        InputError: the file is missing, no PyTorch file, cut short or damaged, or holds objects that are not safe to load.
+    """
+    try:
+        with path.open("rb") as file:
+            beginning = file.read(64)
+    except FileNotFoundError:
+        raise InputError(f"No file {path}; expected {expected}. {remedy}") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder; expected {expected}. {remedy}") from None
+    found = _foreign(beginning)
+    if found is None:
+        try:
+            with torch.serialization.safe_globals(list(safe)), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of the pickle protocols that torch finds in wrong bytes
+                return torch.load(path, map_location=device, weights_only=True)
+        except torch.cuda.OutOfMemoryError:  # a RuntimeError too, but the file is not to blame
+            raise
+        except (OSError, *_DAMAGED) as error:
+            if isinstance(error, OSError) and error.filename is not None:  # the system cannot read it, such as for want of rights
+                raise
+            found = _reason(error)
+    size = path.stat().st_size
+    raise InputError(f"{path} ({size / 1e6:.1f} MB) {found}; expected {expected}. {remedy}") from None
+
+
+def _foreign(beginning: bytes) -> str | None:
+    """What a file is that does not begin like one of PyTorch's, or None."""
+    if not beginning:
+        return "is empty"
+    if beginning.startswith((b"PK", b"\x80")):  # torch's zip files, and its older bare pickles
+        return None
+    if beginning.startswith(b"version https://git-lfs"):
+        return "is only the pointer of a Git LFS file (git lfs pull fetches the file itself)"
+    if beginning.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "is a web page saved under that name"
+    return "is not a file of PyTorch"
+
+
+def _reason(error: Exception) -> str:
+    # torch follows its reason by pages of advice, some of it to load the file unsafely
+    unsafe = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, UnpicklingError) else None
+    if unsafe:
+        return f"holds objects that are not safe to load ({unsafe.group(1)})"
+    return "was cut short or damaged"

@@ -11,9 +11,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from evaluation.labels import Truth
+from evaluation.rules import Rule
 from evaluation.scores import Row
 from evaluation.tasks import Task
-from query.answer import Answer, answer, intersection_over_union
+from query.answer import Answer, intersection_over_union
 from query.field import LanguageField
 from query.question import Question
 
@@ -58,7 +59,7 @@ def answer_view(
     task: Task,
     phrases: Sequence[str],
     classes: Sequence[str],
-    mask_thresh: float,
+    rule: Rule,
     control: bool,
     watch: Stopwatch,
 ) -> AnsweredView:
@@ -70,7 +71,7 @@ def answer_view(
         task: the view.
         phrases: what to report.
         classes: phrases that compete for every pixel; none for no painting.
-        mask_thresh: see `query.answer.threshold`.
+        rule: from the maps of a phrase to its mask and point.
         control: also judge every phrase by the truth of the others.
         watch: takes the times of render, relevancy and answer.
     """
@@ -86,7 +87,7 @@ def answer_view(
         relevancy = question.only(group).relevancy(codes)
         watch.lap("relevancy")
         for i, phrase in enumerate(group):
-            answers[phrase] = answer(relevancy[:, i], mask_thresh)
+            answers[phrase] = rule(relevancy[:, i])
             if phrase in classes:
                 rivals[phrase] = relevancy[answers[phrase].level, i].clone()
         watch.lap("answer")

@@ -117,10 +117,12 @@ def _bounds(polygons: tuple[Float[np.ndarray, "k 2"], ...]) -> Float[np.ndarray,
 
 @dataclass(frozen=True)
 class PaintedFrame:
-    """3D-OVS labels of one picture: one mask file per class that is in it."""
+    """Labels of one picture as one mask file per class that is in it."""
 
     name: str
     files: Mapping[str, Path]
+    background: int = 127
+    """Largest grey value that is not the class."""
 
     @property
     def phrases(self) -> tuple[str, ...]:
@@ -137,8 +139,8 @@ class PaintedFrame:
         path = self.files[category]
         painted = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE)
         if painted is None:
-            raise InputError(f"{path} is not a readable picture; expected a 0/255 mask.")
-        return cv2.resize(painted, (width, height), interpolation=cv2.INTER_NEAREST_EXACT) > 127
+            raise InputError(f"{path} is not a readable picture; expected a mask, 0 where the class is not.")
+        return cv2.resize(painted, (width, height), interpolation=cv2.INTER_NEAREST_EXACT) > self.background
 
 
 Truth: TypeAlias = OutlinedFrame | PaintedFrame

@@ -12,6 +12,8 @@ import tyro
 from tqdm import tqdm
 
 from evaluation.answering import AnsweredView, Stopwatch, answer_view
+from evaluation.mipnerf360 import goi_measures
+from evaluation.rules import DEFAULT_THRESHOLD, RuleName, rule
 from evaluation.scores import Row, as_json, by_split, over_runs, summary
 from evaluation.tables import runs_table, summary_table, top_table
 from evaluation.tasks import Protocol, choose_tasks, read_labels
@@ -54,7 +56,9 @@ class QueryConfig:
     """Only these images: names below images/ without extension, or their last part where it is unique."""
     negatives: tuple[str, ...] = ()
     """Phrases that stand for everything else, instead of: object, things, stuff, texture."""
-    mask_thresh: float = 0.4
+    rule: RuleName = "langsplat"
+    """How maps become a mask and a point, named by who published it (docs/protocols.md). Figures of two rules do not compare."""
+    mask_thresh: float = DEFAULT_THRESHOLD
     """Where to cut the relevancy, stretched to [-1, 1] over its range in the view; in [0, 1)."""
     level: str | None = None
     """Look at one level (default, s, m, l, grid) instead of choosing the best for every phrase and view."""
@@ -81,8 +85,7 @@ def eval_query(config: QueryConfig) -> None:
     """Ask a scene in plain words, or measure it on a benchmark."""
     if not (config.text or config.classes or config.labels):
         raise InputError('Nothing to ask. Add --text "red mug", or --classes "mug" "table" "wall", or --labels <folder>.')
-    if not 0 <= config.mask_thresh < 1:
-        raise InputError(f"--mask_thresh {config.mask_thresh} is outside [0, 1).")
+    rule(config.rule, config.mask_thresh)
     if len(config.classes) == 1:
         raise InputError(f"--classes needs at least two classes to choose between, not only {config.classes[0]!r}.")
     refuse_blank(*config.text, *config.classes, *config.negatives)
@@ -100,7 +103,8 @@ def _evaluate(config: QueryConfig, model: ModelFolder, device: torch.device) -> 
     field = load_field(model, device, config.level)
     scene = field.trained.scene(config.source_path, config.resolution)
     keys = [camera.name for camera in (*scene.train, *scene.test)]
-    labels = read_labels(config.labels, config.protocol, keys) if config.labels else None
+    training = [camera.name for camera in scene.train]
+    labels = read_labels(config.labels, config.protocol, keys, training) if config.labels else None
     tasks = choose_tasks(scene, labels, config.split, config.names)
     asked = tuple(dict.fromkeys([*config.text, *config.classes, *(labels.phrases if labels else ())]))
     if config.shuffled_control and (labels is None or len(labels.phrases) < 2):
@@ -116,7 +120,7 @@ def _evaluate(config: QueryConfig, model: ModelFolder, device: torch.device) -> 
         name: None if settings[name] is None else str(settings[name]) for name in ("source_path", "labels", "talk2dino_ckpt")
     }
     inputs = field.fingerprint() | {"features": field.features}
-    watch = Stopwatch(device)
+    decide, watch = rule(config.rule, config.mask_thresh), Stopwatch(device)
     rows: list[Row] = []
     # An evaluation holds nothing that took long to make, so the folder always is the last question asked.
     with stage(model.evaluation, "eval", settings, inputs, overwrite=(model.evaluation / RECORD).exists()):
@@ -124,16 +128,19 @@ def _evaluate(config: QueryConfig, model: ModelFolder, device: torch.device) -> 
         for task in tqdm(tasks, desc="views", unit="view", disable=None):
             own = task.truth.phrases if task.truth else ()
             phrases = list(dict.fromkeys([*config.text, *config.classes, *own]))
-            view = answer_view(field, question, task, phrases, classes, config.mask_thresh, config.shuffled_control, watch)
+            view = answer_view(field, question, task, phrases, classes, decide, config.shuffled_control, watch)
             rows += view.rows
             photo = load_image(task.camera)
             _write_pictures(model, view, photo, classes)
             report.add(view, photo)
         figures = summary(rows)
+        if labels and config.protocol == "mipnerf360_goi":
+            figures |= goi_measures(config.labels, {task.truth.name: model.answer_pictures(task.camera.name) for task in tasks})
         seconds = {part: total / len(tasks) for part, total in watch.seconds.items()}
         metrics = {
             "scene": scene.folder.root.resolve().name,
             "protocol": config.protocol if labels else None,
+            "rule": config.rule,
             **figures,
             "by_split": by_split(rows),
             "seconds_per_view": seconds,

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Literal
 
 from evaluation.labels import Truth, match_views, read_3d_ovs, read_lerf_ovs
+from evaluation.mipnerf360 import gags_views, read_goi
 from evaluation.scores import HELD_OUT, TRAINING, Split
 from scene.camera import Camera
 from scene.dataset import Scene
 from workspace import InputError
 
-Protocol = Literal["lerf_ovs", "3d_ovs"]
+Protocol = Literal["lerf_ovs", "3d_ovs", "mipnerf360_goi", "mipnerf360_gags"]
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,20 @@ class Labels:
         return tuple(dict.fromkeys([*self.classes, *(phrase for truth in self.truths.values() for phrase in truth.phrases)]))
 
 
-def read_labels(folder: Path, protocol: Protocol, keys: Sequence[str]) -> Labels:
-    """Labels of a folder in the format of `protocol`, matched to the images `keys` by name; InputError as the readers raise."""
+def read_labels(folder: Path, protocol: Protocol, keys: Sequence[str], training: Sequence[str]) -> Labels:
+    """Labels of a folder in the format of `protocol`, matched to the images `keys` by name; InputError as the readers raise.
+
+    GAGS names its labels after the place of the view among the `training` ones instead.
+    """
     classes: Sequence[str] = ()
-    if protocol == "lerf_ovs":
-        frames = read_lerf_ovs(folder)
-    else:
+    if protocol == "3d_ovs":
         classes, frames = read_3d_ovs(folder)
-    matched = match_views([frame.name for frame in frames], keys)
+    elif protocol == "mipnerf360_goi":
+        frames = read_goi(folder)
+    else:
+        frames = read_lerf_ovs(folder)
+    names = [frame.name for frame in frames]
+    matched = gags_views(names, keys, training) if protocol == "mipnerf360_gags" else match_views(names, keys)
     return Labels({matched[frame.name]: frame for frame in frames}, tuple(classes))
 
 

@@ -27,7 +27,9 @@ class Answer:
 
     @property
     def point(self) -> tuple[int, int]:
-        """The middle one of the points, as (x, y) pixel indices."""
+        """The middle one of the points, as (x, y) pixel indices; the first pixel where there is none."""
+        if not len(self.points):
+            return 0, 0
         x, y = self.points[len(self.points) // 2].tolist()
         return x, y
 

@@ -57,7 +57,8 @@ def documented(page):
     for block in re.findall(r"```(?:bash|sh|shell|console)?\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
             found = re.match(
-                r"\s*(?:\$ )?(?:[A-Z_]+=\S+ )*(?:\S*/)?python3? ((?:\S+\.py|-m (?:scene|evaluation|training|features)\.\S+).*)",
+                r"\s*(?:\$ )?(?:[A-Z_]+=\S+ )*(?:\S*/)?python3? "
+                r"((?:\S+\.py|-m (?:scene|evaluation|training|features|toy_world)\.\S+).*)",
                 line,
             )
             if found:

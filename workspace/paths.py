@@ -247,6 +247,10 @@ class ModelFolder:
         """Mean and spread of the last evaluation over several model folders, kept with the first of them."""
         return self.evaluation / "runs.json"
 
+    def answer_pictures(self, key: str) -> Path:
+        """Folder of the pictures of one view's answers."""
+        return self.evaluation / key
+
     def answer_picture(self, key: str, name: str) -> Path:
         """Picture of one answer in one view; `name` is the phrase as a file name."""
-        return self.evaluation / key / f"{name}.png"
+        return self.answer_pictures(key) / f"{name}.png"

@@ -1,0 +1,49 @@
+"""LangSplatV2's variant of the LERF-OVS protocol in 2D (ZhaoYujie2002/LangSplatV2@9a513cf5).
+
+It differs from LangSplat's in both windows: each is centred and counts the pixels inside the picture only.
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from query.answer import Answer
+from query.filters import window_sums
+
+BOX = 29  # pixels; LangSplat takes 30, which cannot be centred
+VOTE = 7
+
+
+@torch.inference_mode()
+def answer(relevancy: Float[Tensor, "levels h w"], mask_thresh: float = 0.4) -> Answer:
+    """Answer one phrase from its relevancy maps; arguments as of `query.answer.answer`."""
+    averaged = inside_mean(relevancy, BOX)
+    smoothed = (relevancy + averaged) / 2
+    peaks = smoothed.amax((-2, -1))
+    level = int(peaks.argmax())
+    point_level = int(averaged.amax((-2, -1)).argmax())
+    best = averaged[point_level]
+    return Answer(
+        level=level,
+        score=float(peaks[level]),
+        relevancy=smoothed[level],
+        mask=threshold(smoothed[level], mask_thresh),
+        point_level=point_level,
+        points=(best == best.max()).nonzero().flip(-1),
+    )
+
+
+def threshold(smoothed: Float[Tensor, "h w"], mask_thresh: float) -> Bool[Tensor, "h w"]:
+    """Mask of a smoothed relevancy map: stretched as LangSplat does, then a vote of every pixel's window."""
+    shifted = smoothed - smoothed.min()
+    stretched = (2 * (shifted / (shifted.max() + 1e-9)) - 1).clamp(0, 1)
+    return inside_mean((stretched > mask_thresh).float(), VOTE) > 0.5
+
+
+def inside_mean(maps: Float[Tensor, "*maps h w"], size: int) -> Float[Tensor, "*maps h w"]:
+    """Mean over centred `size` x `size` windows (odd), of the pixels that are inside the picture."""
+    sums = torch.nn.functional.pad(maps, (size // 2,) * 4)
+    counts = torch.nn.functional.pad(maps.new_ones(maps.shape[-2:]), (size // 2,) * 4)
+    for axis in (-1, -2):
+        sums, counts = window_sums(sums, size, axis), window_sums(counts, size, axis)
+    return sums / counts

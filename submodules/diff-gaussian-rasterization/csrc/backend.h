@@ -1,6 +1,6 @@
 // What each backend implements. All functions throw std::exception on failure and never read outside the given arrays,
-// whatever the values in them are. Values are checked for finiteness by the caller: `first_nonfinite`,
-// `watch_nonfinite`.
+// whatever the values in them are. The caller checks that values are finite: `first_nonfinite`, `watch_nonfinite`; only
+// cuda::prepare tests the parameters of the Gaussians itself and throws std::domain_error.
 #pragma once
 
 #include <vector>
@@ -74,9 +74,18 @@ void keep_weights(const Prepared&, const std::vector<int64_t>& places, void* mem
 namespace cuda {
 GAUSSIAN_BACKEND(float)
 
-// Queues a search and does not wait for it: should it find a NaN or an infinity, `report`, in memory of the host that
-// the device can write, drops to the flat index of the first.
-void watch_nonfinite(const float* values, int64_t count, uint64_t* report, const Execution&);
+// Address of `count` reports in host memory that devices can write. It is never freed.
+uintptr_t pinned_reports(int64_t count, const Execution&);
+
+// A tensor to search for NaN and infinity, and the report that is lowered to the flat index of the first.
+struct WatchedTensor {
+  const float* values;
+  int64_t count;
+  uint64_t* report;  // one of pinned_reports
+};
+
+// Queues a search of all tensors, in one kernel for up to four, and does not wait for it.
+void watch_nonfinite(const std::vector<WatchedTensor>&, const Execution&);
 }  // namespace cuda
 
 #undef GAUSSIAN_BACKEND

@@ -2,11 +2,14 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <array>
 #include <stdexcept>
 #include <string>
+#include <tuple>
+#include <vector>
 
 #include "backend.h"
 
@@ -222,10 +225,19 @@ int64_t first_nonfinite(const Target& target, Address values, int64_t count) {
   return cpu::first_nonfinite(reinterpret_cast<const float*>(values), count, target.execution());
 }
 
-void watch_nonfinite([[maybe_unused]] const Target& target, [[maybe_unused]] Address values,
-                     [[maybe_unused]] int64_t count, [[maybe_unused]] Address report) {
-  ON_CUDA(watch_nonfinite(reinterpret_cast<const float*>(values), count, reinterpret_cast<uint64_t*>(report),
-                          target.execution()));
+Address pinned_reports([[maybe_unused]] const Target& target, [[maybe_unused]] int64_t count) {
+  ON_CUDA(pinned_reports(count, target.execution()));
+}
+
+// Of each tensor the address of its values, their number, the address of its report.
+using Watched = std::tuple<Address, int64_t, Address>;
+void watch_nonfinite([[maybe_unused]] const Target& target, [[maybe_unused]] const std::vector<Watched>& watched) {
+#ifdef GAUSSIAN_CUDA
+  std::vector<cuda::WatchedTensor> tensors;
+  for (const auto& [values, count, report] : watched)
+    tensors.push_back({reinterpret_cast<const float*>(values), count, reinterpret_cast<uint64_t*>(report)});
+#endif
+  ON_CUDA(watch_nonfinite(tensors, target.execution()));
 }
 
 }  // namespace
@@ -301,6 +313,7 @@ NB_MODULE(_C, m) {
   m.def("evaluate_sh", evaluate_sh);
   m.def("evaluate_sh_backward", evaluate_sh_backward);
   m.def("first_nonfinite", first_nonfinite);
+  m.def("pinned_reports", pinned_reports);
   m.def("watch_nonfinite", watch_nonfinite);
   m.def("measure_work", [](const PyPrepared& prepared) {
     const cpu::Work work = cpu::measure_work(prepared.typed());

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .checks import check_gaussians, check_tensor
-from .finite import check_finite
+from .finite import check_finite, check_finite_geometry, raise_nonfinite
 from .harmonics import evaluate_sh
 from .rasterize_ops import rasterize_op
 from .view import View
@@ -140,33 +140,36 @@ class GaussianRasterizer(torch.nn.Module):
             channels = language_feature_precomp.shape[1]
             features = torch.cat([colors, language_feature_precomp], 1)
             background = torch.cat([background, background.new_zeros(channels)])
+        geometry = {
+            "means3D": means3D.contiguous(),
+            "scales": None if scales is None else scales.contiguous(),
+            "rotations": None if rotations is None else rotations.contiguous(),
+            "cov3D_precomp": None if covariances is None else covariances.contiguous(),
+            "opacities": opacities.contiguous(),
+        }
+        check_finite_geometry(**geometry)
         check_finite(
-            means3D=means3D.contiguous(),
-            scales=None if scales is None else scales.contiguous(),
-            rotations=None if rotations is None else rotations.contiguous(),
-            cov3D_precomp=None if covariances is None else covariances.contiguous(),
-            opacities=opacities.contiguous(),
             colors_precomp=None if colors_precomp is None else colors_precomp.contiguous(),
             language_feature_precomp=features[:, 3:].contiguous() if channels else None,
             bg=background,
         )
         view = settings.view()
-        image, _, _, radii, _, _ = rasterize_op(
-            view.values(),
-            view.width,
-            view.height,
-            means3D,
-            scales,
-            rotations,
-            covariances,
-            opacities,
-            features,
-            means2D,
-            background,
-            float(settings.scale_modifier),
-            bool(settings.antialiasing),
-            False,
-        )
+        try:
+            image, _, _, radii, _, _ = rasterize_op(
+                view.values(),
+                view.width,
+                view.height,
+                *geometry.values(),
+                features,
+                means2D,
+                background,
+                float(settings.scale_modifier),
+                bool(settings.antialiasing),
+                False,
+            )
+        except ValueError:
+            raise_nonfinite(**geometry)
+            raise
         if settings.include_feature is None:
             return image, radii
         return image[:3], image[3:], radii

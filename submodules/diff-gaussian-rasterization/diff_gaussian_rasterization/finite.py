@@ -2,9 +2,14 @@
 
 Waiting for a GPU in every call would leave it idle while Python prepares the next one. There, a kernel in the queue reports
 what it finds to host memory, and the report is raised at the first opportunity: by the same call where that waits anyway
-(projection does), else by the next one.
+(projection does), else by the next one. Projection tests the parameters of the Gaussians itself; they are searched again only
+to name what it refused.
 """
 
+import ctypes
+import math
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,35 +17,49 @@ from . import _C
 from .memory import target_for
 
 NOTHING_FOUND = 2**63 - 1
-SLOTS = 64  # names watched on one device; there are about a dozen
+PAGE = 64  # reports allocated together; a program uses about a dozen
 
 
 class _Watch:
-    """The reports of one GPU: for each name of an input, the smallest flat index that is not finite."""
+    """The reports of one GPU: for each input, the smallest flat index that is not finite.
+
+    Inputs are told apart by name and by the shape of a row. A report that is read late, when the same input has come with
+    other shapes since, is therefore still turned into the right index.
+    """
 
     def __init__(self) -> None:
-        self.pinned = torch.full((SLOTS,), NOTHING_FOUND, dtype=torch.int64).pin_memory()  # the device writes to it
-        self.reports = self.pinned.numpy()
-        self.slots: dict[str, int] = {}
-        self.shapes: dict[str, torch.Size] = {}
+        self.pages: list[np.ndarray] = []
+        self.slots: dict[tuple[str, torch.Size], int] = {}
 
-    def start(self, name: str, tensor: Tensor) -> None:
-        slot = self.slots.setdefault(name, len(self.slots))
-        self.shapes[name] = tensor.shape
-        report = self.pinned.data_ptr() + slot * self.pinned.element_size()
-        _C.watch_nonfinite(target_for(tensor), tensor.data_ptr(), tensor.numel(), report)
+    def start(self, tensors: dict[str, Tensor]) -> None:
+        target = target_for(next(iter(tensors.values())))
+        watched = []
+        for name, tensor in tensors.items():
+            slot = self.slots.setdefault((name, tensor.shape[1:]), len(self.slots))
+            if slot == PAGE * len(self.pages):
+                self.pages.append(_page(target))
+            page = self.pages[slot // PAGE]
+            watched.append((tensor.data_ptr(), tensor.numel(), page.ctypes.data + slot % PAGE * page.itemsize))
+        _C.watch_nonfinite(target, watched)
 
     def raise_found(self) -> None:
-        if (self.reports == NOTHING_FOUND).all():
+        if all((page == NOTHING_FOUND).all() for page in self.pages):
             return
-        name = next(name for name, slot in self.slots.items() if self.reports[slot] != NOTHING_FOUND)
-        flat = int(self.reports[self.slots[name]])
-        self.reports[:] = NOTHING_FOUND
-        index = _unravel(flat, self.shapes[name])
+        reports = np.concatenate(self.pages)
+        (name, row), slot = next(item for item in self.slots.items() if reports[item[1]] != NOTHING_FOUND)
+        for page in self.pages:
+            page[:] = NOTHING_FOUND
         raise ValueError(
-            f"{name} holds a NaN or an infinity at index {index}, in this call or an earlier one on the same GPU; "
-            "every value must be finite."
+            f"{name} holds a NaN or an infinity at index {_unravel(int(reports[slot]), row)}, in this call or an earlier one "
+            "on the same GPU; every value must be finite."
         )
+
+
+def _page(target: "_C.Target") -> np.ndarray:
+    # Not through torch: pinning its memory is an error while a graph is captured.
+    reports = np.ctypeslib.as_array((ctypes.c_int64 * PAGE).from_address(_C.pinned_reports(target, PAGE)))
+    reports[:] = NOTHING_FOUND
+    return reports
 
 
 _watches: dict[torch.device, _Watch] = {}
@@ -48,19 +67,35 @@ _watches: dict[torch.device, _Watch] = {}
 
 def check_finite(**tensors: Tensor | None) -> None:
     """Raise ValueError naming the first tensor with a NaN or an infinity, and its first index; on a GPU perhaps later."""
-    for name, tensor in tensors.items():
-        if tensor is None or tensor.numel() == 0:
-            continue
+    given = {name: tensor for name, tensor in tensors.items() if tensor is not None and tensor.numel() > 0}
+    on_gpu = {name: tensor for name, tensor in given.items() if tensor.is_cuda}
+    if on_gpu:
+        device = next(iter(on_gpu.values())).device
+        raise_found(device)
+        _watches.setdefault(device, _Watch()).start(on_gpu)
+    for name, tensor in given.items():
         if tensor.is_cuda:
-            raise_found(tensor.device)
-            if tensor.device not in _watches:
-                _watches[tensor.device] = _Watch()
-            _watches[tensor.device].start(name, tensor)
             continue
         flat = _C.first_nonfinite(target_for(tensor), tensor.data_ptr(), tensor.numel())
         if flat >= 0:
             value = float(tensor.reshape(-1)[flat])
-            raise ValueError(f"{name} holds {value} at index {_unravel(flat, tensor.shape)}; every value must be finite.")
+            raise ValueError(f"{name} holds {value} at index {_unravel(flat, tensor.shape[1:])}; every value must be finite.")
+
+
+def check_finite_geometry(**tensors: Tensor | None) -> None:
+    """`check_finite` for the parameters of Gaussians that are projected next: on a GPU nothing is left to do."""
+    check_finite(**{name: tensor for name, tensor in tensors.items() if tensor is not None and not tensor.is_cuda})
+
+
+def raise_nonfinite(**tensors: Tensor | None) -> None:
+    """Wait, and raise ValueError naming the first value that is not finite, if there is one."""
+    for name, tensor in tensors.items():
+        if tensor is None:
+            continue
+        bad = (~tensor.isfinite()).nonzero()
+        if len(bad):
+            index = bad[0].tolist()
+            raise ValueError(f"{name} holds {float(tensor[tuple(index)])} at index {index}; every value must be finite.")
 
 
 def raise_found(device: torch.device) -> None:
@@ -69,5 +104,11 @@ def raise_found(device: torch.device) -> None:
         _watches[device].raise_found()
 
 
-def _unravel(flat: int, shape: torch.Size) -> list[int]:
-    return [int(i) for i in torch.unravel_index(torch.tensor(flat), shape)]
+def _unravel(flat: int, row: torch.Size) -> list[int]:
+    """Index of a flat position in rows of shape `row`."""
+    index = []
+    for i in range(len(row)):
+        size = math.prod(row[i:])
+        index.append(flat // size)
+        flat %= size
+    return [*index, flat]

@@ -82,7 +82,7 @@ class KeptWeights:
         return self.tensor
 
     def _keep(self, state: Tensor, counts: Tensor) -> None:
-        target, prepared = target_for(torch.empty(0)), prepared_struct(state, counts)
+        target, prepared = target_for(torch.empty(0, device="cpu")), prepared_struct(state, counts)
         limit = _budget.limit
         places = _C.weight_places(target, prepared)
         size = places[-1]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .checks import check_features, check_gaussians
-from .finite import check_finite
+from .finite import check_finite, check_finite_geometry, raise_nonfinite
 from .kept_weights import KeptWeights
 from .prepared_ops import blend_op, prepare_op
 from .view import Rendering, View
@@ -79,17 +79,19 @@ def prepare(
     numbers = view.values()
     means, opacities = means.contiguous(), opacities.contiguous()
     scales, rotations, covariances = (None if t is None else t.contiguous() for t in (scales, rotations, covariances))
-    check_finite(means=means, scales=scales, rotations=rotations, covariances=covariances, opacities=opacities)
-    alpha, depth, radii, state, counts = prepare_op(
-        numbers,
-        view.width,
-        view.height,
-        means,
-        scales,
-        rotations,
-        covariances,
-        opacities,
-        float(scale_modifier),
-        bool(antialiasing),
-    )
+    geometry = {
+        "means": means,
+        "scales": scales,
+        "rotations": rotations,
+        "covariances": covariances,
+        "opacities": opacities,
+    }
+    check_finite_geometry(**geometry)
+    try:
+        alpha, depth, radii, state, counts = prepare_op(
+            numbers, view.width, view.height, *geometry.values(), float(scale_modifier), bool(antialiasing)
+        )
+    except ValueError:
+        raise_nonfinite(**geometry)
+        raise
     return PreparedView(alpha, depth, radii, tuple(numbers), state, counts)

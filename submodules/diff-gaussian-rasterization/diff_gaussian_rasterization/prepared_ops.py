@@ -46,10 +46,10 @@ def project_and_sort(
         prepared = _C.prepare(
             target_for(means), camera_struct(view, width, height), gaussians, address(radii), kept, Memory(means.device)
         )
-    finally:  # it waited for the device, whose reports name what it may have refused
+    finally:  # projection waited for the device: raise what its searches have reported
         raise_found(means.device)
     (state,) = kept.tensors
-    return radii, state, torch.tensor([prepared.num_visible, prepared.num_pairs])
+    return radii, state, torch.tensor([prepared.num_visible, prepared.num_pairs], device="cpu")
 
 
 def blend_into(

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from .checks import check_features, check_gaussians, check_tensor
-from .finite import check_finite
+from .finite import check_finite, check_finite_geometry, raise_nonfinite
 from .rasterize_ops import rasterize_op
 from .view import Rendering, View
 
@@ -54,29 +54,33 @@ def rasterize(
     scales, rotations, covariances, background = (
         None if t is None else t.contiguous() for t in (scales, rotations, covariances, background)
     )
-    check_finite(
-        means=means,
-        scales=scales,
-        rotations=rotations,
-        covariances=covariances,
-        opacities=opacities,
-        features=features,
-        background=background,
-    )
-    image, alpha, depth, radii, _, _ = rasterize_op(
-        numbers,
-        view.width,
-        view.height,
-        means,
-        scales,
-        rotations,
-        covariances,
-        opacities,
-        features,
-        means2d,
-        background,
-        float(scale_modifier),
-        bool(antialiasing),
-        True,
-    )
+    geometry = {
+        "means": means,
+        "scales": scales,
+        "rotations": rotations,
+        "covariances": covariances,
+        "opacities": opacities,
+    }
+    check_finite_geometry(**geometry)
+    check_finite(features=features, background=background)
+    try:
+        image, alpha, depth, radii, _, _ = rasterize_op(
+            numbers,
+            view.width,
+            view.height,
+            means,
+            scales,
+            rotations,
+            covariances,
+            opacities,
+            features,
+            means2d,
+            background,
+            float(scale_modifier),
+            bool(antialiasing),
+            True,
+        )
+    except ValueError:
+        raise_nonfinite(**geometry)
+        raise
     return Rendering(image, alpha, depth, radii)

@@ -42,6 +42,10 @@ Call = _struct(
 Harmonics = _struct(
     "Harmonics", count=Int64, stride=Int64, degree=ctypes.c_int, means=Address, coefficients=Address, camera_center=Float * 3
 )
+Runtime = _struct(
+    "Runtime", current_device=Int64, capturing=Int64, device_changes=Int64, waits=Int64, launches=Int64, atomics=Int64,
+    pageable_copies=Int64, sorted_elements=Int64, pinned_bytes=Int64,
+)  # fmt: skip
 HarmonicsGradients = _struct("HarmonicsGradients", means=Address, coefficients=Address)
 
 
@@ -70,6 +74,9 @@ def build(cache: Path) -> ctypes.CDLL:
     loaded = ctypes.CDLL(str(library))
     loaded.last_error.restype = ctypes.c_char_p
     loaded.view_size.restype = ctypes.c_size_t
+    loaded.last_pairs.restype = Int64
+    loaded.pinned_reports.restype = ctypes.c_void_p
+    loaded.runtime.restype = ctypes.POINTER(Runtime)
     assert loaded.view_size() == ctypes.sizeof(Call), "the structs here and in csrc/types.h differ"
     return loaded
 

@@ -125,6 +125,55 @@ def test_reports_the_first_value_that_is_not_finite(library):
     assert report.item() == 777
 
 
+@pytest.mark.parametrize("offset", [0, 1])  # a tensor that begins between two 16-byte loads is read value by value
+@pytest.mark.parametrize("bad", [0, 5, 20_001, 20_002])
+def test_searches_every_value(library, offset, bad):
+    values, report = torch.rand(20_004), torch.tensor([2**63 - 1])
+    values[offset + bad] = torch.inf
+    library.watch_nonfinite(
+        ctypes.c_void_p(values[offset:].data_ptr()), ctypes.c_int64(20_003), ctypes.c_void_p(report.data_ptr())
+    )
+    assert report.item() == bad
+
+
+@pytest.fixture
+def runtime(library):
+    """The emulated runtime: state to set, and counts from zero."""
+    state = library.runtime().contents
+    ctypes.memset(ctypes.addressof(state), 0, ctypes.sizeof(state))
+    yield state
+    ctypes.memset(ctypes.addressof(state), 0, ctypes.sizeof(state))
+
+
+def test_projection_waits_once_and_copies_to_pinned_memory(library, runtime):
+    gaussians = make_gaussians(200)
+    gaussians["means"][:150, 2] *= -1  # behind the camera
+    rasterize(library, make_view(), gaussians, torch.zeros(200, 3))  # the first call of a thread allocates
+    ctypes.memset(ctypes.addressof(runtime), 0, ctypes.sizeof(runtime))
+    *_, radii, _ = rasterize(library, make_view(), gaussians, torch.zeros(200, 3))
+    assert (runtime.waits, runtime.pageable_copies, runtime.pinned_bytes) == (1, 0, 0)
+    visible = int((radii > 0).sum())
+    pairs = library.last_pairs()
+    assert 0 < visible < 60 and pairs > 0
+    assert runtime.sorted_elements == visible + pairs  # not the 150 behind the camera
+
+
+def test_leaves_the_current_device_alone(library, runtime):
+    rasterize(library, make_view(), make_gaussians(20), torch.zeros(20, 3), wanted=SHAPED)
+    assert runtime.device_changes == 0
+    runtime.current_device = 1  # the tensors are on device 0
+    rasterize(library, make_view(), make_gaussians(20), torch.zeros(20, 3))
+    assert runtime.device_changes > 0 and runtime.current_device == 1
+
+
+def test_what_may_happen_while_a_graph_is_captured(library, runtime):
+    runtime.capturing = 1
+    with pytest.raises(RuntimeError, match=r"cannot be captured in a CUDA graph; prepare\(\) the view before"):
+        rasterize(library, make_view(), make_gaussians(20), torch.zeros(20, 3))
+    assert runtime.waits == 0  # a wait would have broken the capture
+    assert library.pinned_reports(ctypes.c_int64(8))
+
+
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])
 def test_spherical_harmonics(library, degree):
     generator = torch.Generator().manual_seed(degree)

@@ -137,6 +137,37 @@ def test_prepared_view_in_a_cuda_graph():
     torch.testing.assert_close(grad, expected_grad, atol=1e-5 * float(expected_grad.abs().max()), rtol=0)
 
 
+def test_the_first_search_of_a_process_may_be_captured(monkeypatch):
+    monkeypatch.setattr(dgr.finite, "_watches", {})  # as if nothing had been searched yet
+    prepared = dgr.prepare(make_view(), **on_gpu(make_gaussians(100)))
+    features = torch.rand(100, 3, device="cuda")
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        image = prepared.rasterize(features).image
+    graph.replay()
+    assert torch.equal(image, prepared.rasterize(features).image)
+    features[3, 1] = torch.nan
+    graph.replay()
+    torch.cuda.synchronize()
+    with pytest.raises(ValueError, match=r"features.*\[3, 1\]"):
+        dgr.finite.raise_found(features.device)
+
+
+def test_projection_in_a_capture_is_refused_in_words():
+    view, gaussians = make_view(), on_gpu(make_gaussians(100))
+    with pytest.raises(RuntimeError, match="cannot be captured in a CUDA graph"), torch.cuda.graph(torch.cuda.CUDAGraph()):
+        dgr.prepare(view, **gaussians)
+
+
+def test_the_default_device_of_torch_may_be_the_gpu():
+    view, gaussians = make_view(), make_gaussians(100)
+    expected = dgr.rasterize(view, **gaussians, features=torch.ones(100, 1)).image
+    with torch.device("cuda"):
+        for given in (gaussians, on_gpu(gaussians)):
+            found = dgr.rasterize(view, **given, features=torch.ones(100, 1, device=given["means"].device)).image
+            torch.testing.assert_close(found.cpu(), expected, atol=1e-4, rtol=0)
+
+
 def test_forward_is_deterministic():
     view, gaussians = make_view(200, 150), on_gpu(make_gaussians(20_000, scale=0.03))
     features = torch.rand(20_000, 9, device="cuda")

@@ -17,20 +17,34 @@ inline void check(cudaError_t error, const char* what) {
   throw std::runtime_error(std::string("CUDA error in ") + what + ": " + cudaGetErrorString(error));
 }
 
-// Makes a device current for the lifetime of the object.
+// Makes a device current for the lifetime of the object. The device that is current already is left alone: setting it,
+// even to restore it, would create a context on a GPU that the process may never use.
 class DeviceGuard {
  public:
-  explicit DeviceGuard(const Execution& execution) {
+  explicit DeviceGuard(const Execution& execution) : device_(execution.device) {
     check(cudaGetDevice(&previous_), "cudaGetDevice");
-    check(cudaSetDevice(execution.device), "cudaSetDevice");
+    if (previous_ != device_) check(cudaSetDevice(device_), "cudaSetDevice");
   }
-  ~DeviceGuard() { cudaSetDevice(previous_); }
+  ~DeviceGuard() {
+    if (previous_ != device_) cudaSetDevice(previous_);
+  }
   DeviceGuard(const DeviceGuard&) = delete;
   DeviceGuard& operator=(const DeviceGuard&) = delete;
 
  private:
-  int previous_ = 0;
+  int device_, previous_ = 0;
 };
+
+// Page-locked host memory, which devices read and write directly. Allocating it is legal during a graph capture, too.
+inline void* allocate_pinned(size_t bytes) {
+  cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
+  check(cudaThreadExchangeStreamCaptureMode(&mode), "cudaThreadExchangeStreamCaptureMode");
+  void* memory = nullptr;
+  const cudaError_t error = cudaHostAlloc(&memory, bytes, cudaHostAllocPortable);
+  check(cudaThreadExchangeStreamCaptureMode(&mode), "cudaThreadExchangeStreamCaptureMode");
+  check(error, "cudaHostAlloc");
+  return memory;
+}
 
 inline cudaStream_t stream_of(const Execution& execution) { return static_cast<cudaStream_t>(execution.stream); }
 

@@ -1,4 +1,4 @@
-// Spherical harmonics to colours and back, and the search for values that are not finite.
+// Spherical harmonics to colours and back.
 #include "../backend.h"
 #include "../spherical_harmonics.h"
 #include "device.h"
@@ -54,16 +54,6 @@ __global__ void __launch_bounds__(kThreads)
   for (int k = 0; k < 3; ++k) gradients.means[3 * i + k] = inverse_distance * (along[k] - radial * direction[k]);
 }
 
-__global__ void __launch_bounds__(kThreads)
-    find_nonfinite_kernel(const float* values, int64_t count, unsigned long long* first) {
-  const int64_t stride = static_cast<int64_t>(gridDim.x) * kThreads;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < count; i += stride) {
-    if (finite(values[i])) continue;
-    atomicMin(first, static_cast<unsigned long long>(i));
-    return;  // later ones of this thread are not the first
-  }
-}
-
 }  // namespace
 
 void evaluate_sh(const Harmonics<float>& harmonics, float* colors, const Execution& execution) {
@@ -77,14 +67,6 @@ void evaluate_sh_backward(const Harmonics<float>& harmonics, const float* colors
   const DeviceGuard guard(execution);
   launch("evaluate_sh_backward_kernel", evaluate_sh_backward_kernel, blocks_for(harmonics.count), kThreads,
          stream_of(execution), harmonics, colors, grad_colors, gradients);
-}
-
-void watch_nonfinite(const float* values, int64_t count, uint64_t* report, const Execution& execution) {
-  const DeviceGuard guard(execution);
-  constexpr int64_t kMaxBlocks = 4096;
-  const dim3 blocks(static_cast<unsigned>(smaller<int64_t>(blocks_for(count).x, kMaxBlocks)));
-  launch("find_nonfinite_kernel", find_nonfinite_kernel, blocks, kThreads, stream_of(execution), values, count,
-         reinterpret_cast<unsigned long long*>(report));
 }
 
 }  // namespace gaussian::cuda

@@ -9,12 +9,20 @@
 namespace gaussian::cuda {
 namespace {
 
-constexpr uint32_t kCulledKey = 0xffffffffu;  // sorts behind every depth
-constexpr int64_t kFewTiles = 12;             // a splat on more is written by a whole warp
+constexpr int64_t kFewTiles = 12;  // a splat on more is written by a whole warp
 
 struct Counters {
   unsigned long long visible;
+  unsigned long long pairs;
   unsigned long long nonfinite;  // Gaussians with a NaN or an infinity among their parameters
+};
+
+// Depth above, index of the Gaussian below: stable by index where depths are equal.
+constexpr uint64_t kCulledKey = ~uint64_t{0};
+constexpr int kDepthBit = 32;
+
+struct IsVisible {
+  __device__ bool operator()(uint64_t key) const { return key != kCulledKey; }
 };
 
 __device__ bool all_finite(const float* values, int count) {
@@ -29,53 +37,67 @@ __device__ bool parameters_finite(const Gaussians<float>& g, int64_t i) {
   return shape && all_finite(g.means + 3 * i, 3) && finite(g.opacities[i]);
 }
 
-__device__ int64_t count_tiles(const Splat<float>& splat, const Extent<float>& extent, int tiles_x, int tiles_y) {
+__device__ uint32_t count_tiles(const Splat<float>& splat, const Extent<float>& extent, int tiles_x, int tiles_y) {
   const Span rows = tile_rows(splat, extent, tiles_y);
-  int64_t count = 0;
+  uint32_t count = 0;
   for (int row = rows.first; row <= rows.last; ++row) {
     const Span columns = tile_columns(splat, extent, row, tiles_x);
-    count += max(columns.last - columns.first + 1, 0);
+    count += static_cast<uint32_t>(max(columns.last - columns.first + 1, 0));
   }
   return count;
 }
 
+// Sum over the thread block, in thread 0.
+__device__ unsigned long long block_sum(uint32_t value) {
+  __shared__ unsigned long long sums[kThreads / kWarp];
+  unsigned long long sum = value;
+#pragma unroll
+  for (int step = kWarp / 2; step > 0; step /= 2) sum += __shfl_xor_sync(kFullWarp, sum, step);
+  if (threadIdx.x % kWarp == 0) sums[threadIdx.x / kWarp] = sum;
+  __syncthreads();
+  if (threadIdx.x == 0)
+    for (int warp = 1; warp < kThreads / kWarp; ++warp) sum += sums[warp];
+  return sum;
+}
+
 __global__ void __launch_bounds__(kThreads)
     project_kernel(Camera<float> camera, Gaussians<float> gaussians, int tiles_x, int tiles_y, int32_t* radii,
-                   DeviceSplat* splats, int64_t* tile_counts, uint32_t* depth_keys, uint32_t* indices,
-                   Counters* counters) {
+                   DeviceSplat* splats, uint32_t* tile_counts, uint64_t* keys, Counters* counters) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   bool visible = false, bad = false;
+  uint32_t tiles = 0;
   if (i < gaussians.count) {
     Projection<float> projection;
     bad = !parameters_finite(gaussians, i);
     visible = !bad && project(camera, gaussians, i, projection);
     radii[i] = visible ? projection.radius : 0;
-    indices[i] = static_cast<uint32_t>(i);
-    depth_keys[i] = visible ? __float_as_uint(projection.camera[2]) : kCulledKey;  // depths are positive
+    keys[i] = kCulledKey;
     if (visible) {
       const Splat<float>& s = projection.splat;
       splats[i] = {s.x, s.y, s.ux, s.uy, s.vy, s.log2_opacity, projection.camera[2], static_cast<uint32_t>(i)};
-      tile_counts[i] = count_tiles(s, extent(s), tiles_x, tiles_y);
+      tiles = count_tiles(s, extent(s), tiles_x, tiles_y);
+      tile_counts[i] = tiles;
+      const uint64_t depth = __float_as_uint(projection.camera[2]);  // positive: ordered like its bits
+      keys[i] = depth << kDepthBit | static_cast<uint64_t>(i);
     }
   }
   const int num_visible = __syncthreads_count(visible), num_bad = __syncthreads_count(bad);
-  if (threadIdx.x == 0 && num_visible > 0) atomicAdd(&counters->visible, static_cast<unsigned long long>(num_visible));
-  if (threadIdx.x == 0 && num_bad > 0) atomicAdd(&counters->nonfinite, static_cast<unsigned long long>(num_bad));
+  const unsigned long long num_pairs = block_sum(tiles);
+  if (threadIdx.x != 0) return;
+  if (num_visible > 0) atomicAdd(&counters->visible, static_cast<unsigned long long>(num_visible));
+  if (num_pairs > 0) atomicAdd(&counters->pairs, num_pairs);
+  if (num_bad > 0) atomicAdd(&counters->nonfinite, static_cast<unsigned long long>(num_bad));
 }
 
-// Tile counts in depth order; zero behind the last visible Gaussian.
+// Splats and their numbers of tiles in depth order.
 __global__ void __launch_bounds__(kThreads)
-    order_counts_kernel(int64_t count, const Counters* counters, const uint32_t* order, const int64_t* tile_counts,
-                        int64_t* ordered) {
+    order_splats_kernel(int64_t num_visible, const uint64_t* keys, const DeviceSplat* splats,
+                        const uint32_t* tile_counts, DeviceSplat* ordered, int64_t* ordered_counts) {
   const int64_t rank = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
-  if (rank >= count) return;
-  ordered[rank] = rank < static_cast<int64_t>(counters->visible) ? tile_counts[order[rank]] : 0;
-}
-
-__global__ void __launch_bounds__(kThreads)
-    order_splats_kernel(int64_t num_visible, const uint32_t* order, const DeviceSplat* splats, DeviceSplat* ordered) {
-  const int64_t rank = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
-  if (rank < num_visible) ordered[rank] = splats[order[rank]];
+  if (rank >= num_visible) return;
+  const uint32_t gaussian = static_cast<uint32_t>(keys[rank]);
+  ordered[rank] = splats[gaussian];
+  ordered_counts[rank] = tile_counts[gaussian];
 }
 
 // Where a splat's pairs go. Counting and writing are compiled apart and may round differently at a tile's very edge;
@@ -175,23 +197,59 @@ __global__ void __launch_bounds__(kThreads) find_tiles_kernel(State state, int64
   state.tile_starts[tile] = low;
 }
 
+// Runs a function of CUB with the temporary storage it asks for.
+template <class Function>
+void with_storage(const char* what, const Allocator& scratch, const Function& function) {
+  size_t bytes = 0;
+  check(function(nullptr, bytes), what);
+  void* storage = scratch.allocate(scratch.context, bytes);
+  check(function(storage, bytes), what);
+}
+
+// The keys of visible Gaussians, by depth. `compacted` and `sorted` have room for `num_visible` keys.
+void sort_visible(int64_t count, int64_t num_visible, const uint64_t* keys, uint64_t* compacted, uint64_t* sorted,
+                  const Allocator& scratch, cudaStream_t stream) {
+  int* selected = allocate<int>(scratch, 1);
+  with_storage("the selection of visible Gaussians", scratch, [&](void* storage, size_t& bytes) {
+    return cub::DeviceSelect::If(storage, bytes, keys, compacted, selected, static_cast<int>(count), IsVisible(),
+                                 stream);
+  });
+  with_storage("the sort by depth", scratch, [&](void* storage, size_t& bytes) {
+    return cub::DeviceRadixSort::SortKeys(storage, bytes, compacted, sorted, static_cast<int>(num_visible), kDepthBit,
+                                          64, stream);
+  });
+}
+
 // Stable, by the low bits of the keys.
 void sort_pairs(int64_t count, const uint32_t* keys, uint32_t* keys_out, const uint32_t* values, uint32_t* values_out,
                 int bits, const Allocator& scratch, cudaStream_t stream) {
-  if (count == 0) return;
-  size_t bytes = 0;
-  check(cub::DeviceRadixSort::SortPairs(nullptr, bytes, keys, keys_out, values, values_out, count, 0, bits, stream),
-        "the size of a sort");
-  void* storage = scratch.allocate(scratch.context, bytes);
-  check(cub::DeviceRadixSort::SortPairs(storage, bytes, keys, keys_out, values, values_out, count, 0, bits, stream),
-        "a sort");
+  with_storage("the sort by tile", scratch, [&](void* storage, size_t& bytes) {
+    return cub::DeviceRadixSort::SortPairs(storage, bytes, keys, keys_out, values, values_out, count, 0, bits, stream);
+  });
 }
 
 void inclusive_sum(int64_t count, const int64_t* in, int64_t* out, const Allocator& scratch, cudaStream_t stream) {
-  size_t bytes = 0;
-  check(cub::DeviceScan::InclusiveSum(nullptr, bytes, in, out, count, stream), "the size of a sum");
-  void* storage = scratch.allocate(scratch.context, bytes);
-  check(cub::DeviceScan::InclusiveSum(storage, bytes, in, out, count, stream), "a sum");
+  with_storage("the sum of pairs", scratch, [&](void* storage, size_t& bytes) {
+    return cub::DeviceScan::InclusiveSum(storage, bytes, in, out, static_cast<int>(count), stream);
+  });
+}
+
+void refuse_capture(cudaStream_t stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  check(cudaStreamIsCapturing(stream, &status), "cudaStreamIsCapturing");
+  if (status == cudaStreamCaptureStatusNone) return;
+  throw std::runtime_error(
+      "projection waits for the GPU, since the size of its lists is the GPU's to say, and cannot be captured in a CUDA "
+      "graph; prepare() the view before the capture and rasterize the prepared view in it");
+}
+
+// Copies to page-locked memory, which the copy engine writes without a detour, and waits.
+Counters read_counters(const Counters* device_counters, cudaStream_t stream) {
+  // One per thread, since each waits for its own copy. Not freed: the runtime may be gone when the thread ends.
+  static thread_local Counters* const pinned = static_cast<Counters*>(allocate_pinned(sizeof(Counters)));
+  check(cudaMemcpyAsync(pinned, device_counters, sizeof(Counters), cudaMemcpyDeviceToHost, stream), "a copy");
+  check(cudaStreamSynchronize(stream), "projection");
+  return *pinned;
 }
 
 int bits_of(int64_t largest) {
@@ -213,42 +271,37 @@ Prepared prepare(const Camera<float>& camera, const Gaussians<float>& gaussians,
   if (tiles >= int64_t{1} << 31) throw std::invalid_argument("the image has too many tiles for the CUDA backend");
 
   Counters counters = {};
-  int64_t num_pairs = 0;
-  uint32_t* order = nullptr;
-  int64_t* pair_ends = nullptr;
   DeviceSplat* splats = nullptr;
+  uint32_t* tile_counts = nullptr;
+  uint64_t* keys = nullptr;
   if (n > 0) {
+    refuse_capture(stream);
     Counters* device_counters = allocate<Counters>(scratch, 1);
     clear(device_counters, sizeof(Counters), stream);
     splats = allocate<DeviceSplat>(scratch, n);
-    int64_t* tile_counts = allocate<int64_t>(scratch, n);
-    uint32_t* keys = allocate<uint32_t>(scratch, 4 * n);
-    uint32_t *indices = keys + n, *sorted_keys = keys + 2 * n;
-    order = keys + 3 * n;
+    tile_counts = allocate<uint32_t>(scratch, n);
+    keys = allocate<uint64_t>(scratch, n);
     launch("project_kernel", project_kernel, blocks_for(n), kThreads, stream, camera, gaussians, size.tiles_x,
-           size.tiles_y, radii, splats, tile_counts, keys, indices, device_counters);
-    sort_pairs(n, keys, sorted_keys, indices, order, 32, scratch, stream);
-    int64_t* ordered_counts = allocate<int64_t>(scratch, n);
-    launch("order_counts_kernel", order_counts_kernel, blocks_for(n), kThreads, stream, n, device_counters, order,
-           tile_counts, ordered_counts);
-    pair_ends = allocate<int64_t>(scratch, n);
-    inclusive_sum(n, ordered_counts, pair_ends, scratch, stream);
+           size.tiles_y, radii, splats, tile_counts, keys, device_counters);
     // The only wait for the device: the caller's allocator needs the sizes.
-    check(cudaMemcpyAsync(&counters, device_counters, sizeof(Counters), cudaMemcpyDeviceToHost, stream), "a copy");
-    check(cudaMemcpyAsync(&num_pairs, pair_ends + n - 1, sizeof num_pairs, cudaMemcpyDeviceToHost, stream), "a copy");
-    check(cudaStreamSynchronize(stream), "projection");
+    counters = read_counters(device_counters, stream);
     if (counters.nonfinite > 0)
       throw std::domain_error(std::to_string(counters.nonfinite) + " Gaussians have a NaN or infinite parameter");
   }
 
-  const int64_t num_visible = static_cast<int64_t>(counters.visible);
+  const int64_t num_visible = static_cast<int64_t>(counters.visible), num_pairs = static_cast<int64_t>(counters.pairs);
   const int64_t bytes = state_layout(nullptr, camera.width, camera.height, num_visible, num_pairs).bytes;
   const Prepared prepared = {allocate<char>(state_memory, bytes), bytes, num_visible, num_pairs};
   const State state = state_of(prepared, camera.width, camera.height);
-  launch("order_splats_kernel", order_splats_kernel, blocks_for(num_visible), kThreads, stream, num_visible, order,
-         splats, state.splats);
   uint32_t* sorted_tiles = nullptr;
   if (num_pairs > 0) {
+    uint64_t* sorted_keys = allocate<uint64_t>(scratch, num_visible);
+    sort_visible(n, num_visible, keys, allocate<uint64_t>(scratch, num_visible), sorted_keys, scratch, stream);
+    int64_t* counts = allocate<int64_t>(scratch, num_visible);
+    launch("order_splats_kernel", order_splats_kernel, blocks_for(num_visible), kThreads, stream, num_visible,
+           sorted_keys, splats, tile_counts, state.splats, counts);
+    int64_t* pair_ends = allocate<int64_t>(scratch, num_visible);
+    inclusive_sum(num_visible, counts, pair_ends, scratch, stream);
     uint32_t* pair_tiles = allocate<uint32_t>(scratch, num_pairs);
     uint32_t* pair_ranks = allocate<uint32_t>(scratch, num_pairs);
     sorted_tiles = allocate<uint32_t>(scratch, num_pairs);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "counts.h"
 #include "fibres.h"
 
 #define __global__
@@ -94,6 +95,7 @@ template <class T>
 T atomicAdd(T* address, T value) {
   const T before = *address;
   *address = before + value;
+  ++emulation::runtime.atomics;
   return before;
 }
 template <class T>
@@ -117,39 +119,4 @@ inline unsigned __float_as_uint(float x) {
   return y;
 }
 
-// The runtime: one device, everything synchronous.
-using cudaStream_t = struct CUstream_st*;
-enum cudaError_t { cudaSuccess, cudaErrorInvalidValue };
-enum cudaMemcpyKind { cudaMemcpyDeviceToHost, cudaMemcpyHostToDevice, cudaMemcpyDeviceToDevice };
-struct cudaLaunchConfig_t {
-  dim3 gridDim, blockDim;
-  size_t dynamicSmemBytes = 0;
-  cudaStream_t stream = nullptr;
-};
-enum cudaDeviceAttr { cudaDevAttrComputeCapabilityMajor };
-inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) {
-  return *value = emulation::compute_capability, cudaSuccess;
-}
-inline cudaError_t cudaGetLastError() { return cudaSuccess; }
-inline const char* cudaGetErrorString(cudaError_t) { return "error"; }
-inline cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaSuccess; }
-inline cudaError_t cudaSetDevice(int) { return cudaSuccess; }
-inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
-inline cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
-  return std::memset(to, value, bytes), cudaSuccess;
-}
-inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t) {
-  return std::memcpy(to, from, bytes), cudaSuccess;
-}
-template <class... Parameters, class... Arguments>
-cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
-                               Arguments&&... arguments) {
-  gridDim = config->gridDim;
-  blockDim = config->blockDim;
-  if (gridDim.x * gridDim.y * gridDim.z == 0) return cudaErrorInvalidValue;
-  emulation::Block block(blockDim, config->dynamicSmemBytes);
-  for (blockIdx.z = 0; blockIdx.z < gridDim.z; ++blockIdx.z)
-    for (blockIdx.y = 0; blockIdx.y < gridDim.y; ++blockIdx.y)
-      for (blockIdx.x = 0; blockIdx.x < gridDim.x; ++blockIdx.x) block.run([&] { kernel(Parameters(arguments)...); });
-  return cudaSuccess;
-}
+#include "runtime.h"

@@ -26,6 +26,7 @@ struct Memory {
 };
 
 thread_local std::string message;
+int64_t pairs = 0;  // of the last view
 
 template <class Function>
 int guarded(const Function& function) {
@@ -55,6 +56,7 @@ struct View {
 };
 
 const char* last_error() { return message.c_str(); }
+int64_t last_pairs() { return pairs; }
 size_t view_size() { return sizeof(View); }
 
 // Prepares and blends; then, with any gradient wanted, goes back.
@@ -68,7 +70,7 @@ int rasterize(View* view) {
                                                   scratch.allocator(), execution);
     scratch.blocks.clear();
     view->num_visible = prepared.num_visible;
-    view->num_pairs = prepared.num_pairs;
+    view->num_pairs = pairs = prepared.num_pairs;
     gaussian::cuda::blend(view->camera, prepared, view->features, view->images, scratch.allocator(), execution);
     if (view->gradients.features || view->gradients.geometry())
       gaussian::cuda::blend_backward(view->camera, view->gaussians, prepared, view->features, view->image_gradients,
@@ -86,6 +88,14 @@ int harmonics(gaussian::Harmonics<float>* harmonics, float* colors, const float*
 }
 
 void watch_nonfinite(const float* values, int64_t count, uint64_t* report) {
-  gaussian::cuda::watch_nonfinite(values, count, report, {1, 0, nullptr});
+  gaussian::cuda::watch_nonfinite({{values, count, report}}, {1, 0, nullptr});
 }
+
+void* pinned_reports(int64_t count) {
+  void* reports = nullptr;
+  guarded([&] { reports = reinterpret_cast<void*>(gaussian::cuda::pinned_reports(count, {1, 0, nullptr})); });
+  return reports;
+}
+
+emulation::Runtime* runtime() { return &emulation::runtime; }
 }

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from workspace import InputError
@@ -79,6 +79,11 @@ class GaussianModel:
         """The same Gaussians on another device."""
         moved = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(self, **{k: v.to(device) for k, v in moved.items() if isinstance(v, Tensor)})
+
+    def subset(self, kept: Bool[Tensor, " n"]) -> "GaussianModel":
+        """The Gaussians marked, in their order."""
+        rows = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: rows[name][kept] for name in rows if isinstance(rows[name], Tensor)})
 
     def geometry_hash(self) -> str:
         """SHA-256 (hex) of everything but colour: codes made for one geometry are refused on another."""

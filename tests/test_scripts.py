@@ -20,7 +20,13 @@ RECORDER = """#!/usr/bin/env bash
 printf '%s\\0' "$@" >>"$RECORD"
 printf '\\n' >>"$RECORD"
 """
-VARIABLES = {"FEATURES": "dino", "TALK2DINO": "weights/talk 2 dino.pth", "SEEDS": "0 1"}
+VARIABLES = {
+    "FEATURES": "dino",
+    "TALK2DINO": "weights/talk 2 dino.pth",
+    "SEEDS": "0 1",
+    "PHRASES": "labels",
+    "RULE": "langsplat_v2",
+}
 ARGUMENTS = ("data/a scene", "output/a model", "red mug", "snowman's hat")
 
 

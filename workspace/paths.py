@@ -247,6 +247,16 @@ class ModelFolder:
         """Mean and spread of the last evaluation over several model folders, kept with the first of them."""
         return self.evaluation / "runs.json"
 
+    @property
+    def selection_evaluation(self) -> Path:
+        """Stage folder of the evaluation by 3D object selection."""
+        return self.root / "eval_3d"
+
+    @property
+    def selection_metrics(self) -> Path:
+        """Figures and rows of that evaluation."""
+        return self.selection_evaluation / "metrics.json"
+
     def answer_pictures(self, key: str) -> Path:
         """Folder of the pictures of one view's answers."""
         return self.evaluation / key

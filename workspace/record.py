@@ -25,6 +25,7 @@ FORMATS = {  # stage name -> version of its files; a changed file format bumps i
     "language": 1,
     "render": 1,
     "eval": 1,
+    "eval_3d": 1,
     "convert": 1,
 }
 

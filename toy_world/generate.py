@@ -5,16 +5,20 @@ ones `--eval` holds out) exact masks and LERF-OVS labels of objects and their pa
 """
 
 import logging
+import multiprocessing
 import os
+import signal
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import tyro
 from PIL import Image
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from scene.camera import Camera
@@ -26,6 +30,7 @@ from workspace import InputError, SceneFolder, atomic, read_json, write_json
 
 MOST_OBJECTS = 20
 SMALLEST_SIDE = 16  # pixels; training reads nothing smaller
+WORTH_PROCESSES = 3_000_000  # pixels in all, a few seconds of one process; starting others takes one
 HELD_OUT = 8  # every 8th view, from the first, is for testing; the split of `--eval`
 log = logging.getLogger(__name__)
 
@@ -95,10 +100,25 @@ def write_toy_world(
 
 
 def render_views(renderer: Renderer, shots: Sequence[Camera]) -> dict[str, Picture]:
-    """Pictures by camera name, drawn by as many threads as there are cores."""
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        drawn = tqdm(pool.map(renderer.render, shots), total=len(shots), desc="toy world", unit="view")
-        return {camera.name: picture for camera, picture in zip(shots, drawn, strict=True)}
+    """Pictures by camera name, drawn by as many processes as there are cores; threads would wait for the interpreter."""
+    workers = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, len(shots))
+    bar = partial(tqdm, total=len(shots), desc="toy world", unit="view")
+    if workers == 1 or sum(camera.width * camera.height for camera in shots) < WORTH_PROCESSES:
+        return {camera.name: picture for camera, picture in zip(shots, bar(map(renderer.render, shots)), strict=True)}
+    context = multiprocessing.get_context("spawn")  # a forked child would inherit the locks of the parent's threads
+    with ProcessPoolExecutor(workers, context, _begin_process, (renderer,)) as pool:
+        return {camera.name: picture for camera, picture in zip(shots, bar(pool.map(_render, shots)), strict=True)}
+
+
+def _begin_process(renderer: Renderer) -> None:
+    global _renderer  # noqa: PLW0603 - what every task of this process draws with
+    _renderer = renderer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted and ends its children
+    threadpool_limits(1)
+
+
+def _render(camera: Camera) -> Picture:
+    return _renderer.render(camera)
 
 
 def describe(world: World) -> list[dict[str, str | int | None]]:

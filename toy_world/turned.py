@@ -39,15 +39,27 @@ class Revolution(Primitive):
                 level = r0 + slope * (o[:, 2] - z0)
                 a = radial - (slope * axial) ** 2
                 b = along - slope * axial * level
-                discriminant = b * b - a * (across - level * level)
-                root = np.sqrt(np.maximum(discriminant, 0))
+                c = across - level * level
+                discriminant = b * b - a * c
+                crossing = np.flatnonzero(discriminant >= 0)
+                if not len(crossing):
+                    continue
+                a, b, discriminant = a[crossing], b[crossing], discriminant[crossing]
+                c, start = (
+                    x[crossing] if len(x) == len(d) else x for x in (c, o[:, 2])
+                )  # one origin for all rays, or each its own
+                root = np.sqrt(discriminant)
                 low, high = min(z0, z1) - CHINK, max(z0, z1) + CHINK
                 # q avoids the cancellation of -b + root, which tears thin lines into cones seen end-on
                 q = -(b + np.where(b >= 0, root, -root))
-                for t in (q / a, (across - level * level) / q):
-                    z = o[:, 2] + t * axial
-                    good = (discriminant >= 0) & (t > nearest) & (z >= low) & (z <= high)
-                    best = np.where(good & (t < best), t, best)
+                step, nearer = axial[crossing], best[crossing]
+                for t in (q / a, c / q):
+                    z = start + t * step
+                    good = (t > nearest) & (z >= low) & (z <= high)
+                    nearer = np.where(good & (t < nearer), t, nearer)
+                if nearer.dtype != best.dtype:
+                    best = best.astype(nearer.dtype)
+                best[crossing] = nearer
         return best.astype(np.float32)
 
     def nearest_on_profile(self, p: Points) -> tuple[Int[np.ndarray, " k"], Distances]:

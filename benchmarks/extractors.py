@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import fmean
 
 from evaluation.tables import table
+from features.registry import open_store
 from workspace import ModelFolder, SceneFolder, command_line, read_json, write_json
 from workspace.record import RECORD
 
@@ -65,7 +66,7 @@ def _row(scene: SceneFolder, rgb: ModelFolder, root: Path, features: str, reduct
         command(f"train.py -s {scene.root} -m {root} --include_feature --preset fast --overwrite")
         command(f"eval_query.py -s {scene.root} -m {root} --labels {scene.labels} --split test")
         figures = read_json(model.metrics)
-        folder = scene.language_features if features == "mini" else scene.dino_features
+        folder = open_store(scene, features).folder
         images = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         write_json(
             kept,

@@ -14,7 +14,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from evaluation.labels import match_views
-from features.text import text_encoder
+from features.registry import text_encoder
+from features.text import TextOptions
 from query.answer import answer
 from query.code_colors import CodeColors
 from query.field import LanguageField, load_field
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class LanguageRenderConfig:
+class LanguageRenderConfig(TextOptions):
     """What to draw of the language field. The model folder knows the scene and the settings it was trained with."""
 
     model_path: Annotated[Path, tyro.conf.arg(aliases=["-m"])]
@@ -44,10 +45,6 @@ class LanguageRenderConfig:
     """Phrases that stand for everything else, instead of: object, things, stuff, texture."""
     compare: Compare = "decoded"
     """Compare phrases with decoded features, or in the compressed space without negatives, as DinoSplat does."""
-    talk2dino_ckpt: Path | None = None
-    """Talk2DINO weights, for DINOv2 features."""
-    clip_pretrained: str | None = None
-    """OpenCLIP weights of the phrases, as in preprocess.py: a file for a machine that cannot fetch, or that moved since."""
     level: str | None = None
     """Only this level (default, s, m, l, grid)."""
     resolution: Annotated[int | None, tyro.conf.arg(aliases=["-r"])] = None
@@ -78,7 +75,7 @@ def render_language(config: LanguageRenderConfig) -> None:
     wanted = set(match_views(config.names, names, asked=True).values()) if config.names else set(names)
     question = None
     if config.text:
-        encoder = text_encoder(field.features, device, config.talk2dino_ckpt, config.clip_pretrained)
+        encoder = text_encoder(field.features, device, config)
         question = Question.encode(config.text, encoder, field.compressor, device, config.negatives, config.compare)
     for split, cameras, skipped in (("train", scene.train, config.skip_train), ("test", scene.test, config.skip_test)):
         chosen = [camera for camera in cameras if camera.name in wanted]

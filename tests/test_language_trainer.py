@@ -13,12 +13,14 @@ from small_features import write_small_grids, write_small_segments
 from small_scene import HEIGHT, WIDTH, write_small_scene
 
 from autoencoder.stage import AutoencoderConfig, train_autoencoder
-from features.segment_files import read_segments, write_segments
+from features.registry import open_store
+from features.segment_store import Segments
+from features.targets import SegmentTarget
 from gaussian_renderer import prepare_view
 from gaussian_renderer.trained_model import load_trained
 from training import language_trainer
 from training.language_codes import blended_codes, lifted_codes
-from training.language_targets import SegmentTarget, residual
+from training.language_targets import residual
 from training.language_trainer import LanguageTrainConfig, train_language
 from training.language_views import PreparedViews
 from training.rgb_trainer import RgbTrainConfig, train_rgb
@@ -204,25 +206,25 @@ def test_patch_features_give_one_level_of_any_width(prepared, tmp_path):
 
 
 def test_maps_smaller_than_the_photographs_are_rendered_at_their_size(place):
-    scene = SceneFolder(place / "scene")
-    for key in scene.image_files():
-        embeddings, maps = read_segments(scene, key)
-        write_segments(scene, key, embeddings, np.ascontiguousarray(maps[:, ::2, ::2]))
+    store = open_store(SceneFolder(place / "scene"))
+    for key in store.keys():
+        segments = store.read(key)
+        store.write(key, Segments(segments.embeddings, np.ascontiguousarray(segments.maps[:, ::2, ::2])))
     assert _report(_train(place, init="lift", iterations=20))["held-out"]["s"]["cosine"] > 0.8
 
 
 def test_maps_of_another_picture_are_refused(place):
-    scene = SceneFolder(place / "scene")
-    embeddings, maps = read_segments(scene, "view_03")
-    write_segments(scene, "view_03", embeddings, np.ascontiguousarray(maps[:, :, :20]))
+    store = open_store(SceneFolder(place / "scene"))
+    segments = store.read("view_03")
+    store.write("view_03", Segments(segments.embeddings, np.ascontiguousarray(segments.maps[:, :, :20])))
     with pytest.raises(InputError, match=rf"view_03' are 20x{HEIGHT} pixels, its camera {WIDTH}x{HEIGHT}"):
         _train(place)
 
 
 def test_codes_of_other_segments_are_refused(place):
-    scene = SceneFolder(place / "scene")
-    embeddings, maps = read_segments(scene, "view_03")
-    write_segments(scene, "view_03", np.concatenate([embeddings, embeddings]), maps)
+    store = open_store(SceneFolder(place / "scene"))
+    segments = store.read("view_03")
+    store.write("view_03", Segments(np.concatenate([segments.embeddings, segments.embeddings]), segments.maps))
     with pytest.raises(InputError, match=r"has shape \(17, 3\); expected \(34, 3\)[\s\S]*train_autoencoder.py"):
         _train(place)
 

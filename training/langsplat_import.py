@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from autoencoder.compressor import Compressor, read_compressor, write_compressor
-from features.record import LANGSPLAT
+from features.segment_store import LANGSPLAT
 from scene.dataset import load_scene
 from scene.gaussian_files import load_checkpoint, save_ply
 from scene.gaussian_model import GaussianModel

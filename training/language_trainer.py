@@ -13,16 +13,16 @@ import tyro
 from torch import Tensor
 from tqdm import tqdm
 
-from features.provenance import refuse_replaced
-from features.record import SEGMENTED, features_record
-from features.segment_files import LEVELS
+from features.feature_store import FeatureStore
+from features.registry import open_store
+from features.targets import Target
 from gaussian_renderer.trained_model import TrainedModel, load_trained
 from scene.camera import Camera
 from scene.dataset import Scene
 from scene.photographs import names_text
 from training.language_codes import blended_codes, lifted_codes
 from training.language_quality import measure_codes, table
-from training.language_targets import GRID_LEVELS, Target, read_target, residual
+from training.language_targets import read_target, residual
 from training.language_views import PreparedViews
 from training.view_quality import train_sample
 from workspace import InputError, ModelFolder, SceneFolder, save_array
@@ -89,8 +89,8 @@ def train_language(config: LanguageTrainConfig) -> None:
     trained = load_trained(model, config.iteration, device)
     scene = trained.scene(config.source_path)
     _refuse_replaced(trained, scene)
-    autoencoder, features = _compressed_features(scene.folder, model)
-    levels = _levels(config.feature_level, features["features"])
+    autoencoder, store = _compressed_features(scene.folder, model)
+    levels = _levels(config.feature_level, store)
     iterations, init = PRESETS[config.preset]
     iterations = iterations if config.iterations is None else config.iterations
     init = config.init or init
@@ -101,7 +101,7 @@ def train_language(config: LanguageTrainConfig) -> None:
     inputs = {
         "geometry": trained.gaussians.geometry_hash(),
         "autoencoder": hashlib.sha256(model.compressor.read_bytes()).hexdigest(),
-        "features": features,
+        "features": store.settings,
     }
     with stage(model.language, "language", settings, inputs, config.overwrite) as record:
         if config.overwrite or not config.resume:
@@ -109,7 +109,7 @@ def train_language(config: LanguageTrainConfig) -> None:
         if config.resume and "report" in record and all(model.level_codes(level).exists() for level in levels):
             log.info("Already trained; --no-resume trains again.")
         else:
-            trainer = LanguageTrainer(config, settings, trained, scene, features["features"], autoencoder["report"], device)
+            trainer = LanguageTrainer(config, settings, trained, scene, store, autoencoder["report"], device)
             record["report"] = trainer.run({**settings, **inputs})
         views = {name: record["report"][name] for name in ("train", "held-out") if name in record["report"]}
         log.info("Rendered against target codes:\n%s", table(views))
@@ -138,32 +138,32 @@ def _refuse_replaced(trained: TrainedModel, scene: Scene) -> None:
         )
 
 
-def _compressed_features(scene: SceneFolder, model: ModelFolder) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Records of the compressor and of the features it was made for, which must be the scene's."""
+def _compressed_features(scene: SceneFolder, model: ModelFolder) -> tuple[dict[str, Any], FeatureStore]:
+    """Record of the compressor, and the features it was fitted to, which must be the scene's."""
     command = f"python train_autoencoder.py -s {scene.root} -m {model.root}"
     autoencoder = require(model.autoencoder, "autoencoder", command)
     compressed = autoencoder["inputs"]["features"]
-    present = features_record(scene, compressed["features"])["config"]
-    if present != compressed:
+    store = open_store(scene, compressed["features"])
+    if store.settings != compressed:
         raise InputError(
-            f"The codes in {model.autoencoder} are of features made with {compressed};\n{scene.root} now has {present}. "
+            f"The codes in {model.autoencoder} are of features made with {compressed};\n{scene.root} now has {store.settings}. "
             f"Compress these: {command} --overwrite"
         )
-    made = refuse_replaced(scene, compressed["features"])
+    made = store.refuse_replaced()
     if autoencoder["inputs"].get("photographs", made) != made:  # an imported compressor knows no photographs
         raise InputError(
             f"The features of {scene.root} were made again since {model.autoencoder}, from other photographs. "
             f"Compress these: {command} --overwrite"
         )
-    return autoencoder, compressed
+    return autoencoder, store
 
 
-def _levels(feature_level: int | None, features: str) -> tuple[str, ...]:
-    if features not in SEGMENTED:
-        if feature_level is not None:
-            raise InputError(f"{features} features have one level; leave --feature_level out.")
-        return GRID_LEVELS
-    return LEVELS[1:] if feature_level is None else (LEVELS[feature_level],)
+def _levels(feature_level: int | None, store: FeatureStore) -> tuple[str, ...]:
+    if feature_level is None:
+        return store.trained_levels
+    if len(store.levels) == 1:
+        raise InputError(f"{store.extractor} features have one level; leave --feature_level out.")
+    return (store.levels[feature_level],)
 
 
 class LanguageTrainer:
@@ -175,14 +175,14 @@ class LanguageTrainer:
         settings: dict[str, Any],
         trained: TrainedModel,
         scene: Scene,
-        features: str,
+        store: FeatureStore,
         compressor: dict[str, Any],
         device: torch.device,
     ):
         self.config, self.settings, self.model, self.gaussians = config, settings, trained.folder, trained.gaussians
         self.levels, self.code_width = settings["levels"], compressor["code_width"]
         self.unit = compressor["method"] == "autoencoder"
-        self.scene, self.features, self.device = scene, features, device
+        self.scene, self.store, self.device = scene, store, device
         self.targets = self.read_targets(scene.train, "reading codes")
         self.views = self.prepared(scene.train, self.targets)
         self.codes = torch.zeros(len(self.gaussians), len(self.levels) * self.code_width, device=device, requires_grad=True)
@@ -248,10 +248,8 @@ class LanguageTrainer:
 
     def read_targets(self, cameras: Sequence[Camera], label: str) -> list[Target]:
         """Targets of views, on the device."""
-        arguments = self.features, self.levels, self.code_width, self.device
-        return [
-            read_target(self.scene.folder, self.model, camera, *arguments) for camera in tqdm(cameras, desc=label, unit="view")
-        ]
+        arguments = self.levels, self.code_width, self.device
+        return [read_target(self.store, self.model, camera, *arguments) for camera in tqdm(cameras, desc=label, unit="view")]
 
     def prepared(self, cameras: Sequence[Camera], targets: Sequence[Target]) -> PreparedViews:
         """Views at the sizes of their targets."""

@@ -25,7 +25,6 @@ EXTRACTORS: dict[str, ExtractorSpec] = {
 }
 DEFAULT = "sam_clip"
 ExtractorName = Literal[tuple(EXTRACTORS)]
-_STORES = tuple(dict.fromkeys(spec.store for spec in EXTRACTORS.values()))
 
 
 def open_store(scene: SceneFolder, extractor: str | None = None) -> FeatureStore:
@@ -76,7 +75,8 @@ def spec_of(extractor: str) -> ExtractorSpec:
 
 
 def _present(scene: SceneFolder) -> type[FeatureStore]:
-    present = [store for store in _STORES if (folder := store.folder_of(scene)).is_dir() and any(folder.iterdir())]
+    stores = dict.fromkeys(spec.store for spec in EXTRACTORS.values())
+    present = [store for store in stores if (folder := store.folder_of(scene)).is_dir() and any(folder.iterdir())]
     if len(present) > 1:
         names = " and ".join(store.folder_of(scene).name for store in present)
         raise InputError(f"{scene.root} has both {names}; say which with --features ({', '.join(EXTRACTORS)}).")

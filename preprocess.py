@@ -1,7 +1,9 @@
 """Stage 1: photographs to language features. See `python preprocess.py --help`."""
 
+from workspace import command_line  # first: it decides how threads wait
+
+# isort: split
 from features.preprocessing import PreprocessConfig, preprocess
-from workspace import command_line
 
 if __name__ == "__main__":
     command_line.run(preprocess, PreprocessConfig)

@@ -1,7 +1,9 @@
 """Stage 2: features -> compressor and codes."""
 
+from workspace import command_line  # first: it decides how threads wait
+
+# isort: split
 from autoencoder.stage import AutoencoderConfig, train_autoencoder
-from workspace import command_line
 
 if __name__ == "__main__":
     command_line.run(train_autoencoder, AutoencoderConfig)

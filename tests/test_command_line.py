@@ -1,7 +1,10 @@
 """What every script shows and how it ends."""
 
 import errno
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -43,3 +46,25 @@ def test_what_the_system_refuses_is_one_line(number, capsys):
         command_line.run(fail, Config, [])
     assert stopped.value.code == 2
     assert capsys.readouterr().err.startswith("error: some/file: No way")
+
+
+_SCRIPTS = ["convert", "preprocess", "train_autoencoder", "train", "render", "eval_query", "import_langsplat"]
+_WATCH = """
+import os, sys
+os.environ.pop("OMP_WAIT_POLICY", None)
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            sys.exit(0 if os.environ.get("OMP_WAIT_POLICY") == "passive" else 9)
+sys.meta_path.insert(0, Finder())
+sys.path.insert(0, ".")
+import {script}
+getattr({script}, "main", lambda args: None)(["--help"])
+"""
+
+
+@pytest.mark.parametrize("script", _SCRIPTS)
+def test_every_script_tells_idle_threads_to_sleep_before_the_libraries_start_them(script):
+    root = Path(__file__).resolve().parents[1]
+    done = subprocess.run([sys.executable, "-c", _WATCH.format(script=script)], cwd=root, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()

@@ -45,9 +45,7 @@ class Revolution(Primitive):
                 if not len(crossing):
                     continue
                 a, b, discriminant = a[crossing], b[crossing], discriminant[crossing]
-                c, start = (
-                    x[crossing] if len(x) == len(d) else x for x in (c, o[:, 2])
-                )  # one origin, or one each
+                c, start = (x[crossing] if len(x) == len(d) else x for x in (c, o[:, 2]))  # one origin, or one each
                 root = np.sqrt(discriminant)
                 low, high = min(z0, z1) - CHINK, max(z0, z1) + CHINK
                 # q avoids the cancellation of -b + root, which tears thin lines into cones seen end-on

@@ -1,5 +1,13 @@
 """The ground floor: paths, files, stage records, resuming, the command line, devices. It imports no other room."""
 
+import os
+
+# Idle OpenMP threads sleep instead of spinning. Torch and the rasterizer each have a team of them, and beside any other
+# work spinning teams take the cores from the threads they wait for: a training took nine times as long on a busy machine.
+# The libraries read this once, when they are loaded, so `workspace` is the first import of every script.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# isort: split
 from workspace.errors import InputError
 from workspace.files import atomic, load_array, read_json, save_array, write_json
 from workspace.paths import ASSETS, IMAGE_SUFFIXES, ModelFolder, SceneFolder, image_files, image_key

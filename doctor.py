@@ -108,27 +108,36 @@ def backends() -> Iterator[Finding]:
         middle = rasterizer.rasterize(
             view, torch.tensor([[0.0, 0, 2]]), torch.ones(1, 3), torch.tensor([[1.0, 0, 0, 0]]), torch.ones(1), torch.ones(1, 1)
         ).image[0, 4, 4]
-        built = rasterizer._C
+        built = rasterizer.build_record()
         works = 0.9 < middle.item() < 1
-        yield Finding("rasterizer, CPU", works, f"{built.instruction_set()} at run time", fix, required=True)
-        yield _cuda_backend("rasterizer", built.has_cuda, gpu, RASTERIZER)
+        threads = f"OpenMP {built['openmp']}" if built["openmp"] else "one thread, no OpenMP"
+        text = f"{rasterizer._C.instruction_set()} at run time; built: {built['cpu']}, {threads}, {built['compiler']}"
+        yield Finding("rasterizer, CPU", works, text, fix, required=True)
+        yield _cuda_backend("rasterizer", built, gpu, RASTERIZER)
     except (ImportError, RuntimeError, ValueError, TypeError, AttributeError) as error:
         yield Finding("rasterizer", False, str(error), fix, required=True)
     fix = f"pip install ./{KNN}"
     try:
-        from simple_knn import mean_squared_distance
+        from simple_knn import build_record, mean_squared_distance
 
         works = mean_squared_distance(torch.eye(4, 3)).shape == (4,)
         yield Finding("simple-knn, CPU", works, "scipy's k-d tree", fix, required=True)
-        yield _cuda_backend("simple-knn", importlib.util.find_spec("simple_knn._cuda") is not None, gpu, KNN)
+        yield _cuda_backend("simple-knn", build_record(), gpu, KNN)
     except (ImportError, RuntimeError, ValueError, TypeError) as error:
         yield Finding("simple-knn", False, str(error), fix, required=True)
 
 
-def _cuda_backend(name: str, built: bool, gpu: bool, folder: str) -> Finding:
-    fix = f"put nvcc on PATH, then: pip install --force-reinstall --no-deps ./{folder}"
-    text = "built" if built else "not built" + ("" if gpu else "; no GPU to use it on")
-    return Finding(f"{name}, CUDA", built or not gpu, text, fix)
+# First driver of each CUDA generation: NVIDIA's table of minor version compatibility.
+FIRST_DRIVERS = {"11": 450, "12": 525, "13": 580}
+
+
+def _cuda_backend(name: str, built: dict[str, str], gpu: bool, folder: str) -> Finding:
+    fix = f"put nvcc (CUDA 11.8 or later) on PATH, then: pip install --force-reinstall --no-deps ./{folder}"
+    if not built["cuda"]:
+        return Finding(f"{name}, CUDA", not gpu, "not built" + ("" if gpu else "; no GPU to use it on"), fix)
+    text = f"built with CUDA {built['cuda']} for compute capability {built['architectures']}"
+    driver = FIRST_DRIVERS.get(built["cuda"].partition(".")[0])
+    return Finding(f"{name}, CUDA", True, text + (f"; needs driver {driver} or later" if driver else ""))
 
 
 def weights() -> Iterator[Finding]:

@@ -3,27 +3,19 @@
 import math
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from features.grids import read_grid
-from features.record import SEGMENTED
-from features.segment_files import read_segments
-from workspace import InputError, SceneFolder
+from features.feature_store import FeatureStore
+from workspace import InputError
 
 SAMPLE_ROWS = 20_000  # embeddings the reconstruction is measured on, at most, in training and in validation
 
 
-def read_embeddings(scene: SceneFolder, key: str, features: str) -> Float[np.ndarray, "*shape d"]:
-    """Embeddings of one image: [m, d] of its segments or [h, w, d] of its patches."""
-    return read_segments(scene, key)[0] if features in SEGMENTED else read_grid(scene, key)
-
-
 def split_embeddings(
-    scene: SceneFolder, keys: Sequence[str], features: str, train_share: float, seed: int, device: torch.device
+    store: FeatureStore, keys: Sequence[str], train_share: float, seed: int, device: torch.device
 ) -> Iterator[tuple[Float[Tensor, "k d"], Float[Tensor, "v d"]]]:
     """Unit embeddings of one image after the other, split at random into those to fit and those held out.
 
@@ -37,13 +29,13 @@ def split_embeddings(
     total = held_out = 0
     width = None
     for key in keys:
-        rows = read_embeddings(scene, key, features)
+        rows = store.embeddings(key)
         rows = torch.from_numpy(rows.reshape(-1, rows.shape[-1]))
         width = width or rows.shape[1]
         if rows.shape[1] != width:
             raise InputError(
                 f"Image '{key}' has features {rows.shape[1]} wide, '{keys[0]}' {width} wide; expected one width. "
-                f"Make them again: python preprocess.py -s {scene.root} --features {features} --overwrite"
+                f"Make them again: {store.command()} --overwrite"
             )
         total += len(rows)
         hold = min(len(rows), math.ceil(total * (1 - train_share) - 1e-9) - held_out)

@@ -7,25 +7,22 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import torch
 import tyro
 from tqdm import tqdm
 
 from autoencoder.compressor import Compressor, read_compressor, write_compressor
-from autoencoder.embeddings import SAMPLE_ROWS, read_embeddings, split_embeddings
+from autoencoder.embeddings import SAMPLE_ROWS, split_embeddings
 from autoencoder.fitting import fit
 from autoencoder.network import Autoencoder, published_widths
 from autoencoder.pca import PCA, Moments
 from autoencoder.recipes import PATCH_SHARE, PATCHES, SEGMENT_SHARE, SEGMENTS, CosineAxis, Preset, Recipe, Schedule
 from autoencoder.reconstruction import measure
-from features.photographs import scene_photographs
-from features.provenance import refuse_replaced
-from features.record import SEGMENTED, Features, features_record
-from workspace import InputError, ModelFolder, SceneFolder, save_array
+from features.feature_store import FeatureStore
+from features.registry import ExtractorName, open_store
+from workspace import InputError, ModelFolder, SceneFolder, save_array, write_json
 from workspace.device import Device, chosen_device
-from workspace.record import stage
-from workspace.records import CompressorInputs, CompressorRecord, CompressorReport
+from workspace.record import RECORD, stage
 from workspace.resume import delete_checkpoints, load_checkpoint, save_checkpoint, stop_requests
 
 log = logging.getLogger(__name__)
@@ -42,7 +39,7 @@ class AutoencoderConfig:
     """Scene folder with extracted features."""
     model_path: Annotated[Path | None, tyro.conf.arg(aliases=["-m"])] = None
     """Model folder; by default output/<scene>."""
-    features: Features | None = None
+    features: ExtractorName | None = None
     """Which features, when the scene has segments and patch grids."""
     method: Literal["autoencoder", "pca"] = "autoencoder"
     """The published network, or principal components: seconds instead of minutes, linear, best with 16 channels or more."""
@@ -78,27 +75,27 @@ def train_autoencoder(config: AutoencoderConfig) -> None:
     scene = SceneFolder(config.source_path)
     model = ModelFolder.of(config.source_path, config.model_path)
     device = chosen_device(config.device)
-    made_with = features_record(scene, config.features).config
-    settings = _settings(config, made_with.features)
-    keys = list(scene_photographs(scene))
-    inputs = CompressorInputs(made_with, refuse_replaced(scene, made_with.features))
+    store = open_store(scene, config.features)
+    settings = _settings(config, store)
+    keys = store.keys()
+    inputs = {"features": store.settings, "photographs": store.refuse_replaced()}
     if config.overwrite:
         delete_checkpoints(model, "autoencoder")
-    with stage(model.autoencoder, CompressorRecord, settings, inputs, config.overwrite) as run:
-        if run.report is not None and model.compressor.is_file():
+    with stage(model.autoencoder, "autoencoder", settings, inputs, config.overwrite) as record:
+        if "report" in record and model.compressor.is_file():
             compressor = read_compressor(model.compressor, device)
         else:
-            compressor, run.report = _fitted(config, settings, scene, model, keys, made_with.features, device)
+            compressor, record["report"] = _fitted(config, settings, store, model, keys, device)
             write_compressor(model.compressor, compressor)
-            run.save()
+            write_json(model.autoencoder / RECORD, {**record, "complete": False})
             delete_checkpoints(model, "autoencoder")
-        _print_report(run.report)
-        _write_codes(compressor, scene, model, keys, made_with.features, device)
+        _print_report(compressor, record["report"])
+        _write_codes(compressor, store, model, keys, device)
 
 
-def _settings(config: AutoencoderConfig, features: str) -> dict[str, Any]:
+def _settings(config: AutoencoderConfig, store: FeatureStore) -> dict[str, Any]:
     """What decides the result, with the defaults of the features filled in; refuses values that make no sense."""
-    recipes, share = (SEGMENTS, SEGMENT_SHARE) if features in SEGMENTED else (PATCHES, PATCH_SHARE)
+    recipes, share = (PATCHES, PATCH_SHARE) if store.dense else (SEGMENTS, SEGMENT_SHARE)
     recipe = asdict(replace(recipes[config.preset], cosine_axis=config.cosine_axis, seed=config.seed))
     recipe |= {name: given for name in ("epochs", "batch_size", "lr", "schedule") if (given := getattr(config, name)) is not None}
     share = SEGMENT_SHARE if config.method == "pca" else share
@@ -126,14 +123,13 @@ def _settings(config: AutoencoderConfig, features: str) -> dict[str, Any]:
 def _fitted(
     config: AutoencoderConfig,
     settings: Mapping[str, Any],
-    scene: SceneFolder,
+    store: FeatureStore,
     model: ModelFolder,
     keys: list[str],
-    features: str,
     device: torch.device,
-) -> tuple[Compressor, CompressorReport]:
+) -> tuple[Compressor, dict[str, Any]]:
     """The compressor and its reconstruction of fitted and of held-out embeddings."""
-    parts = split_embeddings(scene, keys, features, settings["train_share"], config.seed, device)
+    parts = split_embeddings(store, keys, settings["train_share"], config.seed, device)
     parts = tqdm(parts, desc="reading embeddings", unit="image", total=len(keys))
     given = None if config.checkpoint is None else read_compressor(config.checkpoint, device)
     if given is None and config.method == "pca":
@@ -142,17 +138,21 @@ def _fitted(
         fitted, held_out = zip(*parts, strict=True)
         train, validation = torch.cat(fitted), torch.cat(held_out)
     if len(train) < 2:
-        raise InputError(f"{scene.root} has {len(train) + len(validation)} embeddings, too few to fit a compressor to.")
+        raise InputError(f"{store.scene.root} has {len(train) + len(validation)} embeddings, too few to fit a compressor to.")
     if given is not None and given.feature_width != train.shape[1]:
         raise InputError(
-            f"{config.checkpoint} compresses features {given.feature_width} wide; those of {scene.root} are {train.shape[1]}."
+            f"{config.checkpoint} compresses features {given.feature_width} wide; "
+            f"those of {store.scene.root} are {train.shape[1]}."
         )
     if given is None and settings["code_width"] > train.shape[1]:
-        raise InputError(f"--code_width {settings['code_width']}: the features of {scene.root} are only {train.shape[1]} wide.")
+        raise InputError(
+            f"--code_width {settings['code_width']}: the features of {store.scene.root} are only {train.shape[1]} wide."
+        )
     compressor = given or _fit_autoencoder(settings, model, train, validation)
     sample = torch.randperm(len(train), generator=torch.Generator().manual_seed(config.seed))[:SAMPLE_ROWS].to(train.device)
-    quality = measure(compressor, train[sample]), measure(compressor, validation)
-    return compressor, CompressorReport(compressor.method, compressor.feature_width, compressor.code_width, *quality)
+    report = {name: asdict(measure(compressor, rows)) for name, rows in (("train", train[sample]), ("validation", validation))}
+    widths = {"method": compressor.method, "feature_width": compressor.feature_width, "code_width": compressor.code_width}
+    return compressor, {**widths, **report}
 
 
 def _principal_components(parts, config: AutoencoderConfig, images: int) -> tuple[PCA, torch.Tensor, torch.Tensor]:
@@ -193,19 +193,19 @@ def _fit_autoencoder(
         )
 
 
-def _print_report(report: CompressorReport) -> None:
-    log.info("%s %d -> %d. Cosine of embeddings and decoded codes:", report.method, report.feature_width, report.code_width)
+def _print_report(compressor: Compressor, report: Mapping[str, Any]) -> None:
+    log.info(
+        "%s %d -> %d. Cosine of embeddings and decoded codes:", compressor.method, compressor.feature_width, compressor.code_width
+    )
     log.info("  %-12s %8s %8s %14s", "", "rows", "mean", "5th percentile")
-    for name, row in (("train", report.train), ("validation", report.validation)):
-        log.info("  %-12s %8d %8.4f %14.4f", name, row.rows, row.mean, row.percentile_5)
+    for name in ("train", "validation"):
+        row = report[name]
+        log.info("  %-12s %8d %8.4f %14.4f", name, row["rows"], row["mean"], row["percentile_5"])
 
 
 @torch.no_grad()
-def _write_codes(
-    compressor: Compressor, scene: SceneFolder, model: ModelFolder, keys: list[str], features: str, device: torch.device
-) -> None:
-    stored = np.float32 if features in SEGMENTED else np.float16
+def _write_codes(compressor: Compressor, store: FeatureStore, model: ModelFolder, keys: list[str], device: torch.device) -> None:
     for key in tqdm(keys, desc="writing codes", unit="image"):
         if not model.codes(key).exists():
-            embeddings = torch.from_numpy(read_embeddings(scene, key, features)).to(device, torch.float32)
-            save_array(model.codes(key), compressor.encode(embeddings).cpu().numpy().astype(stored))
+            embeddings = torch.from_numpy(store.embeddings(key)).to(device, torch.float32)
+            save_array(model.codes(key), compressor.encode(embeddings).cpu().numpy().astype(store.code_dtype))

@@ -17,9 +17,9 @@ from pathlib import Path
 from statistics import fmean
 
 from evaluation.tables import table
+from features.registry import open_store
 from workspace import ModelFolder, SceneFolder, command_line, read_json, write_json
-from workspace.record import require
-from workspace.records import CompressorRecord, LanguageRecord
+from workspace.record import RECORD
 
 ROWS = {  # name: features and how they are reduced
     "mini, autoencoder 3": ("mini", "--method autoencoder --code_width 3"),
@@ -66,15 +66,15 @@ def _row(scene: SceneFolder, rgb: ModelFolder, root: Path, features: str, reduct
         command(f"train.py -s {scene.root} -m {root} --include_feature --preset fast --overwrite")
         command(f"eval_query.py -s {scene.root} -m {root} --labels {scene.labels} --split test")
         figures = read_json(model.metrics)
-        folder = scene.language_features if features == "mini" else scene.dino_features
+        folder = open_store(scene, features).folder
         images = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         write_json(
             kept,
             {
                 "preprocess": fmean(sum(image["seconds"].values()) for image in images),
                 "reduce": reduce,
-                "cosine": require(model.autoencoder, CompressorRecord, "").report.validation.mean,
-                "field": require(model.language, LanguageRecord, "").report.seconds,
+                "cosine": read_json(model.autoencoder / RECORD)["report"]["validation"]["mean"],
+                "field": read_json(model.language / RECORD)["report"]["seconds"],
                 **{name: figures[name] for name in ("localization_accuracy", "miou")},
             },
         )

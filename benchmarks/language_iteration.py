@@ -23,19 +23,18 @@ import tyro
 from diff_gaussian_rasterization import GaussianRasterizationSettings, GaussianRasterizer
 from PIL import Image
 
-from autoencoder.compressor import load_compressor
 from autoencoder.stage import AutoencoderConfig, train_autoencoder
-from features.segment_files import write_segments
+from features.registry import open_store
+from features.segment_store import Segments, SegmentStore
+from features.targets import SegmentTarget
 from gaussian_renderer.trained_model import load_trained
 from scene.camera import Camera
 from scene.gaussian_model import GaussianModel
 from toy_world.generate import write_toy_world
-from training.language_targets import SegmentTarget
 from training.language_trainer import LanguageTrainConfig, LanguageTrainer
 from training.rgb_trainer import RgbTrainConfig, train_rgb
 from workspace import ModelFolder, SceneFolder, read_json
-from workspace.record import RECORD, stage
-from workspace.records import FeaturesRecord
+from workspace.record import RECORD, require, stage
 
 KEPT = Path("output") / "benchmarks"
 LEVELS = ("s", "m", "l")
@@ -63,7 +62,8 @@ def write_exact_segments(scene: SceneFolder) -> None:
     offsets = np.cumsum([0, *(group.max() + 1 for group in groups)])
     embeddings = generator.standard_normal((offsets[-1], 64)).astype(np.float32)
     embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
-    with stage(scene.language_features, FeaturesRecord, {"features": "mini", "exact": True}, {}):
+    store = SegmentStore(scene, {"features": "mini", "exact": True})
+    with stage(store.folder, "features", store.settings, {}):
         for key in scene.image_files():
             part = np.asarray(Image.open(scene.part_ids / f"{key}.png"))
             known = part < len(parts)
@@ -71,7 +71,7 @@ def write_exact_segments(scene: SceneFolder) -> None:
                 np.where(known, group[np.minimum(part, len(parts) - 1)] + o, -1)
                 for group, o in zip(groups, offsets[:-1], strict=True)
             ]
-            write_segments(scene, key, embeddings, np.stack([np.full_like(levels[0], -1), *levels]).astype(np.int32))
+            store.write(key, Segments(embeddings, np.stack([np.full_like(levels[0], -1), *levels]).astype(np.int32)))
 
 
 class DropIn:
@@ -131,8 +131,11 @@ def main(config: Config) -> None:
 
     trained = load_trained(model)
     settings = {"levels": LEVELS, "iterations": 0, "init": "zero", "seed": 0}
+    record = require(model.autoencoder, "autoencoder", "")
     language = LanguageTrainConfig(scene.root, model.root, device="cpu")
-    trainer = LanguageTrainer(language, settings, trained, trained.scene(), "mini", load_compressor(model), torch.device("cpu"))
+    trainer = LanguageTrainer(
+        language, settings, trained, trained.scene(), open_store(scene), record["report"], torch.device("cpu")
+    )
     cameras = [
         camera.resized(target.width, target.height) for camera, target in zip(trainer.scene.train, trainer.targets, strict=True)
     ]

@@ -12,7 +12,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from anywhere, as the scripts at the root
 
 from features.photographs import read_photograph, scene_photographs
-from features.segment_files import LEVELS, read_segments
+from features.registry import open_store
+from features.segment_store import LEVELS
 from workspace import SceneFolder, atomic
 
 
@@ -34,7 +35,7 @@ def paint(image: np.ndarray, indices: np.ndarray) -> np.ndarray:
 def main() -> None:
     """Write the picture."""
     scene, key, target = SceneFolder(Path(sys.argv[1])), sys.argv[2], Path(sys.argv[3])
-    _, maps = read_segments(scene, key)
+    maps = open_store(scene).read(key).maps
     image, _ = read_photograph(key, *scene_photographs(scene)[key], resolution=maps.shape[2])
     panels = [image]
     for level in "sml":

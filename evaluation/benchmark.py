@@ -17,7 +17,6 @@ from evaluation.tables import percent, table
 from evaluation.tasks import Protocol
 from workspace import InputError, ModelFolder, command_line, read_json
 from workspace.record import require
-from workspace.records import EvalRecord
 
 # Per cent, from the papers of LangSplat (CVPR 2024), LangSplatV2 (2025) and, for Occam's LGS, VALA's comparison.
 # Mip-NeRF360 is LangSplatV2's table.
@@ -141,7 +140,7 @@ def _totals(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 
 def _metrics(model: ModelFolder, protocol: Protocol) -> dict[str, Any]:
     command = f"python eval_query.py -m {model.root} --labels <labels> --protocol {protocol}"
-    require(model.evaluation, EvalRecord, command)
+    require(model.evaluation, "eval", command)
     metrics = read_json(model.metrics)
     if metrics["protocol"] != protocol:
         raise InputError(f"{model.metrics} is of protocol {metrics['protocol']}, not {protocol}. Run: {command}")

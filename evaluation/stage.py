@@ -17,7 +17,8 @@ from evaluation.rules import DEFAULT_THRESHOLD, RuleName, rule
 from evaluation.scores import Row, as_json, by_split, over_runs, summary
 from evaluation.tables import runs_table, summary_table, top_table
 from evaluation.tasks import Protocol, choose_tasks, read_labels
-from features.text import text_encoder
+from features.registry import text_encoder
+from features.text import TextOptions
 from query.field import load_field
 from query.pictures import blend, encoded, mask_picture, overlay, painting
 from query.question import Compare, Question, refuse_blank
@@ -26,7 +27,6 @@ from scene.photographs import load_image
 from workspace import InputError, ModelFolder, atomic, write_json
 from workspace.device import Device, chosen_device
 from workspace.record import RECORD, stage
-from workspace.records import EvalRecord
 from workspace.slugs import slug
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ PAINT_OPACITY = 0.65
 
 
 @dataclass(frozen=True)
-class QueryConfig:
+class QueryConfig(TextOptions):
     """What to ask, of which model, and in which views."""
 
     source_path: Annotated[Path | None, tyro.conf.arg(aliases=["-s"])] = None
@@ -65,10 +65,6 @@ class QueryConfig:
     """Look at one level (default, s, m, l, grid) instead of choosing the best for every phrase and view."""
     compare: Compare = "decoded"
     """Compare phrases with decoded features, or in the compressed space without negatives, as DinoSplat does."""
-    talk2dino_ckpt: Path | None = None
-    """Talk2DINO weights, for DINOv2 features."""
-    clip_pretrained: str | None = None
-    """OpenCLIP weights of the phrases, as in preprocess.py: a file for a machine that cannot fetch, or that moved since."""
     shuffled_control: bool = False
     """Also judge every phrase by the truth of the others: what chance and the scene's layout would score."""
     resolution: Annotated[int | None, tyro.conf.arg(aliases=["-r"])] = None
@@ -112,7 +108,7 @@ def _evaluate(config: QueryConfig, model: ModelFolder, device: torch.device) -> 
         raise InputError(
             "--shuffled_control judges phrases by each other's ground truth: it needs --labels with two phrases or more."
         )
-    encoder = text_encoder(field.features, device, config.talk2dino_ckpt, config.clip_pretrained)
+    encoder = text_encoder(field.features, device, config)
     question = Question.encode(asked, encoder, field.compressor, device, config.negatives, config.compare)
     classes = config.classes or (labels.classes if labels else ())
 
@@ -124,7 +120,7 @@ def _evaluate(config: QueryConfig, model: ModelFolder, device: torch.device) -> 
     decide, watch = rule(config.rule, config.mask_thresh), Stopwatch(device)
     rows: list[Row] = []
     # An evaluation holds nothing that took long to make, so the folder always is the last question asked.
-    with stage(model.evaluation, EvalRecord, settings, inputs, overwrite=(model.evaluation / RECORD).exists()):
+    with stage(model.evaluation, "eval", settings, inputs, overwrite=(model.evaluation / RECORD).exists()):
         report = Report(config.report_views)
         for task in tqdm(tasks, desc="views", unit="view", disable=None):
             own = task.truth.phrases if task.truth else ()

@@ -1,5 +1,7 @@
-"""DINOv2 and DINOv3 patch tokens through timm."""
+"""`--features dino`: DINOv2 and DINOv3 patch tokens through timm."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,63 @@ from jaxtyping import Float
 from torch import Tensor
 
 from features.clip import quiet
+from features.dense import area_grid
+from features.dense_extractor import dense_extractor
+from features.extractor import Extractor, ExtractorSpec
+from features.grid_store import GridStore
+from features.talk2dino import Talk2DinoText
+from features.text import TextOptions
 from workspace import InputError
 
 _NO_TOKENS = "timm model '{}' gives no patch tokens on a grid of any size; choose a vit_* model."
+
+
+@dataclass(frozen=True, kw_only=True)
+class DinoOptions:
+    """Flags of this extractor."""
+
+    dino_model: str = "vit_base_patch14_reg4_dinov2.lvd142m"
+    """timm model of the dense features; DINOv2 and DINOv3 vision transformers."""
+    dino_ckpt: Path | None = None
+    """Its weights as a file; fetched by timm without it."""
+    dino_side: int = 518
+    """Side in pixels of the square whose area images are scaled to, at their own aspect."""
+    square: int | None = None
+    """Side in pixels of the square images are squashed to instead; 518 is published."""
+    windows: int = 1
+    """How many times finer the patch grid is per side; above 1 the image is encoded in half-overlapping windows."""
+
+
+class Dino(ExtractorSpec):
+    """Patch tokens of a timm model; text through Talk2DINO."""
+
+    store = GridStore
+
+    def settings(self, options: DinoOptions) -> dict[str, Any]:
+        """Name of the network and the size of its grid."""
+        if options.windows < 1 or options.dino_side < 1 or (options.square is not None and options.square < 1):
+            raise InputError("--windows, --dino_side and --square are counts of 1 or more.")
+        settings = {"dino_model": options.dino_model, "square": options.square, "windows": options.windows}
+        return settings if options.square else {**settings, "dino_side": options.dino_side}
+
+    def load(self, options: DinoOptions, device: torch.device) -> Extractor:
+        """The network, and the grid it is given."""
+        encoder = DinoEncoder(options.dino_model, options.dino_ckpt, device)
+
+        def window(height: int, width: int) -> tuple[int, int]:
+            if options.square:
+                return max(1, options.square // encoder.patch_size), max(1, options.square // encoder.patch_size)
+            return area_grid(height, width, options.dino_side, encoder.patch_size)
+
+        def grid(height: int, width: int) -> tuple[int, int]:
+            rows, columns = window(height, width)
+            return rows * options.windows, columns * options.windows
+
+        return dense_extractor(encoder.embed_patches, encoder.patch_size, grid, window)
+
+    def text_encoder(self, settings: Mapping[str, Any], device: torch.device | str, options: TextOptions) -> Talk2DinoText:
+        """CLIP's text tower and Talk2DINO's head."""
+        return Talk2DinoText(options.talk2dino_ckpt, device, options.clip_pretrained)
 
 
 class DinoEncoder:

@@ -6,15 +6,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import UInt8
 from tqdm import tqdm
 
+from features.extractor import Extractor
+from features.feature_store import FeatureStore
 from features.photographs import Photographs, read_photograph
-from workspace import InputError, SceneFolder
+from workspace import InputError
 
 log = logging.getLogger(__name__)
 
@@ -35,14 +35,6 @@ class Clock:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
 
 
-@runtime_checkable
-class Extractor(Protocol):
-    """What makes features of one image and keeps them."""
-
-    def extract(self, scene: SceneFolder, key: str, image: UInt8[np.ndarray, "h w 3"], clock: Clock) -> dict[str, int]:
-        """Make and write the features of one RGB image; returns counts for the log."""
-
-
 def parse_shard(text: str) -> tuple[int, int]:
     """`2/4` as (2, 4): the second of four. The i-th of n shards has every n-th image from the i-th on, by name."""
     try:
@@ -55,9 +47,9 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def extract_all(
-    scene: SceneFolder, photographs: Photographs, extractor: Extractor, log_path: Path, resolution: int = -1
+    store: FeatureStore, photographs: Photographs, extractor: Extractor, log_path: Path, resolution: int = -1
 ) -> dict[str, str]:
-    """Extract the features of `photographs`, one after the other; returns the reason per image that could not be read.
+    """Extract the features of `photographs` into `store`; returns the reason per image that could not be read.
 
     One JSON line per image goes to `log_path`: which photograph it was made from, when, and how long each part took.
     """
@@ -69,7 +61,12 @@ def extract_all(
         try:
             with clock.part("read"):
                 image, digest = read_photograph(key, *photographs[key], resolution)
-            counts = extractor.extract(scene, key, image, clock)
+            value = image
+            for name, step in extractor.steps.items():
+                with clock.part(name):
+                    value = step(value)
+            with clock.part("write"):
+                store.write(key, value)
         except InputError as error:
             failures[key] = str(error)
             continue
@@ -78,6 +75,7 @@ def extract_all(
                 f"The GPU's memory is too small for image '{key}' ({str(error).split('. ')[0]}). Smaller: --resolution 720, "
                 "--sam_model_type vit_b with its weights, or --device cpu. The images done so far are kept."
             ) from error
+        counts = value.counts()
         made = {"image": key, "photograph": digest, "at": round(time.time(), 3), "size": [image.shape[1], image.shape[0]]}
         _append(log_path, {**made, **counts, "seconds": _rounded(clock)})
         if image.shape[1] < resolution and not narrow:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision.ops import batched_nms
 
 from features.masks import Mask, cut_mask
-from features.segment_files import LEVELS
+from features.segment_store import LEVELS
 from features.small_regions import remove_small_regions
 from workspace import InputError
 from workspace.tensor_files import load_tensors

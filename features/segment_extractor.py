@@ -1,94 +1,76 @@
-"""From an image to segments with embeddings: LangSplat's with SAM and CLIP, and the bundled encoder's."""
+"""From a picture to segments with embeddings: of a segmenter that gives masks, such as SAM, or one that gives maps."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Int32, UInt8
 
 from features.clip import ClipEncoder
-from features.extraction import Clock
+from features.extractor import Extractor
 from features.mask_nms import mask_nms, thinned
 from features.masks import Mask, cut_crops, map_masks, segment_map
 from features.sam import MaskList
-from features.segment_files import LEVELS, write_segments
-from workspace import SceneFolder
+from features.segment_store import LEVELS, Segments
 
-Segmenter = Callable[[UInt8[np.ndarray, "h w 3"]], Mapping[str, MaskList]]
-GraphSegmenter = Callable[[UInt8[np.ndarray, "h w 3"]], Mapping[str, Int32[np.ndarray, "h w"]]]
-
-
-class _SegmentExtractor:
-    """Common to both: encode the levels' masks and keep maps and embeddings."""
-
-    def __init__(self, encoder: ClipEncoder):
-        self._encoder = encoder
-
-    def _encode(self, image: UInt8[np.ndarray, "h w 3"], masks: Sequence[Mask]) -> Float32[np.ndarray, "m d"]:
-        """Embeddings of the masks' crops. `default` repeats most masks of s, m and l: each is encoded once."""
-        unique = {id(mask): mask for mask in masks}
-        place = {name: i for i, name in enumerate(unique)}
-        crops = cut_crops(image, list(unique.values()), self._encoder.image_size)
-        embeddings = self._encoder.embed_crops(torch.from_numpy(crops)).cpu().numpy()
-        return embeddings[[place[id(mask)] for mask in masks]] if masks else embeddings
-
-    def _write(
-        self,
-        scene: SceneFolder,
-        key: str,
-        maps: Mapping[str, Int32[np.ndarray, "h w"]],
-        counts: Mapping[str, int],
-        embeddings: Float32[np.ndarray, "m d"],
-    ) -> None:
-        stacked, offset = [], 0
-        for level in LEVELS:
-            stacked.append(np.where(maps[level] >= 0, maps[level] + np.int32(offset), np.int32(-1)))
-            offset += counts[level]
-        write_segments(scene, key, embeddings, np.stack(stacked))
+MaskSegmenter = Callable[[UInt8[np.ndarray, "h w 3"]], Mapping[str, MaskList]]
+MapSegmenter = Callable[[UInt8[np.ndarray, "h w 3"]], Mapping[str, Int32[np.ndarray, "h w"]]]
 
 
-class SamClipExtractor(_SegmentExtractor):
-    """SAM's four mask lists, LangSplat's mask suppression, OpenCLIP embeddings."""
+class SegmentedPicture(NamedTuple):
+    """A picture with, per level, its masks and the index of the mask at each pixel (-1 = none)."""
 
-    def __init__(self, segment: Segmenter, encoder: ClipEncoder, nms_step: int = 1):
-        super().__init__(encoder)
-        self._segment = segment
-        self._nms_step = nms_step
-
-    def extract(self, scene: SceneFolder, key: str, image: UInt8[np.ndarray, "h w 3"], clock: Clock) -> dict[str, int]:
-        """Make and write the segments of one image; returns their number."""
-        with clock.part("segmenter"):
-            lists = self._segment(image)
-        kept: dict[str, list[Mask]] = {}
-        with clock.part("nms"):
-            for level, (masks, ious, stabilities) in lists.items():
-                compared = [thinned(mask, self._nms_step) for mask in masks] if self._nms_step > 1 else masks
-                # survivors keep the segmenter's order, which decides what covers what in the map
-                kept[level] = [masks[i] for i in np.sort(mask_nms(compared, ious * stabilities))]
-            maps = {level: segment_map(masks, *image.shape[:2]) for level, masks in kept.items()}
-        with clock.part("encoder"):
-            embeddings = self._encode(image, [mask for level in LEVELS for mask in kept[level]])
-        with clock.part("write"):
-            self._write(scene, key, maps, {level: len(masks) for level, masks in kept.items()}, embeddings)
-        return {"segments": len(embeddings)}
+    image: UInt8[np.ndarray, "h w 3"]
+    masks: Mapping[str, Sequence[Mask]]
+    maps: Mapping[str, Int32[np.ndarray, "h w"]]
 
 
-class GraphExtractor(_SegmentExtractor):
-    """A segmenter whose levels are maps already: no masks overlap, so none are suppressed. `default` repeats `m`."""
+def mask_extractor(segment: MaskSegmenter, encoder: ClipEncoder, nms_step: int = 1) -> Extractor:
+    """Mask lists of the four levels, LangSplat's mask suppression (at every `nms_step`-th pixel), embeddings."""
+    return Extractor(
+        {
+            "segmenter": lambda image: (image, segment(image)),
+            "nms": lambda found: _suppressed(*found, nms_step),
+            "encoder": partial(_embedded, encoder),
+        }
+    )
 
-    def __init__(self, segment: GraphSegmenter, encoder: ClipEncoder):
-        super().__init__(encoder)
-        self._segment = segment
 
-    def extract(self, scene: SceneFolder, key: str, image: UInt8[np.ndarray, "h w 3"], clock: Clock) -> dict[str, int]:
-        """Make and write the segments of one image; returns their number."""
-        with clock.part("segmenter"):
-            maps = dict(self._segment(image))
-            masks = {level: map_masks(maps[level]) for level in LEVELS if level in maps}
-            maps.setdefault("default", maps["m"])
-            masks.setdefault("default", masks["m"])
-        with clock.part("encoder"):
-            embeddings = self._encode(image, [mask for level in LEVELS for mask in masks[level]])
-        with clock.part("write"):
-            self._write(scene, key, maps, {level: len(masks[level]) for level in LEVELS}, embeddings)
-        return {"segments": len(embeddings)}
+def map_extractor(segment: MapSegmenter, encoder: ClipEncoder) -> Extractor:
+    """Maps of the levels s, m, l, in which no masks overlap, so none are suppressed; `default` repeats `m`."""
+    return Extractor({"segmenter": lambda image: _divided(image, segment(image)), "encoder": partial(_embedded, encoder)})
+
+
+def _suppressed(image: UInt8[np.ndarray, "h w 3"], lists: Mapping[str, MaskList], nms_step: int) -> SegmentedPicture:
+    kept: dict[str, list[Mask]] = {}
+    for level, (masks, ious, stabilities) in lists.items():
+        compared = [thinned(mask, nms_step) for mask in masks] if nms_step > 1 else masks
+        # survivors keep the segmenter's order, which decides what covers what in the map
+        kept[level] = [masks[i] for i in np.sort(mask_nms(compared, ious * stabilities))]
+    return SegmentedPicture(image, kept, {level: segment_map(masks, *image.shape[:2]) for level, masks in kept.items()})
+
+
+def _divided(image: UInt8[np.ndarray, "h w 3"], maps: Mapping[str, Int32[np.ndarray, "h w"]]) -> SegmentedPicture:
+    masks = {level: map_masks(indices) for level, indices in maps.items()}
+    return SegmentedPicture(image, {"default": masks["m"], **masks}, {"default": maps["m"], **maps})
+
+
+def _embedded(encoder: ClipEncoder, segmented: SegmentedPicture) -> Segments:
+    stacked, offset = [], 0
+    for level in LEVELS:
+        indices = segmented.maps[level]
+        stacked.append(np.where(indices >= 0, indices + np.int32(offset), np.int32(-1)))
+        offset += len(segmented.masks[level])
+    masks = [mask for level in LEVELS for mask in segmented.masks[level]]
+    return Segments(_embeddings(encoder, segmented.image, masks), np.stack(stacked))
+
+
+def _embeddings(encoder: ClipEncoder, image: UInt8[np.ndarray, "h w 3"], masks: Sequence[Mask]) -> Float32[np.ndarray, "m d"]:
+    """Embeddings of the masks' crops. `default` repeats most masks of s, m and l: each is encoded once."""
+    unique = {id(mask): mask for mask in masks}
+    place = {name: i for i, name in enumerate(unique)}
+    crops = cut_crops(image, list(unique.values()), encoder.image_size)
+    embeddings = encoder.embed_crops(torch.from_numpy(crops)).cpu().numpy()
+    return embeddings[[place[id(mask)] for mask in masks]] if masks else embeddings

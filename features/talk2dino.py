@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from features.clip import ClipEncoder
+from features.text import NEGATIVES
 from workspace import InputError
 from workspace.tensor_files import load_tensors
 
@@ -63,6 +64,8 @@ def load_head(path: Path | None) -> Talk2DinoHead:
 
 class Talk2DinoText:
     """Phrases in DINOv2's patch space: each is put into OpenAI's prompt templates, and their embeddings are averaged."""
+
+    negatives = NEGATIVES
 
     def __init__(self, checkpoint: Path | None, device: torch.device | str, clip_pretrained: str | None = None):
         self._head = load_head(checkpoint).to(device)

@@ -1,6 +1,7 @@
-"""Phrases as vectors in the space of a scene's features, whichever extractor made them."""
+"""Phrases as vectors in the space of a scene's features: what every text encoder offers, and CLIP's."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -8,14 +9,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from features import mini
 from features.clip import ClipEncoder
-from features.record import mini_weights_hash
-from features.talk2dino import Talk2DinoText
-from workspace import InputError
-from workspace.records import FeatureSettings
 
 NEGATIVES = ("object", "things", "stuff", "texture")  # the canonical phrases every query is measured against
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextOptions:
+    """Where the weights of text encoders are."""
+
+    talk2dino_ckpt: Path | None = None
+    """Talk2DINO weights, for DINOv2 features."""
+    clip_pretrained: str | None = None
+    """OpenCLIP weights of the phrases, as in preprocess.py: a file for a machine that cannot fetch, or that moved since."""
 
 
 @runtime_checkable
@@ -29,7 +35,9 @@ class TextEncoder(Protocol):
         """Unit rows, one per phrase."""
 
 
-class _ClipText:
+class ClipText:
+    """Text tower of an OpenCLIP model; a phrase is encoded as it stands."""
+
     negatives = NEGATIVES
 
     def __init__(self, model: str, pretrained: str | None, device: torch.device | str):
@@ -37,35 +45,5 @@ class _ClipText:
         self.width = self._clip.width
 
     def embed(self, phrases: Sequence[str]) -> Float[Tensor, "p d"]:
+        """Unit rows, one per phrase."""
         return self._clip.embed_text(phrases)
-
-
-class _DinoText(Talk2DinoText):
-    negatives = NEGATIVES
-
-
-def text_encoder(
-    settings: FeatureSettings,
-    device: torch.device | str,
-    talk2dino_ckpt: Path | None = None,
-    clip_pretrained: str | None = None,
-) -> TextEncoder:
-    """Text encoder whose vectors can be compared with the features made with `settings`, those of the features stage.
-
-    `clip_pretrained` is where OpenCLIP's weights are now, when not where they were.
-
-    Raises:
-        InputError: weights are missing; for DINOv2 features that includes `talk2dino_ckpt`.
-    """
-    features = settings.features
-    if features == "sam_clip":
-        return _ClipText(settings.clip_model, clip_pretrained or settings.clip_pretrained, device)
-    if features in ("mini", "mini_dense"):
-        made, present = settings.mini_weights, mini_weights_hash()
-        if made != present:
-            raise InputError(
-                f"The features were made with bundled weights {made}, the code now brings {present}: their spaces differ. "
-                f"Run: python preprocess.py -s <scene> --features {features} --overwrite, and the stages after it."
-            )
-        return _ClipText(mini.MODEL, None, device)
-    return _DinoText(talk2dino_ckpt, device, clip_pretrained)

@@ -14,7 +14,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from evaluation.labels import match_views
-from features.text import text_encoder
+from features.registry import text_encoder
+from features.text import TextOptions
 from query.answer import answer
 from query.code_colors import CodeColors
 from query.field import LanguageField, load_field
@@ -24,15 +25,14 @@ from scene.camera import Camera
 from scene.photographs import load_image
 from workspace import ModelFolder, atomic, save_array
 from workspace.device import Device, chosen_device
-from workspace.record import OpenStage, stage
-from workspace.records import RenderRecord
+from workspace.record import stage
 from workspace.slugs import slug
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class LanguageRenderConfig:
+class LanguageRenderConfig(TextOptions):
     """What to draw of the language field. The model folder knows the scene and the settings it was trained with."""
 
     model_path: Annotated[Path, tyro.conf.arg(aliases=["-m"])]
@@ -45,10 +45,6 @@ class LanguageRenderConfig:
     """Phrases that stand for everything else, instead of: object, things, stuff, texture."""
     compare: Compare = "decoded"
     """Compare phrases with decoded features, or in the compressed space without negatives, as DinoSplat does."""
-    talk2dino_ckpt: Path | None = None
-    """Talk2DINO weights, for DINOv2 features."""
-    clip_pretrained: str | None = None
-    """OpenCLIP weights of the phrases, as in preprocess.py: a file for a machine that cannot fetch, or that moved since."""
     level: str | None = None
     """Only this level (default, s, m, l, grid)."""
     resolution: Annotated[int | None, tyro.conf.arg(aliases=["-r"])] = None
@@ -79,7 +75,7 @@ def render_language(config: LanguageRenderConfig) -> None:
     wanted = set(match_views(config.names, names, asked=True).values()) if config.names else set(names)
     question = None
     if config.text:
-        encoder = text_encoder(field.features, device, config.talk2dino_ckpt, config.clip_pretrained)
+        encoder = text_encoder(field.features, device, config)
         question = Question.encode(config.text, encoder, field.compressor, device, config.negatives, config.compare)
     for split, cameras, skipped in (("train", scene.train, config.skip_train), ("test", scene.test, config.skip_test)):
         chosen = [camera for camera in cameras if camera.name in wanted]
@@ -103,11 +99,11 @@ def _draw_split(
     asked = size | {"negatives": list(config.negatives), "compare": config.compare}
     with ExitStack() as stages:
 
-        def begin(folder: Path, settings: dict[str, Any]) -> OpenStage:
-            return stages.enter_context(stage(folder, RenderRecord, settings, field.fingerprint(), config.overwrite))
+        def begin(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
+            return stages.enter_context(stage(folder, "render", settings, field.fingerprint(), config.overwrite))
 
-        runs = {codes: begin(codes, size)}
-        runs |= {folder: begin(folder, asked | {"phrase": phrase}) for phrase, folder in phrases.items()}
+        records = {codes: begin(codes, size)}
+        records |= {folder: begin(folder, asked | {"phrase": phrase}) for phrase, folder in phrases.items()}
         for camera in tqdm(chosen, desc=f"language {split}", unit="view", disable=None):
             missing = [phrase for phrase, folder in phrases.items() if not _map_file(folder, camera).exists()]
             drawn = all(_map_file(codes / level, camera).exists() for level in field.levels)
@@ -121,10 +117,10 @@ def _draw_split(
                 for i, phrase in enumerate(missing):
                     _write_relevancy(phrases[phrase], camera, relevancy[:, i])
         files = [codes / level for level in field.levels]
-        runs[codes].complete = all(_map_file(folder, camera).exists() for folder in files for camera in cameras)
+        records[codes]["complete"] = all(_map_file(folder, camera).exists() for folder in files for camera in cameras)
         for folder in phrases.values():
-            runs[folder].complete = all(_map_file(folder, camera).exists() for camera in cameras)
-    log.info("%d views: %s", len(chosen), ", ".join(map(str, runs)))
+            records[folder]["complete"] = all(_map_file(folder, camera).exists() for camera in cameras)
+    log.info("%d views: %s", len(chosen), ", ".join(map(str, records)))
 
 
 def _map_file(folder: Path, camera: Camera) -> Path:

@@ -4,14 +4,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from features.grids import write_grid
-from features.segment_files import write_segments
+from features.grid_store import GridStore, PatchGrid
+from features.segment_store import Segments, SegmentStore
 from gaussian_renderer import render
 from scene.dataset import load_scene
 from scene.gaussian_model import GaussianModel
 from workspace import SceneFolder
 from workspace.record import stage
-from workspace.records import FeaturesRecord
 
 FEATURE_WIDTH = 24
 GROUPS = {"default": 6, "s": 6, "m": 3, "l": 2}  # things told apart at each level
@@ -38,7 +37,8 @@ def write_small_segments(root, config=None):
     """language_features/ with a finished record, as `features: mini`."""
     scene, generator = SceneFolder(root), torch.Generator().manual_seed(3)
     tables = [_embeddings(count, generator) for count in GROUPS.values()]
-    with stage(scene.language_features, FeaturesRecord, config or {"features": "mini"}, {}):
+    store = SegmentStore(scene, config or {"features": "mini"})
+    with stage(store.folder, "features", store.settings, {}):
         for name, shares, alpha in _views(root):
             maps, start = [], 0
             for count in GROUPS.values():
@@ -46,7 +46,7 @@ def write_small_segments(root, config=None):
                 maps.append(torch.where(alpha > 0.3, merged.argmax(0) + start, -1))
                 start += count
             seen = torch.cat(tables) + 0.05 * torch.randn(start, FEATURE_WIDTH, generator=generator)
-            write_segments(scene, name, F.normalize(seen, dim=1).numpy(), torch.stack(maps).int().numpy())
+            store.write(name, Segments(F.normalize(seen, dim=1).numpy(), torch.stack(maps).int().numpy()))
     return root
 
 
@@ -54,9 +54,10 @@ def write_small_grids(root):
     """dino_features/ with a finished record, as `features: mini_dense`, 7x10 patches of 4x4 pixels."""
     scene, generator = SceneFolder(root), torch.Generator().manual_seed(4)
     table = _embeddings(7, generator)
-    with stage(scene.dino_features, FeaturesRecord, {"features": "mini_dense"}, {}):
+    store = GridStore(scene, {"features": "mini_dense"})
+    with stage(store.folder, "features", store.settings, {}):
         for name, shares, alpha in _views(root):
             everything = torch.cat([shares, 1 - alpha[None]])
             patches = F.avg_pool2d(everything, 4).permute(1, 2, 0) @ table
-            write_grid(scene, name, patches.numpy().astype(np.float16))
+            store.write(name, PatchGrid(patches.numpy().astype(np.float16)))
     return root

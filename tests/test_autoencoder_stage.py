@@ -15,8 +15,8 @@ from autoencoder.compressor import load_compressor, write_compressor
 from autoencoder.embeddings import split_embeddings
 from autoencoder.network import Autoencoder, published_widths
 from autoencoder.stage import AutoencoderConfig, train_autoencoder
-from features.grids import read_grid
-from features.segment_files import read_segments, write_segments
+from features.registry import open_store
+from features.segment_store import Segments
 from workspace import InputError, ModelFolder, SceneFolder, read_json
 
 
@@ -40,9 +40,9 @@ def test_codes_of_every_segment_and_a_report_before_them(scene_folder, tmp_path,
     assert report["validation"]["rows"] == 12  # 5 % of 221, rounded up
     assert report["train"]["mean"] > 0.8 > 0 and report["train"]["percentile_5"] < report["train"]["mean"]
     assert "5th percentile" in caplog.text
-    compressor, scene = load_compressor(model), SceneFolder(scene_folder)
-    for key in scene.image_files():
-        codes, embeddings = np.load(model.codes(key)), read_segments(scene, key)[0]
+    compressor, store = load_compressor(model), open_store(SceneFolder(scene_folder), "mini")
+    for key in store.keys():
+        codes, embeddings = np.load(model.codes(key)), store.embeddings(key)
         assert codes.shape == (17, 3) and codes.dtype == np.float32
         np.testing.assert_allclose(np.linalg.norm(codes, axis=1), 1, atol=1e-6)
         np.testing.assert_array_equal(codes, compressor.encode(torch.from_numpy(embeddings)).numpy())
@@ -50,10 +50,10 @@ def test_codes_of_every_segment_and_a_report_before_them(scene_folder, tmp_path,
 
 def test_patch_codes_lie_on_the_grid_and_components_of_any_width_need_no_images_in_memory(scene_folder, tmp_path):
     model = _run(scene_folder, tmp_path / "m", features="mini_dense", method="pca", code_width=8, epochs=None)
-    compressor, scene = load_compressor(model), SceneFolder(scene_folder)
+    compressor, store = load_compressor(model), open_store(SceneFolder(scene_folder), "mini_dense")
     codes = np.load(model.codes("view_05"))
     assert codes.shape == (7, 10, 8) and codes.dtype == np.float16
-    grid = torch.from_numpy(read_grid(scene, "view_05")).float()
+    grid = torch.from_numpy(store.embeddings("view_05")).float()
     np.testing.assert_allclose(codes, compressor.encode(grid).numpy(), atol=4e-3)  # codes of up to 4 in half precision
     report = read_json(model.autoencoder / "stage.json")["report"]
     assert report["validation"]["mean"] > 0.99  # seven embeddings mixed span six centred directions
@@ -72,11 +72,12 @@ def test_defaults_are_the_published_recipes(scene_folder, tmp_path):
 
 
 def test_embeddings_held_out_are_not_fitted(scene_folder):
-    scene, keys = SceneFolder(scene_folder), list(SceneFolder(scene_folder).image_files())
-    parts = list(split_embeddings(scene, keys, "mini_dense", 0.2, 0, torch.device("cpu")))
+    store = open_store(SceneFolder(scene_folder), "mini_dense")
+    keys = store.keys()
+    parts = list(split_embeddings(store, keys, 0.2, 0, torch.device("cpu")))
     fitted, held_out = (torch.cat(part) for part in zip(*parts, strict=True))
     assert len(fitted) == round(0.2 * 70 * NUM_VIEWS) and len(held_out) == 70 * NUM_VIEWS - len(fitted)
-    everything = torch.cat([torch.from_numpy(read_grid(scene, key).reshape(70, -1)).float() for key in keys])
+    everything = torch.cat([torch.from_numpy(store.embeddings(key).reshape(70, -1)).float() for key in keys])
     everything = torch.nn.functional.normalize(everything, dim=1)
     together = torch.cat([fitted, held_out])
     assert torch.equal(together.sum(1).sort().values, everything.sum(1).sort().values)
@@ -122,7 +123,7 @@ def test_a_given_checkpoint_is_used_as_it_is(scene_folder, tmp_path):
     network = Autoencoder(*published_widths(FEATURE_WIDTH, 3)).eval()
     write_compressor(tmp_path / "best_ckpt.pth", network)
     model = _run(scene_folder, tmp_path / "m", checkpoint=tmp_path / "best_ckpt.pth")
-    embeddings = torch.from_numpy(read_segments(SceneFolder(scene_folder), "view_01")[0])
+    embeddings = torch.from_numpy(open_store(SceneFolder(scene_folder), "mini").embeddings("view_01"))
     torch.testing.assert_close(torch.from_numpy(np.load(model.codes("view_01"))), network.encode(embeddings).detach())
     write_compressor(tmp_path / "wide.pth", Autoencoder(*published_widths(512, 3)))
     with pytest.raises(InputError, match=rf"wide.pth compresses features 512 wide; those of .* are {FEATURE_WIDTH}"):
@@ -141,8 +142,8 @@ def test_wrong_settings_and_features_are_refused(scene_folder, tmp_path):
     with pytest.raises(InputError, match="No file .*nowhere.pth"):
         _run(scene_folder, tmp_path / "m", checkpoint=tmp_path / "nowhere.pth")
     shutil.copytree(scene_folder, tmp_path / "scene")
-    scene = SceneFolder(tmp_path / "scene")
-    embeddings, maps = read_segments(scene, "view_04")
-    write_segments(scene, "view_04", np.ascontiguousarray(embeddings[:, :20]), maps)
+    store = open_store(SceneFolder(tmp_path / "scene"), "mini")
+    segments = store.read("view_04")
+    store.write("view_04", Segments(np.ascontiguousarray(segments.embeddings[:, :20]), segments.maps))
     with pytest.raises(InputError, match=rf"'view_04' has features 20 wide, 'view_00' {FEATURE_WIDTH} wide"):
         _run(tmp_path / "scene", tmp_path / "mixed")

@@ -66,9 +66,15 @@ def test_missing_backend(report, monkeypatch, module, name, fix):
 
 
 def test_gpu_without_a_backend_for_it():
-    finding = doctor._cuda_backend("rasterizer", built=False, gpu=True, folder="submodules/x")
+    finding = doctor._cuda_backend("rasterizer", {"cuda": ""}, gpu=True, folder="submodules/x")
     assert not finding.ok and not finding.required and "--force-reinstall --no-deps ./submodules/x" in finding.fix
-    assert doctor._cuda_backend("rasterizer", built=False, gpu=False, folder="x").ok
+    assert doctor._cuda_backend("rasterizer", {"cuda": ""}, gpu=False, folder="x").ok
+
+
+def test_says_what_was_built_and_the_driver_it_needs():
+    built = {"cuda": "12.4", "architectures": "80-real 90"}
+    text = doctor._cuda_backend("rasterizer", built, gpu=True, folder="x").text
+    assert "CUDA 12.4" in text and "80-real 90" in text and "driver 525 or later" in text
 
 
 def test_weights_in_other_places_are_found_and_the_flag_is_named(tmp_path, monkeypatch):

@@ -8,7 +8,6 @@ from evaluation.benchmark import PUBLISHED, SCENES, BenchmarkConfig, benchmark
 from evaluation.scores import HELD_OUT, TRAINING, Row, by_split, over_scenes, summary
 from workspace import InputError, ModelFolder, write_json
 from workspace.record import stage
-from workspace.records import EvalRecord
 from workspace.slugs import slug
 
 QUERIES = {"ramen": 71, "figurines": 56, "teatime": 59, "waldo_kitchen": 22}
@@ -61,7 +60,7 @@ def evaluated(folder, scene, accuracy, miou, protocol="lerf_ovs"):
         "localization_hits": round(accuracy * queries),
         "miou": miou,
     }
-    with stage(model.evaluation, EvalRecord, {}, {}):
+    with stage(model.evaluation, "eval", {}, {}):
         write_json(
             model.metrics, {"scene": scene, "protocol": protocol, **figures, "by_split": {"training": figures}, "rows": []}
         )

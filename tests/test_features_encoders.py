@@ -11,8 +11,9 @@ from features import mini
 from features.clip import ClipEncoder
 from features.dense import area_grid, patch_grid, resize_to_grid, short_side_grid
 from features.dino import DinoEncoder
+from features.registry import text_encoder
 from features.talk2dino import Talk2DinoText, load_head
-from features.text import text_encoder
+from features.text import TextOptions
 from query.render_language import LanguageRenderConfig
 from workspace import InputError
 
@@ -205,7 +206,7 @@ def test_dino_text_averages_the_prompts_and_goes_through_the_head(tmp_path, monk
     monkeypatch.setattr("features.talk2dino.TEXT_WEIGHTS", str(weights))
     monkeypatch.setattr("features.talk2dino.TEXT_WIDTH", 32)
     _head_file(tmp_path / "head.pth", text=32)
-    encoder = text_encoder({"features": "dino"}, "cpu", tmp_path / "head.pth")
+    encoder = text_encoder({"features": "dino"}, "cpu", TextOptions(talk2dino_ckpt=tmp_path / "head.pth"))
     assert isinstance(encoder, Talk2DinoText)
     assert encoder.negatives == ("object", "things", "stuff", "texture")
     clip = ClipEncoder(name, str(weights))
@@ -230,11 +231,12 @@ def test_clip_weights_that_are_elsewhere_now_can_be_named_when_asking(tmp_path, 
     made = {"features": "sam_clip", "clip_model": name, "clip_pretrained": str(tmp_path / "gone.pt")}
     with pytest.raises(InputError, match=r"Give --clip_pretrained a file"):
         text_encoder(made, "cpu")
-    assert text_encoder(made, "cpu", clip_pretrained=str(weights)).width == 32
+    assert text_encoder(made, "cpu", TextOptions(clip_pretrained=str(weights))).width == 32
     monkeypatch.setattr("features.talk2dino.TEXT_MODEL", name)
     monkeypatch.setattr("features.talk2dino.TEXT_WIDTH", 32)
     _head_file(tmp_path / "head.pth", text=32)
-    assert text_encoder({"features": "dino"}, "cpu", tmp_path / "head.pth", str(weights)).width == 768
+    options = TextOptions(talk2dino_ckpt=tmp_path / "head.pth", clip_pretrained=str(weights))
+    assert text_encoder({"features": "dino"}, "cpu", options).width == 768
     for config in (QueryConfig, LanguageRenderConfig):
         assert tyro.cli(config, args=["-m", "model", "--clip_pretrained", "here.pt"]).clip_pretrained == "here.pt"
 

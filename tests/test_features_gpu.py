@@ -9,7 +9,7 @@ from small_networks import small_clip, small_dino, small_sam
 from features.clip import ClipEncoder
 from features.dino import DinoEncoder
 from features.sam import SamGenerator, SamSettings
-from features.segment_files import LEVELS
+from features.segment_store import LEVELS
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 

@@ -7,7 +7,7 @@ from segment_anything.utils.amg import remove_small_regions as stock_remove
 
 from features.mask_nms import intersections, mask_nms, thinned
 from features.masks import Mask, cut_crops, cut_mask, map_masks, segment_map
-from features.segment_files import LEVELS
+from features.segment_store import LEVELS
 from features.small_regions import remove_small_regions
 
 

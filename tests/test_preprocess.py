@@ -12,12 +12,11 @@ from test_transforms import write_blender
 
 from autoencoder.stage import AutoencoderConfig, train_autoencoder
 from features import mini
-from features.grids import read_grid
+from features.grid_store import GridStore
 from features.photographs import feature_size
-from features.preprocessing import PRESETS, PreprocessConfig, preprocess
-from features.record import features_record
-from features.segment_files import read_segments
-from features.text import text_encoder
+from features.preprocessing import PreprocessConfig, preprocess
+from features.registry import open_store, text_encoder
+from features.sam_clip import PRESETS
 from workspace import InputError, ModelFolder, SceneFolder
 
 
@@ -25,6 +24,10 @@ def _picture(path, size=(120, 90), seed=0, **options):
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(seed).integers(0, 255, (6, 8, 3), dtype=np.uint8)
     Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC).save(path, **options)
+
+
+def _grid(scene, key):
+    return open_store(scene).embeddings(key)
 
 
 @pytest.fixture
@@ -41,7 +44,7 @@ def sam_clip(tmp_path, monkeypatch):
     monkeypatch.setattr("segment_anything.sam_model_registry", {"vit_b": partial(small_sam, side=64)})
     # the published settings with a coarser grid
     presets = {name: (type(sam)(4, 16, 0.7, 0.5, 0.7, sam.crop_n_layers, 20), step) for name, (sam, step) in PRESETS.items()}
-    monkeypatch.setattr("features.preprocessing.PRESETS", presets)
+    monkeypatch.setattr("features.sam_clip.PRESETS", presets)
     torch.save(small_sam(side=64).state_dict(), tmp_path / "sam.pth")
     name, weights = small_clip(tmp_path)
     return {
@@ -55,9 +58,10 @@ def sam_clip(tmp_path, monkeypatch):
 
 def test_photographs_become_segments(scene, sam_clip):
     preprocess(PreprocessConfig(scene.root, **sam_clip))
-    assert features_record(scene).config.clip_model == "small-clip"
+    assert open_store(scene).settings["clip_model"] == "small-clip"
     for key in ("one", "a.b", "left/one"):
-        embeddings, maps = read_segments(scene, key)
+        segments = open_store(scene).read(key)
+        embeddings, maps = segments.embeddings, segments.maps
         assert maps.shape == (4, 90, 120)
         assert maps.dtype == np.int32
         assert len(embeddings) > 4
@@ -80,14 +84,14 @@ def test_the_fast_preset_says_how_it_differs(scene, sam_clip, caplog):
 
 
 def test_presets_are_what_they_are_called():
-    paper, step = PRESETS["paper"]
-    assert (paper.points_per_side, paper.pred_iou_thresh, paper.box_nms_thresh, paper.stability_score_thresh) == (
+    published, step = PRESETS["published"]
+    assert (published.points_per_side, published.pred_iou_thresh, published.box_nms_thresh, published.stability_score_thresh) == (
         32,
         0.7,
         0.7,
         0.85,
     )
-    assert (paper.crop_n_layers, paper.min_mask_region_area, step) == (1, 100, 1)
+    assert (published.crop_n_layers, published.min_mask_region_area, step) == (1, 100, 1)
 
 
 @pytest.fixture
@@ -98,35 +102,33 @@ def dino(tmp_path, monkeypatch):
 
 def test_photographs_become_patch_grids(scene, dino):
     preprocess(PreprocessConfig(scene.root, **dino))
-    grid = read_grid(scene, "a.b")
+    grid = _grid(scene, "a.b")
     assert grid.shape == (3, 5, 384)  # 120 x 90 at the area of 4 x 4 patches
     assert grid.dtype == np.float16
     preprocess(PreprocessConfig(scene.root, overwrite=True, square=56, **dino))
-    assert read_grid(scene, "a.b").shape == (4, 4, 384)
+    assert _grid(scene, "a.b").shape == (4, 4, 384)
     preprocess(PreprocessConfig(scene.root, overwrite=True, windows=2, **dino))
-    assert read_grid(scene, "a.b").shape == (6, 10, 384)
+    assert _grid(scene, "a.b").shape == (6, 10, 384)
 
 
 def test_a_killed_run_continues_where_it_was(scene, dino, monkeypatch):
-    from features import dense_extractor
+    write, seen = GridStore.write, []
 
-    write, seen = dense_extractor.write_grid, []
-
-    def dying(scene, key, grid):
+    def dying(store, key, value):
         if len(seen) == 1:
             raise KeyboardInterrupt
         seen.append(key)
-        write(scene, key, grid)
+        write(store, key, value)
 
-    monkeypatch.setattr(dense_extractor, "write_grid", dying)
+    monkeypatch.setattr(GridStore, "write", dying)
     with pytest.raises(KeyboardInterrupt):
         preprocess(PreprocessConfig(scene.root, **dino))
     with pytest.raises(InputError, match="did not finish"):
-        features_record(scene)
+        open_store(scene)
     first = scene.patch_grid(seen[0]).stat().st_mtime_ns
-    monkeypatch.setattr(dense_extractor, "write_grid", write)
+    monkeypatch.setattr(GridStore, "write", write)
     preprocess(PreprocessConfig(scene.root, **dino))
-    assert features_record(scene).complete
+    open_store(scene)  # complete
     assert scene.patch_grid(seen[0]).stat().st_mtime_ns == first  # not made again
 
 
@@ -134,10 +136,10 @@ def test_a_finished_stage_needs_no_weights(scene, dino):
     preprocess(PreprocessConfig(scene.root, **dino))
     dino["dino_ckpt"].unlink()
     preprocess(PreprocessConfig(scene.root, **dino))
-    assert features_record(scene).complete
+    open_store(scene)  # complete
     with pytest.raises(InputError, match="No file"):
         preprocess(PreprocessConfig(scene.root, overwrite=True, **dino))
-    assert features_record(scene).complete  # what was there is still there
+    open_store(scene)  # complete  # what was there is still there
 
 
 def test_an_unreadable_photograph_is_reported_at_the_end(scene, dino, caplog):
@@ -150,27 +152,27 @@ def test_an_unreadable_photograph_is_reported_at_the_end(scene, dino, caplog):
     assert report[1].startswith(f"  {scene.images / 'b.jpg'}: ") and len(report) == 3  # one line each, the advice once
     assert all(scene.patch_grid(key).is_file() for key in ("one", "a.b", "left/one"))
     with pytest.raises(InputError, match="did not finish"):
-        features_record(scene)
+        open_store(scene)
     _picture(scene.images / "b.jpg")
     preprocess(PreprocessConfig(scene.root, **dino))
-    assert features_record(scene).complete
+    open_store(scene)  # complete
 
 
 def test_what_is_refused_names_the_command_that_continues(scene, dino):
     preprocess(PreprocessConfig(scene.root, shard="1/2", **dino))
     with pytest.raises(InputError, match=r"did not finish. Continue it with: .* --features dino$"):
-        features_record(scene)
+        open_store(scene)
     with pytest.raises(InputError, match=r"holds dino features, not mini_dense. To replace them: .* mini_dense --overwrite$"):
-        features_record(scene, "mini_dense")
+        open_store(scene, "mini_dense")
 
 
 def test_shards_share_the_work(scene, dino):
     preprocess(PreprocessConfig(scene.root, shard="2/2", **dino))
     assert [scene.patch_grid(key).is_file() for key in ("a.b", "left/one", "one")] == [False, True, False]
     with pytest.raises(InputError, match="did not finish"):
-        features_record(scene)
+        open_store(scene)
     preprocess(PreprocessConfig(scene.root, shard="1/2", **dino))
-    assert features_record(scene).complete
+    open_store(scene)  # complete
     names = sorted(path.name for path in scene.dino_features.glob("metrics*"))
     assert names == ["metrics.1of2.jsonl", "metrics.2of2.jsonl"]
     with pytest.raises(InputError, match="counts from 1"):
@@ -185,13 +187,13 @@ def test_photographs_are_turned_as_their_cameras_see_them(tmp_path, dino):
     exif[0x0112] = 6  # stored 120 x 90, shown 90 x 120
     _picture(scene.images / "one.jpg", exif=exif)
     preprocess(PreprocessConfig(scene.root, **dino))
-    assert read_grid(scene, "one").shape[:2] == (5, 3)  # nothing says otherwise: upright
+    assert _grid(scene, "one").shape[:2] == (5, 3)  # nothing says otherwise: upright
     scene.sparse.mkdir(parents=True)
     (scene.sparse / "cameras.txt").write_text("1 PINHOLE 120 90 100 100 60 45\n")
     (scene.sparse / "images.txt").write_text("1 1 0 0 0 0 0 0 1 one.jpg\n\n")
     (scene.sparse / "points3D.txt").write_text("")
     preprocess(PreprocessConfig(scene.root, overwrite=True, **dino))
-    assert read_grid(scene, "one").shape[:2] == (3, 5)  # the camera was found on the pixels as stored
+    assert _grid(scene, "one").shape[:2] == (3, 5)  # the camera was found on the pixels as stored
 
 
 def test_sizes_follow_the_published_rule():
@@ -246,7 +248,8 @@ def test_the_bundled_extractor_needs_no_download(scene, bundled, caplog):
     preprocess(PreprocessConfig(scene.root, features="mini", **bundled))
     assert mini.NOTICE in caplog.text  # these are no toy worlds
     for key in ("one", "a.b", "left/one"):
-        embeddings, maps = read_segments(scene, key)
+        segments = open_store(scene).read(key)
+        embeddings, maps = segments.embeddings, segments.maps
         assert (maps >= 0).all()
         counts = [len(np.unique(indices)) for indices in maps]
         assert sum(counts) == len(embeddings)
@@ -254,16 +257,16 @@ def test_the_bundled_extractor_needs_no_download(scene, bundled, caplog):
         default, parts = maps[0], maps[2] - counts[0] - counts[1]
         np.testing.assert_array_equal(default, parts)
         np.testing.assert_array_equal(embeddings[: counts[0]], embeddings[counts[0] + counts[1] :][: counts[2]])
-    assert text_encoder(features_record(scene).config, "cpu").width == embeddings.shape[1]
+    assert text_encoder(open_store(scene).settings, "cpu").width == embeddings.shape[1]
 
 
 def test_the_bundled_extractor_is_silent_in_toy_worlds(scene, bundled, caplog):
     scene.part_ids.mkdir()
     preprocess(PreprocessConfig(scene.root, features="mini_dense", **bundled))
     assert mini.NOTICE not in caplog.text
-    grid = read_grid(scene, "one")
+    grid = _grid(scene, "one")
     assert grid.shape == (60, 80, 64)  # 480 pixels on the short side, patches of 8
-    assert features_record(scene, "mini_dense").config.features == "mini_dense"
+    assert open_store(scene, "mini_dense").extractor == "mini_dense"
 
 
 def test_missing_bundled_weights_name_the_file(scene, bundled, monkeypatch, tmp_path):
@@ -275,14 +278,14 @@ def test_missing_bundled_weights_name_the_file(scene, bundled, monkeypatch, tmp_
 def test_features_of_a_replaced_photograph_are_made_again_and_only_those(scene, dino, tmp_path, caplog):
     preprocess(PreprocessConfig(scene.root, **dino))
     train_autoencoder(AutoencoderConfig(scene.root, tmp_path / "model", method="pca", device="cpu"))
-    old, kept = read_grid(scene, "one"), scene.patch_grid("a.b").stat().st_mtime_ns
+    old, kept = _grid(scene, "one"), scene.patch_grid("a.b").stat().st_mtime_ns
     _picture(scene.images / "one.png", seed=9)
     with pytest.raises(InputError, match=r"1 photographs .*: one. Make .*python preprocess.py -s .* --features dino"):
         train_autoencoder(AutoencoderConfig(scene.root, tmp_path / "model", method="pca", device="cpu"))
     with caplog.at_level("INFO"):
         preprocess(PreprocessConfig(scene.root, **dino))
     assert "1 photographs were replaced; their features are made again: one" in caplog.text
-    assert not np.array_equal(read_grid(scene, "one"), old) and scene.patch_grid("a.b").stat().st_mtime_ns == kept
+    assert not np.array_equal(_grid(scene, "one"), old) and scene.patch_grid("a.b").stat().st_mtime_ns == kept
     with pytest.raises(InputError, match=r"autoencoder was made from other inputs:\n  inputs.photographs.one: .*\n.*--overwrite"):
         train_autoencoder(AutoencoderConfig(scene.root, tmp_path / "model", method="pca", device="cpu"))
 

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from training.language_targets import Target
+from features.targets import Target
 
 EPS = 1e-9  # added to the length of a code before dividing by it, as published
 

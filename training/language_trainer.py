@@ -13,23 +13,21 @@ import tyro
 from torch import Tensor
 from tqdm import tqdm
 
-from autoencoder.compressor import Compressor, load_compressor
-from features.provenance import refuse_replaced
-from features.record import SEGMENTED, features_record
-from features.segment_files import LEVELS
+from features.feature_store import FeatureStore
+from features.registry import open_store
+from features.targets import Target
 from gaussian_renderer.trained_model import TrainedModel, load_trained
 from scene.camera import Camera
 from scene.dataset import Scene
 from scene.photographs import names_text
 from training.language_codes import blended_codes, lifted_codes
 from training.language_quality import measure_codes, table
-from training.language_targets import GRID_LEVELS, Target, read_target, residual
+from training.language_targets import read_target, residual
 from training.language_views import PreparedViews
 from training.view_quality import train_sample
 from workspace import InputError, ModelFolder, SceneFolder, save_array
 from workspace.device import Device, chosen_device
-from workspace.record import plain, require, stage
-from workspace.records import CompressorRecord, FeatureSettings, LanguageRecord, LanguageReport
+from workspace.record import require, stage
 from workspace.resume import delete_checkpoints, load_checkpoint, save_checkpoint, stop_requests
 
 log = logging.getLogger(__name__)
@@ -91,9 +89,8 @@ def train_language(config: LanguageTrainConfig) -> None:
     trained = load_trained(model, config.iteration, device)
     scene = trained.scene(config.source_path)
     _refuse_replaced(trained, scene)
-    features = _compressed_features(scene.folder, model)
-    compressor = load_compressor(model)
-    levels = _levels(config.feature_level, features.features)
+    autoencoder, store = _compressed_features(scene.folder, model)
+    levels = _levels(config.feature_level, store)
     iterations, init = PRESETS[config.preset]
     iterations = iterations if config.iterations is None else config.iterations
     init = config.init or init
@@ -104,18 +101,19 @@ def train_language(config: LanguageTrainConfig) -> None:
     inputs = {
         "geometry": trained.gaussians.geometry_hash(),
         "autoencoder": hashlib.sha256(model.compressor.read_bytes()).hexdigest(),
-        "features": features,
+        "features": store.settings,
     }
-    with stage(model.language, LanguageRecord, settings, inputs, config.overwrite) as run:
+    with stage(model.language, "language", settings, inputs, config.overwrite) as record:
         if config.overwrite or not config.resume:
             delete_checkpoints(model, "language")
-        if config.resume and run.report is not None and all(model.level_codes(level).exists() for level in levels):
+        if config.resume and "report" in record and all(model.level_codes(level).exists() for level in levels):
             log.info("Already trained; --no-resume trains again.")
         else:
-            trainer = LanguageTrainer(config, settings, trained, scene, features.features, compressor, device)
-            run.report = trainer.run(plain({**settings, **inputs}))
-        log.info("Rendered against target codes:\n%s", table(run.report))
-        log.info("%.0f s for %d iterations: %s", run.report.seconds, iterations, model.language)
+            trainer = LanguageTrainer(config, settings, trained, scene, store, autoencoder["report"], device)
+            record["report"] = trainer.run({**settings, **inputs})
+        views = {name: record["report"][name] for name in ("train", "held-out") if name in record["report"]}
+        log.info("Rendered against target codes:\n%s", table(views))
+        log.info("%.0f s for %d iterations: %s", record["report"]["seconds"], iterations, model.language)
 
 
 def _refuse_meaningless(config: LanguageTrainConfig) -> None:
@@ -129,7 +127,7 @@ def _refuse_meaningless(config: LanguageTrainConfig) -> None:
 
 def _refuse_replaced(trained: TrainedModel, scene: Scene) -> None:
     """Gaussians of the photographs that were there before do not fit the features of those that are there now."""
-    if Path(trained.config.source_path) != scene.folder.root.resolve():
+    if Path(trained.config["source_path"]) != scene.folder.root.resolve():
         return  # another folder was named on purpose, such as one with smaller photographs
     changed = [name for name, digest in scene.photographs.items() if trained.photographs.get(name, digest) != digest]
     if changed:
@@ -140,32 +138,32 @@ def _refuse_replaced(trained: TrainedModel, scene: Scene) -> None:
         )
 
 
-def _compressed_features(scene: SceneFolder, model: ModelFolder) -> FeatureSettings:
-    """Settings of the features that the compressor was made for, which must be the scene's."""
+def _compressed_features(scene: SceneFolder, model: ModelFolder) -> tuple[dict[str, Any], FeatureStore]:
+    """Record of the compressor, and the features it was fitted to, which must be the scene's."""
     command = f"python train_autoencoder.py -s {scene.root} -m {model.root}"
-    inputs = require(model.autoencoder, CompressorRecord, command).inputs
-    compressed = inputs.features
-    present = features_record(scene, compressed.features).config
-    if present != compressed:
+    autoencoder = require(model.autoencoder, "autoencoder", command)
+    compressed = autoencoder["inputs"]["features"]
+    store = open_store(scene, compressed["features"])
+    if store.settings != compressed:
         raise InputError(
-            f"The codes in {model.autoencoder} are of features made with {compressed};\n{scene.root} now has {present}. "
+            f"The codes in {model.autoencoder} are of features made with {compressed};\n{scene.root} now has {store.settings}. "
             f"Compress these: {command} --overwrite"
         )
-    made = refuse_replaced(scene, compressed.features)
-    if inputs.photographs not in (None, made):  # an imported compressor knows no photographs
+    made = store.refuse_replaced()
+    if autoencoder["inputs"].get("photographs", made) != made:  # an imported compressor knows no photographs
         raise InputError(
             f"The features of {scene.root} were made again since {model.autoencoder}, from other photographs. "
             f"Compress these: {command} --overwrite"
         )
-    return compressed
+    return autoencoder, store
 
 
-def _levels(feature_level: int | None, features: str) -> tuple[str, ...]:
-    if features not in SEGMENTED:
-        if feature_level is not None:
-            raise InputError(f"{features} features have one level; leave --feature_level out.")
-        return GRID_LEVELS
-    return LEVELS[1:] if feature_level is None else (LEVELS[feature_level],)
+def _levels(feature_level: int | None, store: FeatureStore) -> tuple[str, ...]:
+    if feature_level is None:
+        return store.trained_levels
+    if len(store.levels) == 1:
+        raise InputError(f"{store.extractor} features have one level; leave --feature_level out.")
+    return (store.levels[feature_level],)
 
 
 class LanguageTrainer:
@@ -177,21 +175,21 @@ class LanguageTrainer:
         settings: dict[str, Any],
         trained: TrainedModel,
         scene: Scene,
-        features: str,
-        compressor: Compressor,
+        store: FeatureStore,
+        compressor: dict[str, Any],
         device: torch.device,
     ):
         self.config, self.settings, self.model, self.gaussians = config, settings, trained.folder, trained.gaussians
-        self.levels, self.code_width = settings["levels"], compressor.code_width
-        self.unit = compressor.method == "autoencoder"
-        self.scene, self.features, self.device = scene, features, device
+        self.levels, self.code_width = settings["levels"], compressor["code_width"]
+        self.unit = compressor["method"] == "autoencoder"
+        self.scene, self.store, self.device = scene, store, device
         self.targets = self.read_targets(scene.train, "reading codes")
         self.views = self.prepared(scene.train, self.targets)
         self.codes = torch.zeros(len(self.gaussians), len(self.levels) * self.code_width, device=device, requires_grad=True)
         self.optimizer = torch.optim.Adam([self.codes], lr=config.language_feature_lr, eps=ADAM_EPS, fused=True)
         self.iteration, self.seconds = 0, 0.0
 
-    def run(self, settings: dict[str, Any]) -> LanguageReport:
+    def run(self, settings: dict[str, Any]) -> dict[str, Any]:
         """Train to the last iteration, write the codes, and return the report; a stop request leaves a checkpoint."""
         iterations, interval = self.settings["iterations"], self.config.checkpoint_interval
         began = time.perf_counter()
@@ -250,10 +248,8 @@ class LanguageTrainer:
 
     def read_targets(self, cameras: Sequence[Camera], label: str) -> list[Target]:
         """Targets of views, on the device."""
-        arguments = self.features, self.levels, self.code_width, self.device
-        return [
-            read_target(self.scene.folder, self.model, camera, *arguments) for camera in tqdm(cameras, desc=label, unit="view")
-        ]
+        arguments = self.levels, self.code_width, self.device
+        return [read_target(self.store, self.model, camera, *arguments) for camera in tqdm(cameras, desc=label, unit="view")]
 
     def prepared(self, cameras: Sequence[Camera], targets: Sequence[Target]) -> PreparedViews:
         """Views at the sizes of their targets."""
@@ -278,16 +274,17 @@ class LanguageTrainer:
         self.iteration, self.seconds = saved["iteration"], saved["seconds"]
         log.info("Continuing after iteration %d.", self.iteration)
 
-    def finish(self) -> LanguageReport:
+    def finish(self) -> dict[str, Any]:
         """Write the codes and measure them; the checkpoint is no longer needed."""
         for level, codes in zip(self.levels, self.codes.detach().split(self.code_width, 1), strict=True):
             save_array(self.model.level_codes(level), codes.contiguous().cpu().numpy())
         channels = self.channels().detach()
         sample = [self.scene.train.index(camera) for camera in train_sample(self.scene.train)]
-        train, held_out = measure_codes([(self.views[i], self.targets[i]) for i in sample], channels, self.levels), None
+        report: dict[str, Any] = {"seconds": round(self.seconds, 1), "device": str(self.device)}
+        report["train"] = measure_codes([(self.views[i], self.targets[i]) for i in sample], channels, self.levels)
         if self.scene.test:
             targets = self.read_targets(self.scene.test, "reading held-out codes")
             views = self.prepared(self.scene.test, targets)
-            held_out = measure_codes(zip(views, targets, strict=True), channels, self.levels)
+            report["held-out"] = measure_codes(zip(views, targets, strict=True), channels, self.levels)
         delete_checkpoints(self.model, "language")
-        return LanguageReport(round(self.seconds, 1), str(self.device), train, held_out)
+        return report

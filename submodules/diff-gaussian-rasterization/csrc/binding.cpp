@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "backend.h"
+#include "build_record.h"
 
 namespace nb = nanobind;
 using namespace gaussian;
@@ -127,10 +128,10 @@ Allocator allocator(const nb::callable& function) { return {function.ptr(), allo
 #ifdef GAUSSIAN_CUDA
 #define ON_CUDA(call) return cuda::call
 #else
-#define ON_CUDA(call)                                                                          \
-  throw std::runtime_error(                                                                    \
-      "diff_gaussian_rasterization was built without CUDA; install it again where nvcc is on " \
-      "PATH")
+#define ON_CUDA(call)                                                                              \
+  throw std::runtime_error(                                                                        \
+      "diff_gaussian_rasterization was built without CUDA. Put nvcc (CUDA 11.8 or later) on PATH " \
+      "and run: pip install --force-reinstall --no-deps ./submodules/diff-gaussian-rasterization")
 #endif
 
 // Runs `call` of the backend that `target` names with T as its type.
@@ -321,9 +322,12 @@ NB_MODULE(_C, m) {
   });
   m.def("force_scalar", cpu::force_scalar);
   m.def("instruction_set", [] { return std::string(cpu::instruction_set()); });
-#ifdef GAUSSIAN_CUDA
-  m.attr("has_cuda") = true;
-#else
-  m.attr("has_cuda") = false;
-#endif
+  nb::dict build;
+  build["cpu"] = GAUSSIAN_BUILT_CPU;
+  build["openmp"] = GAUSSIAN_BUILT_OPENMP;
+  build["cuda"] = GAUSSIAN_BUILT_CUDA;
+  build["architectures"] = GAUSSIAN_BUILT_ARCHITECTURES;
+  build["compiler"] = GAUSSIAN_BUILT_COMPILER;
+  m.attr("build") = build;
+  m.attr("has_cuda") = GAUSSIAN_BUILT_CUDA[0] != '\0';
 }

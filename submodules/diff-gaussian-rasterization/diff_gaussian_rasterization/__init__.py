@@ -1,6 +1,6 @@
 """Differentiable rasterizer of 3D Gaussians: any number of channels, forward and backward, on the CPU and on CUDA."""
 
-from .installation import require_this_package
+from .installation import build_record, require_this_package
 
 require_this_package()
 
@@ -18,6 +18,7 @@ __all__ = [
     "PreparedView",
     "Rendering",
     "View",
+    "build_record",
     "evaluate_sh",
     "prepare",
     "rasterize",

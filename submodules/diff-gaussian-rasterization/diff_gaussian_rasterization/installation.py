@@ -32,6 +32,15 @@ def require_this_package() -> None:
         )
 
 
+def build_record() -> dict[str, str]:
+    """What was built, which pip does not show.
+
+    `cpu`: instruction sets of the CPU backend, best first; `openmp`: its version, empty for one thread; `cuda`: version of the
+    toolkit, empty without the CUDA backend; `architectures`: compute capabilities, the last also as PTX; `compiler`.
+    """
+    return dict(importlib.import_module(f"{NAME}._C").build)
+
+
 def other_copies(here: Path) -> list[Path]:
     """Folders of packages with this name on the import path that are not this one, except its own source folder."""
     found = []

@@ -43,8 +43,8 @@ Harmonics = _struct(
     "Harmonics", count=Int64, stride=Int64, degree=ctypes.c_int, means=Address, coefficients=Address, camera_center=Float * 3
 )
 Runtime = _struct(
-    "Runtime", current_device=Int64, capturing=Int64, device_changes=Int64, waits=Int64, launches=Int64, atomics=Int64,
-    pageable_copies=Int64, sorted_elements=Int64, pinned_bytes=Int64,
+    "Runtime", current_device=Int64, capturing=Int64, old_driver=Int64, device_changes=Int64, waits=Int64, launches=Int64,
+    atomics=Int64, pageable_copies=Int64, sorted_elements=Int64, pinned_bytes=Int64,
 )  # fmt: skip
 HarmonicsGradients = _struct("HarmonicsGradients", means=Address, coefficients=Address)
 

@@ -174,6 +174,12 @@ def test_what_may_happen_while_a_graph_is_captured(library, runtime):
     assert library.pinned_reports(ctypes.c_int64(8))
 
 
+def test_an_old_driver_is_told_of_with_the_version_it_takes(library, runtime):
+    runtime.old_driver = 1
+    with pytest.raises(RuntimeError, match=r"built with CUDA 13\.0, .* 580 for 13: update the driver"):
+        rasterize(library, make_view(), make_gaussians(20), torch.zeros(20, 3))
+
+
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])
 def test_spherical_harmonics(library, degree):
     generator = torch.Generator().manual_seed(degree)

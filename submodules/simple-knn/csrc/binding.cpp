@@ -36,4 +36,8 @@ void mean_squared_distance(uintptr_t points, uintptr_t order, uintptr_t boxes, c
 
 NB_MODULE(_cuda, module) {
   module.def("mean_squared_distance", &mean_squared_distance, nb::call_guard<nb::gil_scoped_release>());
+  nb::dict build;
+  build["cuda"] = BUILT_CUDA;
+  build["architectures"] = BUILT_ARCHITECTURES;
+  module.attr("build") = build;
 }

@@ -142,7 +142,9 @@ void check(cudaError_t error) {
 }  // namespace
 
 void mean_squared_distance(const BoxTree& tree, int num_neighbours, float* result, int device, void* stream) {
-  check(cudaSetDevice(device));
+  int current = 0;
+  check(cudaGetDevice(&current));  // the caller made `device` current; setting it again could create a context
+  if (current != device) check(cudaSetDevice(device));
   const int warps = kThreads / kFanOut;
   cudaLaunchConfig_t config = {};
   config.gridDim = dim3((tree.level_size[0] + warps - 1) / warps);

@@ -12,9 +12,18 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-__all__ = ["mean_squared_distance"]
+__all__ = ["build_record", "mean_squared_distance"]
 
 MAX_NEIGHBOURS_CUDA = 32  # the nearest distances of a thread live in its registers
+
+
+def build_record() -> dict[str, str]:
+    """What was built: `cuda`, the toolkit's version, and `architectures`; both empty without the CUDA search."""
+    try:
+        from simple_knn import _cuda
+    except ImportError:
+        return {"cuda": "", "architectures": ""}
+    return dict(_cuda.build)
 
 
 def mean_squared_distance(points: Float[Tensor, "n 3"], k: int = 3) -> Float[Tensor, " n"]:
@@ -69,7 +78,7 @@ def _on_cuda(points: Tensor, neighbours: int) -> Tensor:
         from simple_knn import _cuda
     except ImportError:
         raise RuntimeError(
-            "points are on a GPU, but simple_knn was built without CUDA. Put nvcc on PATH and run: "
+            "points are on a GPU, but simple_knn was built without CUDA. Put nvcc (CUDA 11.8 or later) on PATH and run: "
             "pip install --force-reinstall --no-deps ./submodules/simple-knn; or pass points.cpu()."
         ) from None
     if neighbours > MAX_NEIGHBOURS_CUDA:

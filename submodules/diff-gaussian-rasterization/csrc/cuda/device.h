@@ -14,7 +14,13 @@ namespace gaussian::cuda {
 
 inline void check(cudaError_t error, const char* what) {
   if (error == cudaSuccess) return;
-  throw std::runtime_error(std::string("CUDA error in ") + what + ": " + cudaGetErrorString(error));
+  std::string message = std::string("CUDA error in ") + what + ": " + cudaGetErrorString(error);
+  if (error == cudaErrorInsufficientDriver)
+    message += ". The rasterizer was built with CUDA " + std::to_string(CUDART_VERSION / 1000) + "." +
+               std::to_string(CUDART_VERSION % 1000 / 10) +
+               ", whose first driver is 450 for CUDA 11, 525 for 12, 580 for 13: update the driver, or install the "
+               "rasterizer again with an older nvcc on PATH";
+  throw std::runtime_error(message);
 }
 
 // Makes a device current for the lifetime of the object. The device that is current already is left alone: setting it,

@@ -9,9 +9,14 @@
 #include "fibres.h"
 
 using cudaStream_t = struct CUstream_st*;
-enum cudaError_t { cudaSuccess, cudaErrorInvalidValue, cudaErrorStreamCaptureUnsupported };
+#define CUDART_VERSION 13000
+enum cudaError_t { cudaSuccess, cudaErrorInvalidValue, cudaErrorStreamCaptureUnsupported, cudaErrorInsufficientDriver };
 enum cudaMemcpyKind { cudaMemcpyDeviceToHost, cudaMemcpyHostToDevice, cudaMemcpyDeviceToDevice };
-enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal, cudaStreamCaptureModeThreadLocal, cudaStreamCaptureModeRelaxed };
+enum cudaStreamCaptureMode {
+  cudaStreamCaptureModeGlobal,
+  cudaStreamCaptureModeThreadLocal,
+  cudaStreamCaptureModeRelaxed
+};
 enum cudaStreamCaptureStatus { cudaStreamCaptureStatusNone, cudaStreamCaptureStatusActive };
 enum cudaDeviceAttr { cudaDevAttrComputeCapabilityMajor };
 constexpr unsigned cudaHostAllocPortable = 1;
@@ -39,6 +44,7 @@ inline const char* cudaGetErrorString(cudaError_t error) {
   return error == cudaErrorStreamCaptureUnsupported ? "operation not permitted when stream is capturing" : "error";
 }
 inline cudaError_t cudaGetDevice(int* device) {
+  if (emulation::runtime.old_driver) return cudaErrorInsufficientDriver;
   return *device = static_cast<int>(emulation::runtime.current_device), cudaSuccess;
 }
 inline cudaError_t cudaSetDevice(int device) {

@@ -1,0 +1,57 @@
+"""What an extractor is: a function from a picture to its features, and what the pipeline must know of it besides."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from features.feature_store import FeatureStore, ImageFeatures
+from features.text import TextEncoder, TextOptions
+from workspace import SceneFolder
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """Features of an RGB picture [h, w, 3], in named steps that are timed one by one.
+
+    The first step takes the picture, each other one what the step before returned; the last returns the features. Steps
+    end with their results on the CPU.
+    """
+
+    steps: Mapping[str, Callable[[Any], Any]]
+
+    def __call__(self, image: UInt8[np.ndarray, "h w 3"]) -> ImageFeatures:
+        """All steps, one after the other."""
+        value: Any = image
+        for step in self.steps.values():
+            value = step(value)
+        return value
+
+
+class ExtractorSpec(ABC):
+    """One choice of `--features`: its settings, its networks, the text that can be compared with it.
+
+    Attributes:
+        store: Kind of features it makes.
+    """
+
+    store: ClassVar[type[FeatureStore]]
+
+    @abstractmethod
+    def settings(self, options: Any) -> dict[str, Any]:
+        """What decides the result, for the record; InputError when `options` make no sense."""
+
+    @abstractmethod
+    def load(self, options: Any, device: torch.device) -> Extractor:
+        """The extractor with its networks; InputError when weights are missing or damaged."""
+
+    @abstractmethod
+    def text_encoder(self, settings: Mapping[str, Any], device: torch.device | str, options: TextOptions) -> TextEncoder:
+        """Text encoder of the space of features made with `settings`; InputError when weights are missing or changed."""
+
+    def announce(self, options: Any, scene: SceneFolder) -> None:  # noqa: B027 - optional
+        """Log what the user should know before the first picture."""

@@ -1,0 +1,146 @@
+"""What every kind of features offers: values by image, read and written, and everything the stages after it ask."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from features.photographs import scene_photographs
+from features.provenance import digests, replaced
+from features.targets import Target
+from scene.camera import Camera
+from scene.photographs import names_text
+from workspace import InputError, SceneFolder
+
+
+@runtime_checkable
+class ImageFeatures(Protocol):
+    """Features of one image."""
+
+    def counts(self) -> dict[str, int]:
+        """How many embeddings of what, for the log."""
+
+
+Value = TypeVar("Value", bound=ImageFeatures)
+
+
+class FeatureStore(ABC, Generic[Value]):
+    """Features of one kind in a scene folder, one value per photograph, by the photograph's key.
+
+    A kind of features is one subclass. Nothing outside it asks which kind it is.
+
+    Attributes:
+        levels: Levels that a target can show, in the order of `--feature_level`.
+        trained_levels: Levels that a language field is trained on when none is named.
+        dense: One embedding for each patch of the picture: neighbours are nearly equal, so a share of them suffices to fit a
+            compressor. Otherwise one for each segment.
+        code_dtype: Type in which the codes of an image are kept.
+        settings: What decided the features, as recorded; says which text encoder fits (`features.text.text_encoder`).
+    """
+
+    levels: ClassVar[tuple[str, ...]]
+    trained_levels: ClassVar[tuple[str, ...]]
+    dense: ClassVar[bool]
+    code_dtype: ClassVar[type[np.floating]]
+
+    def __init__(self, scene: SceneFolder, settings: dict[str, Any]):
+        self.scene = scene
+        self.settings = settings
+
+    @property
+    def extractor(self) -> str:
+        """Name of the extractor, as in `--features`."""
+        return self.settings["features"]
+
+    @property
+    def folder(self) -> Path:
+        """Stage folder of the features."""
+        return self.folder_of(self.scene)
+
+    @classmethod
+    @abstractmethod
+    def folder_of(cls, scene: SceneFolder) -> Path:
+        """Where `scene` keeps features of this kind."""
+
+    @classmethod
+    @abstractmethod
+    def foreign_settings(cls, scene: SceneFolder) -> dict[str, Any] | None:
+        """Settings of the features that another program wrote without a record, or None when there are none.
+
+        Raises:
+            InputError: they are not what that program writes by default, or images are missing.
+        """
+
+    @abstractmethod
+    def has(self, key: str) -> bool:
+        """Whether the features of image `key` were written by us, all of them."""
+
+    @abstractmethod
+    def read(self, key: str) -> Value:
+        """Features of image `key`; InputError when they are missing, unreadable, or do not belong together."""
+
+    @abstractmethod
+    def write(self, key: str, value: Value) -> None:
+        """Write the features of image `key`, whole or not at all."""
+
+    @abstractmethod
+    def embeddings(self, key: str) -> Float[np.ndarray, "*shape d"]:
+        """Embeddings of image `key` alone: [m, d] of its segments or [h, w, d] of its patches; errors as `read`."""
+
+    @abstractmethod
+    def target(
+        self, key: str, codes: Float[np.ndarray, "..."], levels: Sequence[str], camera: Camera, device: torch.device
+    ) -> Target:
+        """What the codes of image `key`, one for each embedding, look like in `camera` at some of `levels`.
+
+        Raises:
+            InputError: the codes are not those of the image's embeddings, or the features are of a picture of another shape.
+        """
+
+    def keys(self) -> list[str]:
+        """Keys of the scene's photographs, sorted."""
+        return list(scene_photographs(self.scene))
+
+    def made_from(self) -> dict[str, str]:
+        """Digest of the photograph behind the features of each image, as the extraction logged it.
+
+        Images whose features come from another program are left out: nothing is known of them.
+        """
+        newest: dict[str, tuple[float, str]] = {}
+        for log in self.scene.extraction_logs(self.folder):
+            for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+                try:
+                    row = json.loads(line)
+                    entry = (float(row["at"]), str(row["photograph"]))
+                    newest[row["image"]] = max(entry, newest.get(row["image"], entry))
+                except (ValueError, KeyError, TypeError):  # a line that a killed run, or another shard just now, has half written
+                    continue
+        return {image: digest for image, (_, digest) in newest.items()}
+
+    def refuse_replaced(self) -> dict[str, str]:
+        """`made_from`; InputError when photographs were replaced since, with the command that helps."""
+        made = self.made_from()
+        changed = replaced(made, digests(scene_photographs(self.scene))) if made else []
+        if changed:
+            raise InputError(
+                f"{len(changed)} photographs of {self.scene.root} were replaced since their features were made: "
+                f"{names_text(changed)}. Make the features of these again: {self.command()}"
+            )
+        return made
+
+    def command(self) -> str:
+        """The command that makes these features."""
+        return f"python preprocess.py -s {self.scene.root} --features {self.extractor}"
+
+    def _check_codes(self, key: str, codes: np.ndarray, shape: tuple[int, ...], of: str) -> None:
+        expected = (*shape, codes.shape[-1] if codes.ndim else 1)
+        if codes.shape != expected:
+            raise InputError(
+                f"The array of codes of image '{key}' has shape {codes.shape}; expected {expected}, one code for each {of}. "
+                f"Write the codes again: python train_autoencoder.py -s {self.scene.root} --overwrite"
+            )

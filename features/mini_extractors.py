@@ -1,0 +1,74 @@
+"""The bundled extractors: graph segments or patch tokens with the bundled encoder. No download; they know toy worlds only."""
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from features import mini
+from features.clip import ClipEncoder
+from features.dense import short_side_grid
+from features.dense_extractor import dense_extractor
+from features.extractor import Extractor, ExtractorSpec
+from features.grid_store import GridStore
+from features.segment_extractor import map_extractor
+from features.segment_store import SegmentStore
+from features.text import ClipText, TextOptions
+from workspace import InputError, SceneFolder
+
+log = logging.getLogger(__name__)
+
+SHORT_SIDE, WINDOW = 480, 24  # pixels, patches: what the bundled encoder's tokens were trained at
+
+
+class _Mini(ExtractorSpec):
+    def settings(self, options: Any) -> dict[str, Any]:
+        return {"mini_weights": weights_hash()}
+
+    def text_encoder(self, settings: Mapping[str, Any], device: torch.device | str, options: TextOptions) -> ClipText:
+        made, present = settings.get("mini_weights"), weights_hash()
+        if made != present:
+            raise InputError(
+                f"The features were made with bundled weights {made}, the code now brings {present}: their spaces differ. Run: "
+                f"python preprocess.py -s <scene> --features {settings['features']} --overwrite, and the stages after it."
+            )
+        return ClipText(mini.MODEL, None, device)
+
+    def announce(self, options: Any, scene: SceneFolder) -> None:
+        if not scene.part_ids.is_dir():
+            log.warning(mini.NOTICE)
+
+
+class MiniSegments(_Mini):
+    """`--features mini`: segments of a region graph."""
+
+    store = SegmentStore
+
+    def load(self, options: Any, device: torch.device) -> Extractor:
+        """Region graph and image tower."""
+        from features.graph_segments import graph_segments
+
+        return map_extractor(graph_segments, ClipEncoder(mini.MODEL, None, device))
+
+
+class MiniGrid(_Mini):
+    """`--features mini_dense`: patch tokens."""
+
+    store = GridStore
+
+    def load(self, options: Any, device: torch.device) -> Extractor:
+        """Image tower, in windows of the size of its training."""
+        encoder = ClipEncoder(mini.MODEL, None, device)
+        return dense_extractor(
+            encoder.embed_patches,
+            encoder.patch_size,
+            lambda height, width: short_side_grid(height, width, SHORT_SIDE, encoder.patch_size),
+            lambda height, width: (WINDOW, WINDOW),
+        )
+
+
+def weights_hash() -> str:
+    """Beginning of the SHA-256 of the bundled encoder's weights, so that features of an older one are recognised."""
+    return hashlib.sha256(mini.WEIGHTS.read_bytes()).hexdigest()[:16] if mini.WEIGHTS.is_file() else ""

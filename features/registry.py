@@ -1,0 +1,83 @@
+"""The extractors by name, and the two doors to what they made: the store of a scene's features, and their text encoder.
+
+A new extractor is one file with an `ExtractorSpec` and one line here; one of a new kind brings its `FeatureStore` with it.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+
+from features.dino import Dino
+from features.extractor import ExtractorSpec
+from features.feature_store import FeatureStore
+from features.mini_extractors import MiniGrid, MiniSegments
+from features.sam_clip import SamClip
+from features.text import TextEncoder, TextOptions
+from workspace import InputError, SceneFolder
+from workspace.record import RECORD, read_record, require
+
+EXTRACTORS: dict[str, ExtractorSpec] = {
+    "sam_clip": SamClip(),
+    "mini": MiniSegments(),
+    "dino": Dino(),
+    "mini_dense": MiniGrid(),
+}
+DEFAULT = "sam_clip"
+ExtractorName = Literal[tuple(EXTRACTORS)]
+
+
+def open_store(scene: SceneFolder, extractor: str | None = None) -> FeatureStore:
+    """The finished features of `scene`, of `extractor` or of whichever was run.
+
+    Folders written by LangSplat or DinoSplat carry no record; they are taken for what those programs write by default.
+
+    Raises:
+        InputError: `extractor` was not run, the extraction is incomplete, or `extractor` is None and the scene has features
+            of several kinds.
+    """
+    store = _present(scene) if extractor is None else spec_of(extractor).store
+    folder = store.folder_of(scene)
+    preprocess, wanted = f"python preprocess.py -s {scene.root} --features", extractor or DEFAULT
+    recorded = (folder / RECORD).exists()
+    if recorded:
+        settings = read_record(folder, f"Run: {preprocess} {wanted} --overwrite")["config"]
+    else:
+        settings = store.foreign_settings(scene) if folder.is_dir() else None
+    made = settings.get("features", wanted) if settings else wanted
+    if extractor is not None and made != extractor:
+        raise InputError(
+            f"{folder} holds {made} features, not {extractor}. To replace them: {preprocess} {extractor} --overwrite"
+        )
+    if recorded or settings is None:
+        settings = require(folder, "features", f"{preprocess} {made}")["config"]
+    return store(scene, settings)
+
+
+def text_encoder(
+    settings: Mapping[str, Any],
+    device: torch.device | str,
+    options: TextOptions = TextOptions(),  # noqa: B008 - frozen
+) -> TextEncoder:
+    """Text encoder whose vectors can be compared with the features made with `settings` (`FeatureStore.settings`).
+
+    Raises:
+        InputError: weights are missing or are not those the features were made with.
+    """
+    return spec_of(settings["features"]).text_encoder(settings, device, options)
+
+
+def spec_of(extractor: str) -> ExtractorSpec:
+    """The extractor of a name; InputError for a name that is none, such as in the record of a newer version."""
+    if extractor not in EXTRACTORS:
+        raise InputError(f"No extractor {extractor!r}; there are {', '.join(EXTRACTORS)}.")
+    return EXTRACTORS[extractor]
+
+
+def _present(scene: SceneFolder) -> type[FeatureStore]:
+    stores = dict.fromkeys(spec.store for spec in EXTRACTORS.values())
+    present = [store for store in stores if (folder := store.folder_of(scene)).is_dir() and any(folder.iterdir())]
+    if len(present) > 1:
+        names = " and ".join(store.folder_of(scene).name for store in present)
+        raise InputError(f"{scene.root} has both {names}; say which with --features ({', '.join(EXTRACTORS)}).")
+    return present[0] if present else EXTRACTORS[DEFAULT].store

@@ -1,0 +1,84 @@
+"""`--features sam_clip`: LangSplat's segments, SAM's masks at four levels with OpenCLIP embeddings."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from features.clip import ClipEncoder
+from features.extractor import Extractor, ExtractorSpec
+from features.sam import SamGenerator, SamSettings, load_sam
+from features.segment_extractor import mask_extractor
+from features.segment_store import SegmentStore
+from features.text import ClipText, TextOptions
+from workspace import SceneFolder
+
+log = logging.getLogger(__name__)
+
+# and the step in pixels at which masks are compared
+PRESETS = {"published": (SamSettings(), 1), "fast": (SamSettings(points_per_side=16, crop_n_layers=0), 2)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamClipOptions:
+    """Flags of this extractor."""
+
+    preset: Literal["published", "fast"] = "published"
+    """SAM settings: the published ones, or fewer prompts and no crops."""
+    sam_ckpt_path: Path = Path("ckpts/sam_vit_h_4b8939.pth")
+    """SAM weights."""
+    sam_model_type: Literal["vit_h", "vit_l", "vit_b"] = "vit_h"
+    """Size of the SAM model in that file."""
+    clip_model: str = "ViT-B-16"
+    """OpenCLIP model that embeds the segments."""
+    clip_pretrained: str = "laion2b_s34b_b88k"
+    """Its weights: an OpenCLIP tag, or a file."""
+
+
+class SamClip(ExtractorSpec):
+    """SAM and OpenCLIP."""
+
+    store = SegmentStore
+
+    def settings(self, options: SamClipOptions) -> dict[str, Any]:
+        """Names of the networks, SAM's settings and the step of the mask comparison."""
+        sam, nms_step = PRESETS[options.preset]
+        return {
+            "clip_model": options.clip_model,
+            "clip_pretrained": options.clip_pretrained,
+            "sam_model_type": options.sam_model_type,
+            "sam": {name: value for name, value in asdict(sam).items() if name != "points_per_batch"},
+            "nms_step": nms_step,
+        }
+
+    def load(self, options: SamClipOptions, device: torch.device) -> Extractor:
+        """SAM and the image tower."""
+        sam, nms_step = PRESETS[options.preset]
+        generator = SamGenerator(load_sam(options.sam_ckpt_path, options.sam_model_type, device), sam)
+        return mask_extractor(generator.generate, ClipEncoder(options.clip_model, options.clip_pretrained, device), nms_step)
+
+    def text_encoder(self, settings: Mapping[str, Any], device: torch.device | str, options: TextOptions) -> ClipText:
+        """Text tower of the same model; its weights may lie elsewhere now."""
+        return ClipText(settings["clip_model"], options.clip_pretrained or settings["clip_pretrained"], device)
+
+    def announce(self, options: SamClipOptions, scene: SceneFolder) -> None:
+        """How a preset differs from the published settings."""
+        if options.preset == "published":
+            return
+        (published, published_step), (sam, step) = PRESETS["published"], PRESETS[options.preset]
+        changes = [f"{n} {v} instead of {asdict(published)[n]}" for n, v in asdict(sam).items() if v != asdict(published)[n]]
+        changes.append(f"masks compared at every {step} pixels instead of {published_step}")
+        log.info(
+            "preset %s: %s; %d prompts per image instead of %d",
+            options.preset,
+            ", ".join(changes),
+            _prompts(sam),
+            _prompts(published),
+        )
+
+
+def _prompts(sam: SamSettings) -> int:
+    return sam.points_per_side**2 * sum(4**layer for layer in range(sam.crop_n_layers + 1))

@@ -31,7 +31,8 @@ from evaluation.protocols.lerf_ovs_3d import (
 )
 from evaluation.tables import percent, table
 from evaluation.tasks import read_labels
-from features.text import text_encoder
+from features.registry import text_encoder
+from features.text import TextOptions
 from gaussian_renderer import render
 from query.answer import intersection_over_union
 from query.field import load_field
@@ -46,7 +47,7 @@ EVALUATORS: Mapping[str, AlphaRule] = {"opengaussian": opengaussian_mask, "vala"
 
 
 @dataclass(frozen=True)
-class SelectionConfig:
+class SelectionConfig(TextOptions):
     """Which models to evaluate by 3D object selection."""
 
     labels: Path
@@ -61,10 +62,6 @@ class SelectionConfig:
     """Also judge every phrase by the truth of the others: what chance and the scene's layout would score."""
     negatives: tuple[str, ...] = ()
     """Phrases that stand for everything else, instead of: object, things, stuff, texture."""
-    talk2dino_ckpt: Path | None = None
-    """Talk2DINO weights, for DINOv2 features."""
-    clip_pretrained: str | None = None
-    """OpenCLIP weights of the phrases, as in preprocess.py."""
     device: Device = "auto"
     """Where to compute."""
 
@@ -85,7 +82,7 @@ def _evaluate(config: SelectionConfig, model: ModelFolder, device: torch.device)
     asked = _asked(config, name, labels.phrases)
     if config.shuffled_control and len(asked) < 2:
         raise InputError("--shuffled_control judges phrases by each other's ground truth: it needs two phrases or more.")
-    encoder = text_encoder(field.features, device, config.talk2dino_ckpt, config.clip_pretrained)
+    encoder = text_encoder(field.features, device, config)
     question = Question.encode(asked, encoder, field.compressor, device, config.negatives)
     settings = {f.name: getattr(config, f.name) for f in fields(config) if f.name not in ("model_path", "device")}
     settings |= {key: str(value) for key, value in settings.items() if isinstance(value, Path)}

@@ -1,9 +1,9 @@
-"""Coloured points from a PLY file, as nerfstudio scenes bring them."""
+"""Coloured and labelled points from PLY files, as nerfstudio scenes and scans bring them."""
 
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Int64, UInt8
 from plyfile import PlyData, PlyElement, PlyParseError
 
 from workspace import InputError
@@ -43,3 +43,12 @@ def read_point_cloud(path: Path) -> tuple[Float32[np.ndarray, "k 3"], UInt8[np.n
         rgb = np.full((len(xyz), 3), 128, np.uint8)
     finite = np.isfinite(xyz).all(1)
     return xyz[finite], rgb[finite]
+
+
+def read_labelled_points(path: Path) -> tuple[Float32[np.ndarray, "k 3"], Int64[np.ndarray, " k"]]:
+    """Positions and labels of a scan such as ScanNet's `<scene>_vh_clean_2.labels.ply`, whose labels are NYU40 ids."""
+    vertices = read_vertices(path)
+    names = {p.name for p in vertices.properties}
+    if not {"x", "y", "z", "label"} <= names:
+        raise InputError(f"{path} has vertices without x, y, z, label; it has {', '.join(sorted(names))}.")
+    return np.stack([vertices[name] for name in "xyz"], 1).astype(np.float32), np.asarray(vertices["label"]).astype(np.int64)

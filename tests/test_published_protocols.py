@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from evaluation.labels import read_lerf_ovs
 from evaluation.protocols import (
@@ -136,7 +137,7 @@ def test_scannet_equals_the_published_evaluator(golden, form, num_classes):
     else:  # one feature per leaf; leaves seen once have none
         leaves = floats(recorded["leaf_features"]) * torch.from_numpy(recorded["leaf_occurrence"] >= 2)[:, None]
         features = leaves[torch.from_numpy(recorded["leaf_of_gaussian"]).long().clamp(max=len(leaves) - 1)]
-    predicted = scannet.predict(features, texts)
+    predicted = scannet.predict(F.normalize(features, dim=1) @ F.normalize(texts, dim=1).T)
     truth = scannet.ground_truth(
         torch.from_numpy(recorded["nyu40"].astype(np.int64)), torch.from_numpy(recorded["opacity_logit"]).sigmoid(), num_classes
     )

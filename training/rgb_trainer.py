@@ -4,7 +4,7 @@ import hashlib
 import logging
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -76,6 +76,8 @@ class RgbTrainConfig:
     """Gaussians whose projected mean has a larger mean gradient are cloned or split, normalised device units."""
     percent_dense: float = 0.01
     """Of the scene's extent: smaller Gaussians are cloned, larger ones split."""
+    fixed_points: bool = False
+    """Gaussian i stays point i of the scene: positions do not move, none is added or removed. ScanNet's protocol needs it."""
     start_checkpoint: Path | None = None
     """Gaussians to start from instead of points: a .ply (from iteration 0) or chkpnt*.pth (from its iteration)."""
     seed: int = 0
@@ -108,6 +110,8 @@ def train_rgb(config: RgbTrainConfig) -> None:
     model = ModelFolder.of(config.source_path, config.model_path)
     _refuse_meaningless(config)
     schedule = Schedule.of(config.preset, config.iterations)
+    if config.fixed_points:
+        schedule = replace(schedule, densify_until=0)  # which ends resets of opacity too
     scene = load_scene(config.source_path, images=config.images, resolution=config.resolution, eval=config.eval)
     if len(scene.train) < FEW_PHOTOGRAPHS:
         log.warning("Only %d photographs to train from: views between them will look wrong.", len(scene.train))
@@ -213,7 +217,7 @@ class _Trainer:
         for group in optimizer.param_groups:
             if group["name"] == "means":
                 group["lr"] = (
-                    self.rate_factor("means")
+                    (0.0 if config.fixed_points else self.rate_factor("means"))
                     * extent
                     * schedule.position_lr(iteration, config.position_lr_init, config.position_lr_final)
                 )

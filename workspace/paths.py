@@ -257,6 +257,16 @@ class ModelFolder:
         """Figures and rows of that evaluation."""
         return self.selection_evaluation / "metrics.json"
 
+    @property
+    def scan_evaluation(self) -> Path:
+        """Stage folder of the evaluation on the points of a scan."""
+        return self.root / "eval_scan"
+
+    @property
+    def scan_metrics(self) -> Path:
+        """Figures of that evaluation."""
+        return self.scan_evaluation / "metrics.json"
+
     def answer_pictures(self, key: str) -> Path:
         """Folder of the pictures of one view's answers."""
         return self.evaluation / key

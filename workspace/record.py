@@ -26,6 +26,7 @@ FORMATS = {  # stage name -> version of its files; a changed file format bumps i
     "render": 1,
     "eval": 1,
     "eval_3d": 1,
+    "eval_scan": 1,
     "convert": 1,
 }
 

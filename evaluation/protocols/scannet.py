@@ -65,13 +65,12 @@ def ground_truth(nyu40: Int[Tensor, " n"], opacities: Float[Tensor, " n"], num_c
     return table[nyu40.long()].where(opacities >= FAINT, UNLABELLED)
 
 
-def predict(embeddings: Float[Tensor, "n d"], texts: Float[Tensor, "c d"]) -> Int[Tensor, " n"]:
-    """Class 1..C of every Gaussian: the most similar text, without negatives and without a class for "other".
+def predict(cosines: Float[Tensor, "n c"]) -> Int[Tensor, " n"]:
+    """Class 1..C of every Gaussian: the phrase with the largest cosine, the first of equals; no negatives, no class for "other".
 
-    A Gaussian without an embedding (zeros) is equally similar to all and becomes class 1, wall, as published.
+    A Gaussian without an embedding has cosine 0 with every phrase and so becomes class 1, wall, as published.
     """
-    normalized = torch.nn.functional.normalize(embeddings, dim=-1) @ torch.nn.functional.normalize(texts, dim=-1).T
-    return normalized.argmax(-1) + 1
+    return cosines.argmax(-1) + 1
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from workspace import command_line  # first: it decides how threads wait
 
 # isort: split
-from autoencoder.stage import AutoencoderConfig, train_autoencoder
+from autoencoder.config import AutoencoderConfig
+from autoencoder.stage import train_autoencoder
 
 if __name__ == "__main__":
     command_line.run(train_autoencoder, AutoencoderConfig)

@@ -1,49 +1,59 @@
-"""The compressor of a model, whichever kind it is: what turns embeddings into codes and rendered codes back."""
+"""What every compressor can do. Training, rendering and queries use this interface and never ask for the kind."""
 
-from pathlib import Path
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from typing import ClassVar, Literal
 
-import torch
-from torch import Tensor
+from jaxtyping import Float
+from torch import Tensor, nn
 
-from autoencoder.network import Autoencoder
-from autoencoder.pca import PCA
-from workspace import InputError, ModelFolder
-from workspace.record import require
-from workspace.tensor_files import load_tensors, save_tensors
+from autoencoder.readout import Readout
 
-TRAIN_COMMAND = "python train_autoencoder.py -s <scene>"
-
-
-Compressor = Autoencoder | PCA
-"""What every later stage sees: `encode`, `decode`, `feature_width`, `code_width`, and `method`, the name of the kind."""
+GaussianCodes = Literal["vectors"]
+FieldPreset = Literal["published", "fast"]
 
 
-def read_compressor(path: Path, device: torch.device | str = "cpu") -> Compressor:
-    """Read one of our compressors or LangSplat's `best_ckpt.pth`; nothing in the file is executed.
+class Compressor(nn.Module, ABC):
+    """Turns embeddings into codes that Gaussians can carry, and rendered codes back into embeddings."""
 
-    Raises:
-        InputError: the file is missing, damaged, or of something else.
-    """
-    if not path.is_file():
-        raise InputError(f"No compressor {path}. Run: {TRAIN_COMMAND}")
-    kind = "the state dict of a LangSplat autoencoder (encoder.<i>.*, decoder.<i>.*) or of principal components"
-    expected, remedy = f"expected {kind}", f"Copy it again, or make one: {TRAIN_COMMAND} --overwrite"
-    state = load_tensors(path, kind, remedy, device=device)
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InputError(f"{path} holds a {type(state).__name__}, not named tensors; {expected}.")
-    try:
-        cls = PCA if "directions" in state else Autoencoder
-        return cls.from_state_dict(state).to(device).requires_grad_(False)
-    except ValueError as error:
-        raise InputError(f"{path} does not hold a compressor: {error}; {expected}.") from None
+    method: ClassVar[str]
+    """Name of the kind, as on the command line and in records."""
+    gaussian_codes: ClassVar[GaussianCodes] = "vectors"
+    """What a Gaussian carries at each level: a vector of `code_width` numbers, which is optimised."""
+    field_preset: ClassVar[FieldPreset]
+    """How a language field of its codes is trained unless the user says otherwise."""
 
+    feature_width: int
+    """Entries of an embedding."""
+    code_width: int
+    """Channels of a rendered code, per level."""
 
-def write_compressor(path: Path, compressor: Compressor) -> None:
-    """Write the weights; those of an autoencoder are a LangSplat checkpoint."""
-    save_tensors(path, {name: value.cpu() for name, value in compressor.state_dict().items()})
+    @classmethod
+    @abstractmethod
+    def names(cls, tensors: Collection[str]) -> bool:
+        """Whether tensors of these names are those of this kind."""
 
+    @classmethod
+    @abstractmethod
+    def from_state_dict(cls, state: Mapping[str, Tensor]) -> "Compressor":
+        """The compressor that the tensors of a file describe, ready to use.
 
-def load_compressor(model: ModelFolder, device: torch.device | str = "cpu") -> Compressor:
-    """The finished compressor of a model folder; InputError with the command that makes it when there is none."""
-    require(model.autoencoder, "autoencoder", f"{TRAIN_COMMAND} -m {model.root}")
-    return read_compressor(model.compressor, device)
+        Raises:
+            ValueError: the tensors do not describe one.
+        """
+
+    @abstractmethod
+    def encode(self, embeddings: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch c"]:
+        """Codes of embeddings."""
+
+    @abstractmethod
+    def decode(self, codes: Float[Tensor, "*batch c"]) -> Float[Tensor, "*batch d"]:
+        """Embeddings of unit length, of codes as `encode` returns them or as they are rendered."""
+
+    @abstractmethod
+    def blended(self, codes: Float[Tensor, "n lc"]) -> Float[Tensor, "n lc"]:
+        """What the rasterizer blends for the Gaussians' codes of one or several levels side by side; differentiable."""
+
+    @abstractmethod
+    def readout(self, vectors: Float[Tensor, "v d"]) -> Readout:
+        """Cosines of decoded codes with fixed unit vectors such as phrases."""

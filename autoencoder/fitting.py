@@ -1,9 +1,11 @@
 """Fitting the autoencoder: epochs over embeddings that stay on the device, the best epoch on held-out ones kept."""
 
 import copy
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -11,12 +13,61 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
+from autoencoder.config import AutoencoderConfig
+from autoencoder.embeddings import Embeddings, train_share
 from autoencoder.gradient import StepGradient
-from autoencoder.network import Autoencoder
-from autoencoder.recipes import Recipe
+from autoencoder.network import Autoencoder, published_widths
+from autoencoder.recipes import PATCH_SHARE, PATCHES, SEGMENT_SHARE, SEGMENTS, Recipe
 from autoencoder.reconstruction import reconstruction_cosines
+from features.feature_store import FeatureStore
+from workspace import InputError, ModelFolder
+from workspace.resume import load_checkpoint, save_checkpoint, stop_requests
+
+log = logging.getLogger(__name__)
 
 SAVE_EVERY = 20.0  # seconds between resumable states; an epoch takes about one
+
+
+def autoencoder_settings(config: AutoencoderConfig, store: FeatureStore) -> dict[str, Any]:
+    """What decides a fit of the network; InputError for values without a meaning."""
+    recipes, share = (PATCHES, PATCH_SHARE) if store.dense else (SEGMENTS, SEGMENT_SHARE)
+    recipe = asdict(replace(recipes[config.preset], cosine_axis=config.cosine_axis, seed=config.seed))
+    recipe |= {name: given for name in ("epochs", "batch_size", "lr", "schedule") if (given := getattr(config, name)) is not None}
+    for name, value, minimum in (
+        ("code_width", config.code_width, 1),
+        ("epochs", recipe["epochs"], 1),
+        ("batch_size", recipe["batch_size"], 2),
+    ):
+        if value < minimum:
+            raise InputError(f"--{name} {value}: expected {minimum} or more.")
+    if not recipe["lr"] > 0:
+        raise InputError(f"--lr {recipe['lr']}: expected a positive step size.")
+    settings = {"method": Autoencoder.method, "code_width": config.code_width, "train_share": train_share(config, share)}
+    return {**settings, "seed": config.seed, "recipe": recipe}
+
+
+def fit_autoencoder(embeddings: Embeddings, settings: Mapping[str, Any], model: ModelFolder) -> Autoencoder:
+    """A network fitted to a scene's embeddings; an interrupted fit continues from the checkpoint in `model`."""
+    train, recipe = torch.cat(list(embeddings)), Recipe(**settings["recipe"])
+    scene, width = embeddings.store.scene, settings["code_width"]
+    if width > train.shape[1]:
+        raise InputError(f"--code_width {width}: the features of {scene.root} are only {train.shape[1]} wide.")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        network = Autoencoder(*published_widths(train.shape[1], width)).to(train.device)
+    resume = load_checkpoint(model, "autoencoder", train.device)
+    if resume is not None:
+        log.info("Continuing after epoch %d of %d.", resume["epoch"], recipe.epochs)
+    with stop_requests() as stop:
+        return fit(
+            network,
+            train,
+            embeddings.held_out_sample(),
+            recipe,
+            resume=resume,
+            save=lambda epoch, state: save_checkpoint(model, "autoencoder", epoch, state),
+            stop=stop,
+        )
 
 
 def fit(

@@ -1,10 +1,14 @@
 """The scene autoencoder of LangSplat and DinoSplat: a narrow network from an embedding to a few numbers and back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from autoencoder.compressor import Compressor
+from autoencoder.readout import Readout
+from autoencoder.unit_codes import unit_codes
 
 
 def published_widths(feature_width: int, code_width: int) -> tuple[list[int], list[int]]:
@@ -21,13 +25,14 @@ def published_widths(feature_width: int, code_width: int) -> tuple[list[int], li
     return [feature_width, *narrowing, code_width], [code_width, *widening, feature_width]
 
 
-class Autoencoder(nn.Module):
+class Autoencoder(Compressor):
     """Encoder (linear, batch norm, ReLU) and decoder (linear, ReLU), each with outputs of unit length.
 
     The modules are named as LangSplat names them, so its checkpoints load and ours load there.
     """
 
     method = "autoencoder"
+    field_preset = "published"
 
     def __init__(self, encoder_widths: Sequence[int], decoder_widths: Sequence[int]):
         super().__init__()
@@ -42,6 +47,11 @@ class Autoencoder(nn.Module):
             if i > 0:
                 self.decoder.append(nn.ReLU())
             self.decoder.append(nn.Linear(decoder_widths[i], decoder_widths[i + 1]))
+
+    @classmethod
+    def names(cls, tensors: Collection[str]) -> bool:
+        """Whether there are layers of an encoder or a decoder."""
+        return any(name.startswith(("encoder.", "decoder.")) for name in tensors)
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Tensor]) -> "Autoencoder":
@@ -67,6 +77,21 @@ class Autoencoder(nn.Module):
     def decode(self, codes: Float[Tensor, "*batch c"]) -> Float[Tensor, "*batch d"]:
         """Embeddings of unit length. The codes may be of any length, as rendered ones are."""
         return _apply(self.decoder, codes)
+
+    def blended(self, codes: Float[Tensor, "n lc"]) -> Float[Tensor, "n lc"]:
+        """Codes over their length: only directions are blended."""
+        return unit_codes(codes, self.code_width)
+
+    def readout(self, vectors: Float[Tensor, "v d"]) -> Readout:
+        """Cosines of decoded codes with unit vectors."""
+        *layers, last = self.decoder
+
+        def hidden(codes: Tensor) -> Tensor:
+            for layer in layers:
+                codes = F.relu_(codes) if isinstance(layer, nn.ReLU) else layer(codes)
+            return codes
+
+        return Readout(hidden, last.weight, last.bias, vectors)
 
 
 def _apply(layers: nn.ModuleList, x: Tensor) -> Tensor:

@@ -1,14 +1,23 @@
 """Principal components as a compressor: the best linear codes of any width, found in one pass over the embeddings."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
+
+from autoencoder.compressor import Compressor
+from autoencoder.config import AutoencoderConfig
+from autoencoder.embeddings import Embeddings, train_share
+from autoencoder.readout import Readout
+from autoencoder.recipes import SEGMENT_SHARE
+from features.feature_store import FeatureStore
+from workspace import InputError, ModelFolder
 
 
-class PCA(nn.Module):
+class PCA(Compressor):
     """Mean, principal directions and one scale.
 
     Codes are coordinates along the directions, all divided by one number so that their mean square length is 1: the
@@ -17,6 +26,7 @@ class PCA(nn.Module):
     """
 
     method = "pca"
+    field_preset = "fast"
 
     mean: Float[Tensor, " d"]
     directions: Float[Tensor, "c d"]
@@ -27,6 +37,11 @@ class PCA(nn.Module):
         self.code_width, self.feature_width = directions.shape
         for name, value in (("mean", mean), ("directions", directions), ("scale", scale)):
             self.register_buffer(name, value)
+
+    @classmethod
+    def names(cls, tensors: Collection[str]) -> bool:
+        """Principal directions are in no other kind."""
+        return "directions" in tensors
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Tensor]) -> "PCA":
@@ -44,6 +59,34 @@ class PCA(nn.Module):
     def decode(self, codes: Float[Tensor, "*batch c"]) -> Float[Tensor, "*batch d"]:
         """Embeddings of unit length."""
         return F.normalize(codes.to(self.mean.dtype) * self.scale @ self.directions + self.mean, dim=-1)
+
+    def blended(self, codes: Float[Tensor, "n lc"]) -> Float[Tensor, "n lc"]:
+        """The codes as they are."""
+        return codes
+
+    def readout(self, vectors: Float[Tensor, "v d"]) -> Readout:
+        """Cosines of decoded codes with unit vectors."""
+        return Readout(lambda codes: codes, (self.directions * self.scale).T, self.mean, vectors)
+
+
+def pca_settings(config: AutoencoderConfig, store: FeatureStore) -> dict[str, Any]:
+    """What decides the components; InputError for values without a meaning."""
+    if config.code_width < 1:
+        raise InputError(f"--code_width {config.code_width}: expected 1 or more.")
+    share = train_share(config, SEGMENT_SHARE)
+    return {"method": PCA.method, "code_width": config.code_width, "train_share": share, "seed": config.seed}
+
+
+def fit_pca(embeddings: Embeddings, settings: Mapping[str, Any], model: ModelFolder) -> PCA:
+    """Components of all embeddings to fit, which are read once and not kept."""
+    moments = None
+    for rows in embeddings:
+        moments = moments or Moments(rows.shape[1], rows.device)
+        moments.add(rows)
+    try:
+        return moments.components(settings["code_width"])
+    except ValueError as error:
+        raise InputError(f"--code_width {settings['code_width']}: {error}.") from None
 
 
 class Moments:

@@ -23,7 +23,8 @@ import tyro
 from diff_gaussian_rasterization import GaussianRasterizationSettings, GaussianRasterizer
 from PIL import Image
 
-from autoencoder.stage import AutoencoderConfig, train_autoencoder
+from autoencoder.config import AutoencoderConfig
+from autoencoder.stage import train_autoencoder
 from features.registry import open_store
 from features.segment_store import Segments, SegmentStore
 from features.targets import SegmentTarget

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from query.field import LanguageField
 from query.question import Question
-from query.readout import Readout
 from query.relevancy import CHUNK_BYTES, contrast
 
 
@@ -29,7 +28,7 @@ def gaussian_scores(field: LanguageField, question: Question) -> GaussianScores:
     """Scores of every level and phrase."""
     codes = field.channels.unflatten(1, (len(field.levels), -1)).movedim(1, 0)
     known = codes.ne(0).any(-1).any(0)
-    readout = Readout(question.compressor, torch.cat([question.embeddings, question.negatives]))
+    readout = question.compressor.readout(torch.cat([question.embeddings, question.negatives]))
     chunk = CHUNK_BYTES // (4 * readout.width)
     cosines = torch.stack([torch.cat([readout(part) for part in level[known].split(chunk)]) for level in codes])
     phrases = len(question.phrases)

@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from autoencoder.compressor import Compressor, load_compressor
+from autoencoder.compressor import Compressor
+from autoencoder.kinds import load_compressor
 from gaussian_renderer import prepare_view
 from gaussian_renderer.trained_model import TrainedModel, load_trained
 from scene.camera import Camera
@@ -67,9 +68,8 @@ def load_field(model: ModelFolder, device: torch.device, level: str | None = Non
         )
     shape = len(trained.gaussians), compressor.code_width
     codes = [torch.from_numpy(_read_level(model.level_codes(name), shape, command)) for name in levels]
-    if compressor.method == "autoencoder":  # its codes live on the unit sphere, and only directions are blended
-        codes = [code / (code.norm(dim=-1, keepdim=True) + 1e-9) for code in codes]
-    return LanguageField(trained, levels, torch.cat(codes, 1).to(device), compressor, features)
+    channels = compressor.blended(torch.cat(codes, 1).to(device))
+    return LanguageField(trained, levels, channels, compressor, features)
 
 
 def _read_level(path: Path, shape: tuple[int, int], command: str) -> np.ndarray:

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from autoencoder.compressor import Compressor
 from features.text import TextEncoder
-from query.readout import Readout
 from query.relevancy import latent_similarity, relevancy_maps
 from workspace import InputError
 
@@ -67,5 +66,5 @@ class Question:
         if self.compare == "latent":
             codes = self.compressor.encode(self.embeddings)
             return torch.stack([latent_similarity(level.movedim(0, -1), codes) for level in code_maps])
-        readout = Readout(self.compressor, torch.cat([self.embeddings, self.negatives]))
+        readout = self.compressor.readout(torch.cat([self.embeddings, self.negatives]))
         return torch.stack([relevancy_maps(level, readout, len(self.phrases)) for level in code_maps])

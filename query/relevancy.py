@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from query.readout import Readout
+from autoencoder.readout import Readout
 
 TEMPERATURE = 10.0
 CHUNK_BYTES = 32 << 20  # of the widest intermediate held at once, whatever the size of the view

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from autoencoder.compressor import write_compressor
+from autoencoder.kinds import write_compressor
 from autoencoder.pca import PCA
 from gaussian_renderer import render
 from scene.camera import Camera

@@ -7,9 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from autoencoder.compressor import read_compressor, write_compressor
 from autoencoder.fitting import fit
 from autoencoder.gradient import StepGradient
+from autoencoder.kinds import read_compressor, write_compressor
 from autoencoder.network import Autoencoder, published_widths
 from autoencoder.pca import Moments
 from autoencoder.recipes import Recipe

@@ -11,10 +11,11 @@ from small_features import FEATURE_WIDTH, write_small_grids, write_small_segment
 from small_scene import NUM_VIEWS, write_small_scene
 
 from autoencoder import fitting
-from autoencoder.compressor import load_compressor, write_compressor
-from autoencoder.embeddings import split_embeddings
+from autoencoder.config import AutoencoderConfig
+from autoencoder.embeddings import Embeddings
+from autoencoder.kinds import load_compressor, write_compressor
 from autoencoder.network import Autoencoder, published_widths
-from autoencoder.stage import AutoencoderConfig, train_autoencoder
+from autoencoder.stage import train_autoencoder
 from features.registry import open_store
 from features.segment_store import Segments
 from workspace import InputError, ModelFolder, SceneFolder, read_json
@@ -73,9 +74,8 @@ def test_defaults_are_the_published_recipes(scene_folder, tmp_path):
 
 def test_embeddings_held_out_are_not_fitted(scene_folder):
     store = open_store(SceneFolder(scene_folder), "mini_dense")
-    keys = store.keys()
-    parts = list(split_embeddings(store, keys, 0.2, 0, torch.device("cpu")))
-    fitted, held_out = (torch.cat(part) for part in zip(*parts, strict=True))
+    embeddings, keys = Embeddings(store, 0.2, 0, torch.device("cpu")), store.keys()
+    fitted, held_out = torch.cat(list(embeddings)), embeddings.held_out_sample()
     assert len(fitted) == round(0.2 * 70 * NUM_VIEWS) and len(held_out) == 70 * NUM_VIEWS - len(fitted)
     everything = torch.cat([torch.from_numpy(store.embeddings(key).reshape(70, -1)).float() for key in keys])
     everything = torch.nn.functional.normalize(everything, dim=1)

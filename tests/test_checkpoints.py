@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from autoencoder.compressor import write_compressor
+from autoencoder.kinds import write_compressor
 from autoencoder.network import Autoencoder, published_widths
 from workspace import InputError, ModelFolder, resume
 from workspace.resume import load_checkpoint, save_checkpoint

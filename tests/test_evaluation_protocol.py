@@ -8,13 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from autoencoder.compressor import read_compressor
+from autoencoder.kinds import read_compressor
 from autoencoder.network import Autoencoder, published_widths
 from autoencoder.pca import PCA
 from evaluation.labels import read_lerf_ovs
 from query.answer import answer, intersection_over_union, localized, threshold
 from query.filters import box_mean, majority
-from query.readout import Readout
 from query.relevancy import latent_similarity, relevancy, relevancy_maps
 
 
@@ -45,7 +44,7 @@ def test_lerf_protocol_equals_published_evaluation(shared):
         index = int(frame.name.removeprefix("frame_")) - 1
         codes = [torch.from_numpy(np.load(folder / f"level_{k}" / f"{index:05d}.npy")).movedim(-1, 0) for k in (1, 2, 3)]
         phrases = torch.stack([embedded[category] for category in frame.categories])
-        readout = Readout(compressor, torch.cat([phrases, negatives]))
+        readout = compressor.readout(torch.cat([phrases, negatives]))
         maps = torch.stack([relevancy_maps(level, readout, len(phrases)) for level in codes], 1)
         for category, levels_of_phrase in zip(frame.categories, maps, strict=True):
             found = answer(levels_of_phrase, expected["mask_threshold"])
@@ -141,7 +140,7 @@ def test_reading_a_code_map_equals_decoding_it(kind):
     codes[:, 5:] = 0  # no Gaussian there
     phrases, negatives = unit(torch.randn(4, 512, generator=generator)), unit(torch.randn(2, 512, generator=generator))
     embeddings = compressor.decode(codes.movedim(0, -1))
-    readout = Readout(compressor, torch.cat([phrases, negatives]))
+    readout = compressor.readout(torch.cat([phrases, negatives]))
     # float32 sums of 512 and of 257 terms; the relevancy spans (0, 1).
     expected = relevancy(embeddings, phrases, negatives)
     torch.testing.assert_close(relevancy_maps(codes, readout, 4), expected, atol=5e-6, rtol=0)

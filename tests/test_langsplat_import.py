@@ -5,7 +5,7 @@ import pytest
 import torch
 from small_scene import write_small_scene
 
-from autoencoder.compressor import load_compressor, write_compressor
+from autoencoder.kinds import load_compressor, write_compressor
 from autoencoder.network import Autoencoder, published_widths
 from gaussian_renderer import render
 from gaussian_renderer.trained_model import load_trained

@@ -12,14 +12,17 @@ from PIL import Image
 from small_features import write_small_grids, write_small_segments
 from small_scene import HEIGHT, WIDTH, write_small_scene
 
-from autoencoder.stage import AutoencoderConfig, train_autoencoder
+from autoencoder.config import AutoencoderConfig
+from autoencoder.network import Autoencoder, published_widths
+from autoencoder.stage import train_autoencoder
+from autoencoder.unit_codes import unit_codes
 from features.registry import open_store
 from features.segment_store import Segments
 from features.targets import SegmentTarget
 from gaussian_renderer import prepare_view
 from gaussian_renderer.trained_model import load_trained
 from training import language_trainer
-from training.language_codes import blended_codes, lifted_codes
+from training.language_codes import lifted_codes
 from training.language_targets import residual
 from training.language_trainer import LanguageTrainConfig, train_language
 from training.language_views import PreparedViews
@@ -141,7 +144,7 @@ def test_one_step_is_the_published_loss_and_normalisation(place):
     losses = ((image.unflatten(0, (2, 3)) - target.table.T[ids.long()].permute(0, 3, 1, 2)) * labelled).abs().mean((1, 2, 3))
     (expected,) = torch.autograd.grad(losses.sum(), codes)
 
-    image = view.rasterize(blended_codes(codes, 3, unit=True)).image
+    image = view.rasterize(unit_codes(codes, 3)).image
     difference = residual(target, image.detach().clone())
     assert difference.abs().mean().item() == pytest.approx(losses.mean().item(), rel=1e-5)
     image.backward(difference.sign() / (3 * HEIGHT * WIDTH))
@@ -150,7 +153,7 @@ def test_one_step_is_the_published_loss_and_normalisation(place):
 
 def test_zero_codes_stay_zero_when_unseen_and_have_finite_gradients():
     codes = torch.zeros(4, 3, requires_grad=True)
-    blended_codes(codes, 3, unit=True).backward(torch.tensor([[0.0, 0, 0], [1, 2, 3], [0, 0, 0], [0, 0, 1]]))
+    unit_codes(codes, 3).backward(torch.tensor([[0.0, 0, 0], [1, 2, 3], [0, 0, 0], [0, 0, 1]]))
     # the published expression at zero: the derivative of the norm is taken as zero, which leaves grad / 1e-9
     assert codes.grad.isfinite().all() and (codes.grad[0] == 0).all()
     torch.testing.assert_close(codes.grad[1], torch.tensor([1e9, 2e9, 3e9]))
@@ -163,7 +166,7 @@ def test_lifting_returns_the_codes_a_view_was_made_of(place):
     views = PreparedViews(cameras, trained.gaussians, 1e9)
     ids = [torch.where(view.alpha > 0.5, 0, 1)[None].short() for view in views]
     targets = [SegmentTarget(i, torch.tensor([[0.6, 0.0], [0.8, 0.0], [0.0, 0.0]]), False) for i in ids]
-    codes = lifted_codes(views, targets, len(trained.gaussians), 1, 3, unit=True)
+    codes = lifted_codes(views, targets, len(trained.gaussians), 1, Autoencoder(*published_widths(8, 3)))
     seen = codes.norm(dim=1) > 0
     assert seen.float().mean() > 0.8
     expected = torch.tensor([0.6, 0.8, 0.0]).expand(int(seen.sum()), 3)

@@ -7,7 +7,8 @@ import pytest
 import torch
 from small_scene import HEIGHT, WIDTH, write_small_scene
 
-from autoencoder.stage import AutoencoderConfig, train_autoencoder
+from autoencoder.config import AutoencoderConfig
+from autoencoder.stage import train_autoencoder
 from features import registry
 from features.extractor import Extractor, ExtractorSpec
 from features.feature_store import FeatureStore

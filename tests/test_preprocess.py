@@ -10,7 +10,8 @@ from PIL import Image
 from small_networks import small_clip, small_dino, small_sam
 from test_transforms import write_blender
 
-from autoencoder.stage import AutoencoderConfig, train_autoencoder
+from autoencoder.config import AutoencoderConfig
+from autoencoder.stage import train_autoencoder
 from features import mini
 from features.grid_store import GridStore
 from features.photographs import feature_size

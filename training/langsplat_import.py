@@ -10,7 +10,8 @@ import tyro
 from jaxtyping import Float
 from torch import Tensor
 
-from autoencoder.compressor import Compressor, read_compressor, write_compressor
+from autoencoder.compressor import Compressor
+from autoencoder.kinds import read_compressor, write_compressor
 from features.segment_store import LANGSPLAT
 from scene.dataset import load_scene
 from scene.gaussian_files import load_checkpoint, save_ply

@@ -13,6 +13,8 @@ import tyro
 from torch import Tensor
 from tqdm import tqdm
 
+from autoencoder.compressor import Compressor, FieldPreset
+from autoencoder.kinds import load_compressor
 from features.feature_store import FeatureStore
 from features.registry import open_store
 from features.targets import Target
@@ -20,7 +22,7 @@ from gaussian_renderer.trained_model import TrainedModel, load_trained
 from scene.camera import Camera
 from scene.dataset import Scene
 from scene.photographs import names_text
-from training.language_codes import blended_codes, lifted_codes
+from training.language_codes import lifted_codes
 from training.language_quality import measure_codes, table
 from training.language_targets import read_target, residual
 from training.language_views import PreparedViews
@@ -37,7 +39,7 @@ LOOK_INTERVAL = 10  # iterations between looks at the loss: each waits for the d
 SMOOTHING = 0.9  # of the loss shown
 
 Init = Literal["zero", "lift"]
-PRESETS: dict[str, tuple[int, Init]] = {"published": (30_000, "zero"), "fast": (200, "lift")}  # iterations, start
+PRESETS: dict[FieldPreset, tuple[int, Init]] = {"published": (30_000, "zero"), "fast": (200, "lift")}  # iterations, start
 # At a code of zero the derivative of code / (|code| + 1e-9) is 1e9. Adam remembers that first gradient for a while: until
 # its second moment has decayed, after about 10,000 iterations, the codes hardly leave their first direction.
 ITERATIONS_FROM_ZERO = 20_000
@@ -53,10 +55,11 @@ class LanguageTrainConfig:
     """Model folder with trained Gaussians and codes; output/<scene> when not given."""
     feature_level: Literal[0, 1, 2, 3] | None = None
     """Train one level only: 0 default, 1 s, 2 m, 3 l. All of s, m, l when not given; patch features have one level."""
-    preset: Literal["published", "fast"] = "published"
-    """published: 30,000 iterations from zero. fast: start from lifted codes, for CPUs; docs/language.md compares them."""
+    preset: FieldPreset | None = None
+    """published: 30,000 iterations from zero. fast: 200 from lifted codes; docs/language.md compares them. When not given,
+    published for codes of an autoencoder and fast for principal components."""
     iterations: int | None = None
-    """Iterations, one photograph each; 30,000 (published) or 200 (fast) when not given."""
+    """Iterations, one photograph each; the preset's when not given."""
     init: Init | None = None
     """Codes to start from: zero, or lift, the mean of the codes each Gaussian is seen with; the preset's when not given."""
     language_feature_lr: float = 2.5e-3
@@ -89,9 +92,10 @@ def train_language(config: LanguageTrainConfig) -> None:
     trained = load_trained(model, config.iteration, device)
     scene = trained.scene(config.source_path)
     _refuse_replaced(trained, scene)
-    autoencoder, store = _compressed_features(scene.folder, model)
+    store = _compressed_features(scene.folder, model)
+    compressor = load_compressor(model, device)
     levels = _levels(config.feature_level, store)
-    iterations, init = PRESETS[config.preset]
+    iterations, init = PRESETS[config.preset or compressor.field_preset]
     iterations = iterations if config.iterations is None else config.iterations
     init = config.init or init
     if init == "zero" and iterations < ITERATIONS_FROM_ZERO:
@@ -109,7 +113,7 @@ def train_language(config: LanguageTrainConfig) -> None:
         if config.resume and "report" in record and all(model.level_codes(level).exists() for level in levels):
             log.info("Already trained; --no-resume trains again.")
         else:
-            trainer = LanguageTrainer(config, settings, trained, scene, store, autoencoder["report"], device)
+            trainer = LanguageTrainer(config, settings, trained, scene, store, compressor, device)
             record["report"] = trainer.run({**settings, **inputs})
         views = {name: record["report"][name] for name in ("train", "held-out") if name in record["report"]}
         log.info("Rendered against target codes:\n%s", table(views))
@@ -138,8 +142,8 @@ def _refuse_replaced(trained: TrainedModel, scene: Scene) -> None:
         )
 
 
-def _compressed_features(scene: SceneFolder, model: ModelFolder) -> tuple[dict[str, Any], FeatureStore]:
-    """Record of the compressor, and the features it was fitted to, which must be the scene's."""
+def _compressed_features(scene: SceneFolder, model: ModelFolder) -> FeatureStore:
+    """The features the compressor was fitted to, which must be the scene's."""
     command = f"python train_autoencoder.py -s {scene.root} -m {model.root}"
     autoencoder = require(model.autoencoder, "autoencoder", command)
     compressed = autoencoder["inputs"]["features"]
@@ -155,7 +159,7 @@ def _compressed_features(scene: SceneFolder, model: ModelFolder) -> tuple[dict[s
             f"The features of {scene.root} were made again since {model.autoencoder}, from other photographs. "
             f"Compress these: {command} --overwrite"
         )
-    return autoencoder, store
+    return store
 
 
 def _levels(feature_level: int | None, store: FeatureStore) -> tuple[str, ...]:
@@ -176,12 +180,11 @@ class LanguageTrainer:
         trained: TrainedModel,
         scene: Scene,
         store: FeatureStore,
-        compressor: dict[str, Any],
+        compressor: Compressor,
         device: torch.device,
     ):
         self.config, self.settings, self.model, self.gaussians = config, settings, trained.folder, trained.gaussians
-        self.levels, self.code_width = settings["levels"], compressor["code_width"]
-        self.unit = compressor["method"] == "autoencoder"
+        self.levels, self.compressor, self.code_width = settings["levels"], compressor, compressor.code_width
         self.scene, self.store, self.device = scene, store, device
         self.targets = self.read_targets(scene.train, "reading codes")
         self.views = self.prepared(scene.train, self.targets)
@@ -197,8 +200,8 @@ class LanguageTrainer:
         if saved is not None:
             self.restore(saved, settings)
         elif self.settings["init"] == "lift":
-            sizes = len(self.gaussians), len(self.levels), self.code_width
-            self.codes.data.copy_(lifted_codes(self.views, self.targets, *sizes, self.unit))
+            sizes = len(self.gaussians), len(self.levels)
+            self.codes.data.copy_(lifted_codes(self.views, self.targets, *sizes, self.compressor))
         progress = tqdm(total=iterations, initial=self.iteration, unit="it", desc="language", dynamic_ncols=True)
         shown = None
         with stop_requests() as stop_requested, progress:
@@ -244,7 +247,7 @@ class LanguageTrainer:
 
     def channels(self) -> Tensor:
         """What is blended now."""
-        return blended_codes(self.codes, self.code_width, self.unit)
+        return self.compressor.blended(self.codes)
 
     def read_targets(self, cameras: Sequence[Camera], label: str) -> list[Target]:
         """Targets of views, on the device."""

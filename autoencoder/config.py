@@ -1,0 +1,55 @@
+"""Settings of stage 2."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from autoencoder.recipes import CosineAxis, Preset, Schedule
+from features.registry import ExtractorName
+from workspace.device import Device
+
+Method = Literal["autoencoder", "pca"]
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """Compress a scene's features to a few channels and write the codes of every image.
+
+    A run that was stopped continues when the same command is given again.
+    """
+
+    source_path: Annotated[Path, tyro.conf.arg(aliases=["-s"])]
+    """Scene folder with extracted features."""
+    model_path: Annotated[Path | None, tyro.conf.arg(aliases=["-m"])] = None
+    """Model folder; by default output/<scene>."""
+    features: ExtractorName | None = None
+    """Which features, when the scene has segments and patch grids."""
+    method: Method = "autoencoder"
+    """The published network, or principal components: seconds instead of minutes, linear, best with 16 channels or more."""
+    code_width: int = 3
+    """Channels of a code."""
+    checkpoint: Path | None = None
+    """Take this compressor instead of fitting one: LangSplat's best_ckpt.pth or another model's compressor.pth."""
+    preset: Preset = "published"
+    """published: 100 epochs. fast: half of them, larger steps that fall to zero. The next four override either."""
+    epochs: int | None = None
+    """Passes over the fitted embeddings; 100 (published) or 50 (fast) when not given."""
+    batch_size: int | None = None
+    """Embeddings per update; 64 (fast: 128) for segments and 1024 for patch tokens when not given."""
+    lr: float | None = None
+    """Adam's step size; 7e-4 (fast: 2e-3) for segments and 1e-3 (fast: 1.5e-3) for patch tokens when not given."""
+    schedule: Schedule | None = None
+    """Whether the step size stays or falls to zero along a half cosine; constant (fast: cosine) when not given."""
+    cosine_axis: CosineAxis = "feature"
+    """Axis of the cosine in the loss; the published code takes it over the batch."""
+    train_share: float | None = None
+    """Share of all embeddings to fit, the others measure; by default 0.95 for segments, 0.2 for patch tokens, and 0.95
+    of either for principal components."""
+    seed: int = 0
+    """Of the initial weights, the split and the order of embeddings."""
+    device: Device = "auto"
+    """Where to fit."""
+    overwrite: bool = False
+    """Replace a compressor made with other settings."""

@@ -1,0 +1,70 @@
+"""The kinds of compressor, and compressors on disk. A new kind is one file that implements `Compressor` and one entry here."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from autoencoder.compressor import Compressor
+from autoencoder.config import AutoencoderConfig
+from autoencoder.embeddings import Embeddings
+from autoencoder.fitting import autoencoder_settings, fit_autoencoder
+from autoencoder.network import Autoencoder
+from autoencoder.pca import PCA, fit_pca, pca_settings
+from features.feature_store import FeatureStore
+from workspace import InputError, ModelFolder
+from workspace.record import require
+from workspace.tensor_files import load_tensors, save_tensors
+
+TRAIN_COMMAND = "python train_autoencoder.py -s <scene>"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One way to compress: its class, the settings that decide a fit, and the fit."""
+
+    compressor: type[Compressor]
+    settings: Callable[[AutoencoderConfig, FeatureStore], dict[str, Any]]
+    """Of the command line and the features, with the defaults filled in. InputError for values without a meaning."""
+    fit: Callable[[Embeddings, Mapping[str, Any], ModelFolder], Compressor]
+    """Of embeddings, settings, and the model folder that keeps the checkpoints of an interrupted fit."""
+
+
+KINDS: Mapping[str, Kind] = {
+    "autoencoder": Kind(Autoencoder, autoencoder_settings, fit_autoencoder),
+    "pca": Kind(PCA, pca_settings, fit_pca),
+}
+
+
+def read_compressor(path: Path, device: torch.device | str = "cpu") -> Compressor:
+    """Read one of our compressors or LangSplat's `best_ckpt.pth`; nothing in the file is executed.
+
+    Raises:
+        InputError: the file is missing, damaged, or of something else.
+    """
+    if not path.is_file():
+        raise InputError(f"No compressor {path}. Run: {TRAIN_COMMAND}")
+    kind = "the state dict of a LangSplat autoencoder (encoder.<i>.*, decoder.<i>.*) or of principal components"
+    expected, remedy = f"expected {kind}", f"Copy it again, or make one: {TRAIN_COMMAND} --overwrite"
+    state = load_tensors(path, kind, remedy, device=device)
+    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
+        raise InputError(f"{path} holds a {type(state).__name__}, not named tensors; {expected}.")
+    try:
+        cls = next((kind.compressor for kind in KINDS.values() if kind.compressor.names(state.keys())), Autoencoder)
+        return cls.from_state_dict(state).to(device).requires_grad_(False)
+    except ValueError as error:
+        raise InputError(f"{path} does not hold a compressor: {error}; {expected}.") from None
+
+
+def write_compressor(path: Path, compressor: Compressor) -> None:
+    """Write the weights; those of an autoencoder are a LangSplat checkpoint."""
+    save_tensors(path, {name: value.cpu() for name, value in compressor.state_dict().items()})
+
+
+def load_compressor(model: ModelFolder, device: torch.device | str = "cpu") -> Compressor:
+    """The finished compressor of a model folder; InputError with the command that makes it when there is none."""
+    require(model.autoencoder, "autoencoder", f"{TRAIN_COMMAND} -m {model.root}")
+    return read_compressor(model.compressor, device)

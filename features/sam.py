@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
-from torchvision.ops import batched_nms
 
 from features.masks import Mask, cut_mask
 from features.segment_store import LEVELS
@@ -133,11 +132,8 @@ class SamGenerator:
             members = torch.arange(len(found.ious), device=found.ious.device)
             if level != "default":
                 members = members[found.parts == number - 1]
-            kept[level] = members[
-                batched_nms(
-                    found.boxes[members], found.ious[members], torch.zeros(len(members)), self.settings.box_nms_thresh
-                ).to(members.device)
-            ].cpu()
+            places = _box_nms(found.boxes[members], found.ious[members], self.settings.box_nms_thresh)
+            kept[level] = members[places.to(members.device)].cpu()
         survivors = torch.unique(torch.cat(list(kept.values())))
         place = torch.full((len(found.ious),), -1).scatter(0, survivors, torch.arange(len(survivors)) + len(pool.masks))
         for level in LEVELS:
@@ -184,10 +180,15 @@ class _Pool:
 
 def _nms(order: list[int], masks: list[Mask], scores: list[float], threshold: float) -> list[int]:
     boxes = [(x, y, x + p.shape[1] - 1, y + p.shape[0] - 1) for x, y, p in (masks[i] for i in order)]
-    kept = batched_nms(
-        torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4), torch.tensor(scores), torch.zeros(len(order)), threshold
-    )
+    kept = _box_nms(torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4), torch.tensor(scores), threshold)
     return [order[i] for i in kept.tolist()]
+
+
+def _box_nms(boxes: Float[Tensor, "m 4"], scores: Float[Tensor, " m"], threshold: float) -> Tensor:
+    """Places of the boxes that survive, best score first."""
+    from torchvision.ops import batched_nms  # two seconds to import, which every stage that reads features would wait
+
+    return batched_nms(boxes, scores, torch.zeros(len(boxes)), threshold)
 
 
 def load_sam(checkpoint: Path, model_type: str, device: torch.device | str) -> Any:

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from evaluation.tables import table
 from features.registry import open_store
+from query.tables import table
 from workspace import ModelFolder, SceneFolder, command_line, read_json, write_json
 from workspace.record import RECORD
 

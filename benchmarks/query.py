@@ -18,11 +18,11 @@ import torch
 import tyro
 
 from autoencoder.network import Autoencoder, published_widths
-from evaluation.tables import table
 from gaussian_renderer import prepare_view
 from query.answer import answer
 from query.field import load_field
 from query.question import Question
+from query.tables import table
 from scene.camera import Camera
 from scene.gaussian_model import GaussianModel
 from workspace import ModelFolder, command_line

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import cv2
@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from query.answer import localized
+from evaluation.overlap import localized
 from workspace import InputError, read_json
 
 
@@ -166,33 +166,3 @@ def read_3d_ovs(folder: Path) -> tuple[list[str], list[PaintedFrame]]:
     if not frames:
         raise InputError(f"No masks in {folder}; expected <image name>/<class>.png beside classes.txt.")
     return classes, frames
-
-
-def match_views(names: Sequence[str], keys: Sequence[str], asked: bool = False) -> dict[str, str]:
-    """Image key of every name, of a label or `asked` for by --names: the equal key, or the only key with that stem.
-
-    Raises:
-        InputError: names without an image, or with several; all of them are listed.
-    """
-    stems: dict[str, list[str]] = {}
-    for key in keys:
-        stems.setdefault(PurePosixPath(key).name, []).append(key)
-    matched, missing, ambiguous = {}, [], []
-    for name in names:
-        found = [name] if name in keys else stems.get(PurePosixPath(name).name, [])
-        if len(found) == 1:
-            matched[name] = found[0]
-        else:
-            (ambiguous if found else missing).append(name)
-    if missing or ambiguous:
-        kind = "name" if asked else "label"
-        lines = [f"no image for {kind} {name!r}" for name in missing]
-        lines += [f"several images for {kind} {name!r}: {', '.join(stems[PurePosixPath(name).name])}" for name in ambiguous]
-        raise InputError(
-            ("--names is not of this scene's images" if asked else "Labels and images do not match by name")
-            + ":\n  "
-            + "\n  ".join(lines)
-            + f"\nThe scene has {len(keys)} images, such as {', '.join(list(keys)[:5])}. "
-            + ("Give such names." if asked else "Give the labels of this scene.")
-        )
-    return matched

@@ -17,8 +17,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from tqdm import tqdm
 
+from evaluation.catalogue import PROTOCOLS
 from evaluation.gaussian_scores import GaussianScores, gaussian_scores
 from evaluation.labels import OutlinedFrame
+from evaluation.overlap import intersection_over_union
+from evaluation.protocol import read_labels
 from evaluation.protocols.gaussian_selection import select_argmax, select_vala
 from evaluation.protocols.lerf_ovs_3d import (
     AlphaRule,
@@ -29,61 +32,48 @@ from evaluation.protocols.lerf_ovs_3d import (
     published_lists,
     vala_mask,
 )
-from evaluation.tables import percent, table
-from evaluation.tasks import read_labels
-from features.registry import text_encoder
-from features.text import TextOptions
+from evaluation.tables import percent
 from gaussian_renderer import render
-from query.answer import intersection_over_union
-from query.field import load_field
-from query.question import Question
+from query.session import RelevancyConfig, Session
+from query.tables import table
 from scene.camera import Camera
 from scene.gaussian_model import GaussianModel
 from workspace import InputError, ModelFolder, command_line, write_json
-from workspace.device import Device, chosen_device
 from workspace.record import RECORD, stage
 
 EVALUATORS: Mapping[str, AlphaRule] = {"opengaussian": opengaussian_mask, "vala": vala_mask}
 
 
 @dataclass(frozen=True)
-class SelectionConfig(TextOptions):
+class SelectionConfig(RelevancyConfig):
     """Which models to evaluate by 3D object selection."""
 
     labels: Path
     """Outlines of this scene (lerf_ovs/label/<scene>)."""
     model_path: Annotated[tuple[Path, ...], tyro.conf.arg(aliases=["-m"])]
     """Model folders with a language field."""
-    source_path: Annotated[Path | None, tyro.conf.arg(aliases=["-s"])] = None
-    """Scene folder; by default the one the model was trained from."""
     phrases: Literal["published", "labels"] = "published"
     """What is asked: the scene's published list, so that a label outside it counts as missing, or every labelled phrase."""
     shuffled_control: bool = False
     """Also judge every phrase by the truth of the others: what chance and the scene's layout would score."""
-    negatives: tuple[str, ...] = ()
-    """Phrases that stand for everything else, instead of: object, things, stuff, texture."""
-    device: Device = "auto"
-    """Where to compute."""
 
 
 def evaluate_selection(config: SelectionConfig) -> None:
     """Measure a language field by 3D object selection, by both published evaluators."""
-    device = chosen_device(config.device)
     for path in config.model_path:
-        _evaluate(config, ModelFolder(path), device)
+        _evaluate(config, ModelFolder(path))
 
 
-def _evaluate(config: SelectionConfig, model: ModelFolder, device: torch.device) -> None:
-    field = load_field(model, device)
-    scene = field.trained.scene(config.source_path)
+def _evaluate(config: SelectionConfig, model: ModelFolder) -> None:
+    session = Session.open(config, model)
+    field, scene = session.field, session.scene
     cameras = {camera.name: camera for camera in (*scene.train, *scene.test)}
-    labels = read_labels(config.labels, "lerf_ovs", list(cameras), [])
+    labels = read_labels(config.labels, PROTOCOLS["lerf_ovs"], scene)
     name = scene.folder.root.resolve().name
     asked = _asked(config, name, labels.phrases)
     if config.shuffled_control and len(asked) < 2:
         raise InputError("--shuffled_control judges phrases by each other's ground truth: it needs two phrases or more.")
-    encoder = text_encoder(field.features, device, config)
-    question = Question.encode(asked, encoder, field.compressor, device, config.negatives)
+    question = session.question(asked, config.negatives)
     settings = {f.name: getattr(config, f.name) for f in fields(config) if f.name not in ("model_path", "device")}
     settings |= {key: str(value) for key, value in settings.items() if isinstance(value, Path)}
     inputs = field.fingerprint() | {"features": field.features}

@@ -6,18 +6,14 @@ The name belongs to every figure: masks of different rules are not comparable.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, TypeAlias, get_args
-
-from jaxtyping import Float
-from torch import Tensor
+from typing import Literal, get_args
 
 from evaluation.protocols import langsplat_v2, ludvig, mipnerf360_gags, occam
 from query import answer as langsplat
-from query.answer import Answer
+from query.answer import Answer, Rule
 from workspace import InputError
 
 RuleName = Literal["langsplat", "langsplat_v2", "gags", "ludvig_uplifted", "ludvig_diffused", "occam", "occam_script"]
-Rule: TypeAlias = Callable[[Float[Tensor, "levels h w"]], Answer]
 DEFAULT_THRESHOLD = 0.4  # of every rule that has one
 
 

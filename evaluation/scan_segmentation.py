@@ -18,14 +18,13 @@ from torch import Tensor
 
 from evaluation.gaussian_scores import gaussian_scores
 from evaluation.protocols import scannet
-from evaluation.tables import percent, table
-from features.registry import text_encoder
-from features.text import TextOptions
-from query.field import LanguageField, load_field
+from evaluation.tables import percent
+from query.field import LanguageField
 from query.question import Question
+from query.session import Session, SessionConfig
+from query.tables import table
 from scene.point_cloud import read_labelled_points
 from workspace import InputError, ModelFolder, command_line, write_json
-from workspace.device import Device, chosen_device
 from workspace.record import RECORD, stage
 
 ANY_LEVEL = "any"
@@ -42,44 +41,38 @@ PUBLISHED: Mapping[str, tuple[str, str, str]] = {
 
 
 @dataclass(frozen=True)
-class ScanConfig(TextOptions):
+class ScanConfig(SessionConfig):
     """Which models of scanned scenes to evaluate."""
 
     model_path: Annotated[tuple[Path, ...], tyro.conf.arg(aliases=["-m"])]
     """Model folders trained with --fixed_points; several of one scene are repetitions, averaged."""
-    source_path: Annotated[Path | None, tyro.conf.arg(aliases=["-s"])] = None
-    """Folder of a single scene that was moved since training."""
     shuffled_control: bool = False
     """Also judge with the class names assigned in every other cyclic order: what chance and the scene's layout would score."""
-    device: Device = "auto"
-    """Where to compute."""
 
 
 def evaluate_scans(config: ScanConfig) -> None:
     """Measure language fields on the labelled points of ScanNet scenes."""
-    device = chosen_device(config.device)
     if not config.model_path:
         raise InputError("No model folders. Give those of the scenes: -m <model> [<model> ...]")
     runs: dict[str, list[dict[str, Any]]] = {}
     for path in config.model_path:
-        name, results = _evaluate(config, ModelFolder(path), device)
+        name, results = _evaluate(config, ModelFolder(path))
         runs.setdefault(name, []).append(results)
     sys.stdout.write(_table(runs))
 
 
-def _evaluate(config: ScanConfig, model: ModelFolder, device: torch.device) -> tuple[str, dict[str, Any]]:
-    field = load_field(model, device)
-    folder = field.trained.scene(config.source_path).folder.root.resolve()
+def _evaluate(config: ScanConfig, model: ModelFolder) -> tuple[str, dict[str, Any]]:
+    session = Session.open(config, model)
+    field, folder = session.field, session.scene.folder.root.resolve()
     nyu40 = _labels_of(field, folder, model)
     settings = {f.name: getattr(config, f.name) for f in fields(config) if f.name not in ("model_path", "device")}
     settings |= {key: str(value) for key, value in settings.items() if isinstance(value, Path)}
-    encoder = text_encoder(field.features, device, config)
     results: dict[str, Any] = {}
     evaluation = model.scan_evaluation
     inputs = field.fingerprint() | {"features": field.features}
     with stage(evaluation, "eval_scan", settings, inputs, overwrite=(evaluation / RECORD).exists()):
         for num_classes in scannet.CLASSES:
-            question = Question.encode(scannet.phrases(num_classes), encoder, field.compressor, device)
+            question = session.question(scannet.phrases(num_classes))
             truth = scannet.ground_truth(nyu40, field.trained.gaussians.opacities, num_classes)
             results[str(num_classes)] = {
                 level: _measured(truth, cosines, num_classes, config.shuffled_control)

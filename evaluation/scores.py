@@ -1,42 +1,16 @@
 """What an evaluation says in numbers: one row per view and phrase, and the means over them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from statistics import fmean, stdev
-from typing import Any, Literal
+from typing import Any
 
-TRAINING, HELD_OUT = "training", "held-out"
-Split = Literal["training", "held-out"]
-
-
-@dataclass(frozen=True)
-class Row:
-    """The answer to one phrase in one view; the fields after `area` need ground truth."""
-
-    image: str
-    split: Split
-    phrase: str
-    level: str
-    score: float
-    """Peak of the smoothed relevancy, in (0, 1)."""
-    point: tuple[int, int]
-    """x, y in pixels of the view."""
-    point_level: str
-    ties: int
-    """Pixels that share the maximum; more than one means a map without contrast."""
-    area: float
-    """Part of the view that the mask covers, in [0, 1]."""
-    iou: float | None = None
-    localized: bool | None = None
-    argmax_iou: float | None = None
-    """IoU of the pixels where this phrase beats all others (3D-OVS)."""
-    shuffled_iou: float | None = None
-    """Control: mean IoU of the masks of all other phrases with this phrase's truth."""
-    shuffled_localized: float | None = None
-    """Control: part of the other phrases whose point falls on this phrase's truth."""
+from evaluation.judging import JudgedRow
+from query.asking import Row
+from query.views import HELD_OUT, TRAINING
 
 
-def summary(rows: Sequence[Row]) -> dict[str, Any]:
+def summary(rows: Sequence[JudgedRow]) -> dict[str, Any]:
     """Means over the rows with ground truth: the published one over all (view, phrase) pairs, then by phrase and by view.
 
     A measure that was not taken has no entry.
@@ -65,7 +39,7 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
     return result
 
 
-def by_split(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
+def by_split(rows: Sequence[JudgedRow]) -> dict[str, dict[str, Any]]:
     """Summary of the training views and of the held-out views, where there are any."""
     found = {split: summary([row for row in rows if row.split == split]) for split in (TRAINING, HELD_OUT)}
     return {split: values for split, values in found.items() if values}
@@ -101,7 +75,7 @@ def as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return [{name: value for name, value in asdict(row).items() if value is not None} for row in rows]
 
 
-def _macro(rows: Sequence[Row], group: Callable[[Row], str]) -> float:
+def _macro(rows: Sequence[JudgedRow], group: Callable[[JudgedRow], str]) -> float:
     groups: dict[str, list[float]] = {}
     for row in rows:
         groups.setdefault(group(row), []).append(row.iou)

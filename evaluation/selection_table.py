@@ -12,7 +12,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from evaluation.tables import percent, table
+from evaluation.tables import percent
+from query.tables import table
 from workspace import InputError, ModelFolder, command_line, read_json
 from workspace.record import require
 

@@ -1,10 +1,9 @@
-"""Results as text tables for the terminal."""
+"""Figures of evaluations as text tables for the terminal."""
 
-from collections.abc import Mapping, Sequence
-from statistics import fmean
+from collections.abc import Mapping
 from typing import Any
 
-from evaluation.scores import Row
+from query.tables import table
 
 MEASURES = {  # key in a summary -> heading
     "localization_accuracy": "localisation",
@@ -13,19 +12,6 @@ MEASURES = {  # key in a summary -> heading
     "shuffled_localization_accuracy": "control loc.",
     "shuffled_miou": "control mIoU",
 }
-
-
-_PHRASE = 60  # characters of a phrase on the terminal; metrics.json has all of it
-
-
-def table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns padded to their widest entry: the first left-aligned, the others right-aligned."""
-    widths = [max(len(row[i]) for row in (heading, *rows)) for i in range(len(heading))]
-
-    def line(cells: Sequence[str]) -> str:
-        return "  ".join([cells[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True))])
-
-    return "\n".join([line(heading), "  ".join("-" * width for width in widths), *map(line, rows)])
 
 
 def summary_table(figures: Mapping[str, Any], splits: Mapping[str, Mapping[str, Any]]) -> str:
@@ -40,25 +26,6 @@ def summary_table(figures: Mapping[str, Any], splits: Mapping[str, Mapping[str, 
 
     rows = [[name, *cells(values)] for name, values in parts.items()]
     return table(["", "views", *(MEASURES[name] for name in shown)], rows)
-
-
-def top_table(rows: Sequence[Row]) -> str:
-    """One line per phrase without ground truth: where it answers best."""
-    lines = []
-    for phrase in dict.fromkeys(row.phrase for row in rows):
-        found = [row for row in rows if row.phrase == phrase]
-        best = max(found, key=lambda row: row.score)
-        lines.append(
-            [
-                phrase if len(phrase) <= _PHRASE else phrase[: _PHRASE - 3] + "...",
-                f"{best.score:.3f}",
-                best.level,
-                best.image,
-                f"{best.point[0]},{best.point[1]}",
-                f"{fmean(row.score for row in found):.3f}",
-            ]
-        )
-    return table(["phrase", "best score", "level", "view", "point", "mean score"], lines)
 
 
 def runs_table(spread: Mapping[str, Mapping[str, Any]], runs: int) -> str:

@@ -4,7 +4,6 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +20,7 @@ from gaussian_renderer import render
 from gaussian_renderer.camera_path import camera_path
 from gaussian_renderer.trained_model import TrainedModel, load_trained
 from scene.camera import Camera
+from scene.image_names import match_names
 from workspace import InputError, ModelFolder, atomic
 from workspace.device import Device, chosen_device
 from workspace.record import RECORD, read_record, stage
@@ -41,7 +41,7 @@ class RenderConfig:
     resolution: Annotated[int | None, tyro.conf.arg(aliases=["-r"])] = None
     """1, 2, 4 or 8 divides the photographs' size, another value is a width in pixels; as trained when not given."""
     names: tuple[str, ...] = ()
-    """Only these images: names below images/ without extension."""
+    """Only these images: names below images/ without extension, or their last part where it is unique."""
     skip_train: bool = False
     """Leave out the training views."""
     skip_test: bool = False
@@ -69,9 +69,9 @@ def render_photographs(config: RenderConfig) -> None:
     trained = load_trained(ModelFolder(config.model_path), config.iteration, chosen_device(config.device))
     scene = trained.scene(config.source_path, config.resolution)
     splits = {"train": scene.train, "test": scene.test}
-    _refuse_unknown(config.names, [camera.name for cameras in splits.values() for camera in cameras])
+    names = set(match_names(config.names, [camera.name for cameras in splits.values() for camera in cameras]).values())
     for split, skipped in (("train", config.skip_train), ("test", config.skip_test)):
-        wanted = [camera for camera in splits[split] if not config.names or camera.name in config.names]
+        wanted = [camera for camera in splits[split] if not names or camera.name in names]
         if wanted and not skipped:
             _draw_split(trained, split, splits[split], wanted, config.overwrite)
     if config.video:
@@ -131,16 +131,6 @@ def _fingerprint(cameras: Sequence[Camera]) -> str:
         digest.update(np.ascontiguousarray(camera.world_to_camera).tobytes())
         digest.update(np.array([camera.fx, camera.fy, camera.cx, camera.cy]).tobytes())
     return digest.hexdigest()[:16]
-
-
-def _refuse_unknown(names: Sequence[str], known: Sequence[str]) -> None:
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        near = get_close_matches(unknown[0], known, n=3) or list(known[:3])
-        raise InputError(
-            f"No image named {', '.join(unknown)} in the scene. Names are paths below images/ without extension, "
-            f"such as {', '.join(near)}."
-        )
 
 
 def _encode(video: Path, pictures: Sequence[Path], fps: int) -> None:

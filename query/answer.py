@@ -1,6 +1,8 @@
 """From relevancy maps to an answer: the level, the mask, the point. LangSplat's published LERF-OVS procedure."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -34,6 +36,10 @@ class Answer:
         return x, y
 
 
+Rule: TypeAlias = Callable[[Float[Tensor, "levels h w"]], Answer]
+"""From the relevancy maps of a phrase, one per level, to its answer."""
+
+
 @torch.inference_mode()
 def answer(relevancy: Float[Tensor, "levels h w"], mask_thresh: float = 0.4) -> Answer:
     """Answer one phrase from its relevancy maps.
@@ -63,16 +69,3 @@ def threshold(smoothed: Float[Tensor, "h w"], mask_thresh: float) -> Bool[Tensor
     shifted = smoothed - smoothed.min()
     stretched = (2 * (shifted / (shifted.max() + 1e-9)) - 1).clamp(0, 1)
     return majority(stretched > mask_thresh)
-
-
-def intersection_over_union(predicted: Bool[Tensor, "h w"], truth: Bool[Tensor, "h w"]) -> float:
-    """IoU of two masks; 0 when both are empty, since nothing was found."""
-    union = int((predicted | truth).sum())
-    return int((predicted & truth).sum()) / union if union else 0.0
-
-
-def localized(points: Int[Tensor, "k 2"], boxes: Float[Tensor, "b 4"]) -> bool:
-    """Whether any of the points lies in any of the boxes (x1, y1, x2, y2), edges included."""
-    at_least = (points[:, None] >= boxes[None, :, :2]).all(-1)
-    at_most = (points[:, None] <= boxes[None, :, 2:]).all(-1)
-    return bool((at_least & at_most).any())

@@ -13,18 +13,16 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from evaluation.labels import match_views
-from features.registry import text_encoder
-from features.text import TextOptions
 from query.answer import answer
 from query.code_colors import CodeColors
-from query.field import LanguageField, load_field
+from query.field import LanguageField
 from query.pictures import encoded, relevancy_picture
-from query.question import Compare, Question, refuse_blank
+from query.question import Question, refuse_blank
+from query.session import Session, ViewQueryConfig
+from query.views import choose_views
 from scene.camera import Camera
 from scene.photographs import load_image
 from workspace import ModelFolder, atomic, save_array
-from workspace.device import Device, chosen_device
 from workspace.record import stage
 from workspace.slugs import slug
 
@@ -32,33 +30,17 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class LanguageRenderConfig(TextOptions):
+class LanguageRenderConfig(ViewQueryConfig):
     """What to draw of the language field. The model folder knows the scene and the settings it was trained with."""
 
     model_path: Annotated[Path, tyro.conf.arg(aliases=["-m"])]
     """Model folder of train.py."""
-    source_path: Annotated[Path | None, tyro.conf.arg(aliases=["-s"])] = None
-    """Scene folder, when it was moved since training."""
-    text: tuple[str, ...] = ()
-    """Phrases to draw relevancy maps of, each in quotes."""
-    negatives: tuple[str, ...] = ()
-    """Phrases that stand for everything else, instead of: object, things, stuff, texture."""
-    compare: Compare = "decoded"
-    """Compare phrases with decoded features, or in the compressed space without negatives, as DinoSplat does."""
-    level: str | None = None
-    """Only this level (default, s, m, l, grid)."""
-    resolution: Annotated[int | None, tyro.conf.arg(aliases=["-r"])] = None
-    """1, 2, 4 or 8 divides the photographs' size, another value is a width in pixels; as trained when not given."""
-    names: tuple[str, ...] = ()
-    """Only these images: names below images/ without extension."""
     skip_train: bool = False
     """Leave out the training views."""
     skip_test: bool = False
     """Leave out the held-out views."""
     overwrite: bool = False
     """Draw again what is there."""
-    device: Device = "auto"
-    """auto takes the GPU when there is one."""
 
 
 def render_language(config: LanguageRenderConfig) -> None:
@@ -68,19 +50,14 @@ def render_language(config: LanguageRenderConfig) -> None:
         InputError: no language field, scene gone, or no image of a name.
     """
     refuse_blank(*config.text, *config.negatives)
-    device = chosen_device(config.device)
-    field = load_field(ModelFolder(config.model_path), device, config.level)
-    scene = field.trained.scene(config.source_path, config.resolution)
-    names = [camera.name for camera in (*scene.train, *scene.test)]
-    wanted = set(match_views(config.names, names, asked=True).values()) if config.names else set(names)
-    question = None
-    if config.text:
-        encoder = text_encoder(field.features, device, config)
-        question = Question.encode(config.text, encoder, field.compressor, device, config.negatives, config.compare)
+    session = Session.open(config, ModelFolder(config.model_path), config.level, config.resolution)
+    scene = session.scene
+    wanted = {view.name for view in choose_views(scene, names=config.names)}
+    question = session.question(config.text, config.negatives, compare=config.compare) if config.text else None
     for split, cameras, skipped in (("train", scene.train, config.skip_train), ("test", scene.test, config.skip_test)):
         chosen = [camera for camera in cameras if camera.name in wanted]
         if chosen and not skipped:
-            _draw_split(field, question, split, cameras, chosen, config)
+            _draw_split(session.field, question, split, cameras, chosen, config)
 
 
 def _draw_split(
@@ -113,7 +90,7 @@ def _draw_split(
             if not drawn:
                 _write_codes(codes, camera, field.levels, maps, colors)
             if missing:
-                relevancy = question.only(missing).relevancy(maps)
+                relevancy = question.relevancy(maps, missing)
                 for i, phrase in enumerate(missing):
                     _write_relevancy(phrases[phrase], camera, relevancy[:, i])
         files = [codes / level for level in field.levels]

@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from evaluation.answering import AnsweredView
+from query.answer import Answer
+from query.asking import AnsweredView, Row
 from query.pictures import class_colors, encoded, painting, stretched, turbo
 from workspace import atomic
 from workspace.slugs import slug
@@ -21,6 +23,15 @@ RELEVANCY_SIDE = 320  # pixels; relevancy is smooth at the scale of its 30-pixel
 LARGEST = 24 << 20  # bytes of pictures in one report, what a browser still opens at once
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """What is known of the truth of one answer, to be shown beside it."""
+
+    iou: float
+    localized: bool
+    truth: Bool[np.ndarray, "h w"]
+
+
 class Report:
     """Collects answered views and writes the page."""
 
@@ -28,18 +39,22 @@ class Report:
         self._num_views = num_views
         self._views: list[dict[str, Any]] = []
 
-    def add(self, view: AnsweredView, photo: UInt8[np.ndarray, "h w 3"]) -> None:
-        """Keep one view, its pictures made small."""
+    def add(
+        self, answered: AnsweredView, photo: UInt8[np.ndarray, "h w 3"], verdicts: Mapping[str, Verdict] | None = None
+    ) -> None:
+        """Keep one view, its pictures made small; `verdicts` by phrase, where the truth is known."""
         height, width = photo.shape[:2]
         self._views.append(
             {
-                "image": view.task.camera.name,
-                "split": view.task.split,
+                "image": answered.view.name,
+                "split": answered.view.split,
                 "width": width,
                 "height": height,
                 "photo": _jpeg(_shrunk(photo, PHOTO_SIDE), 85),
-                "classes": None if view.classes is None else _classes_png(view.classes),
-                "answers": [_answer(view, row, width, height) for row in view.rows],
+                "classes": None if answered.classes is None else _classes_png(answered.classes),
+                "answers": [
+                    _answer(row, answered.answers[row.phrase], (verdicts or {}).get(row.phrase)) for row in answered.rows
+                ],
             }
         )
 
@@ -73,25 +88,22 @@ class Report:
             temporary.write_text(page.replace('"DATA"', text), encoding="utf-8")
 
 
-def _answer(view: AnsweredView, row: Any, width: int, height: int) -> dict[str, Any]:
-    found = view.answers[row.phrase]
+def _answer(row: Row, found: Answer, verdict: Verdict | None) -> dict[str, Any]:
     relevancy = found.relevancy.cpu().numpy()
-    truth = view.task.truth
-    known = truth is not None and row.phrase in truth.phrases
     return {
         "phrase": row.phrase,
         "level": row.level,
         "score": round(row.score, 4),
         "point": row.point,
         "area": round(row.area, 5),
-        "iou": None if row.iou is None else round(row.iou, 4),
-        "localized": row.localized,
-        "picture": f"{view.task.camera.name}/{slug(row.phrase)}.png",
+        "iou": None if verdict is None else round(verdict.iou, 4),
+        "localized": None if verdict is None else verdict.localized,
+        "picture": f"{row.image}/{slug(row.phrase)}.png",
         "low": float(relevancy.min()),
         "high": float(relevancy.max()),
         "relevancy": _jpeg(_shrunk(stretched(relevancy), RELEVANCY_SIDE), 88),
         "mask": _path(found.mask.cpu().numpy()),
-        "truth": _path(truth.mask(row.phrase, width, height)) if known else None,
+        "truth": None if verdict is None else _path(verdict.truth),
     }
 
 

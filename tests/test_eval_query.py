@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from small_answers import BALLS, CENTERS, FOCAL, HEIGHT, WIDTH, Words, write_model, write_scene
 
-from evaluation import answering, stage
-from evaluation.scores import Row
 from evaluation.stage import QueryConfig, eval_query
-from evaluation.tables import top_table
+from query import asking, session
+from query.asking import Row
+from query.tables import top_table
 from workspace import InputError, ModelFolder, read_json, save_array, write_json
 
 
@@ -22,7 +22,7 @@ def scene(tmp_path_factory):
 
 @pytest.fixture
 def model(scene, tmp_path, monkeypatch):
-    monkeypatch.setattr(stage, "text_encoder", lambda *_: Words())
+    monkeypatch.setattr(session, "text_encoder", lambda *_: Words())
     return write_model(tmp_path / "model", scene)
 
 
@@ -125,7 +125,7 @@ def test_one_level_and_the_latent_comparison(model):
 
 def test_more_phrases_than_fit_are_asked_in_groups(model, scene, monkeypatch):
     together = ask(model, labels=scene / "label")
-    monkeypatch.setattr(answering, "RELEVANCY_BYTES", 2 * 3 * 4 * WIDTH * HEIGHT)
+    monkeypatch.setattr(asking, "RELEVANCY_BYTES", 2 * 3 * 4 * WIDTH * HEIGHT)
     in_twos = ask(model, labels=scene / "label")
     for one, other in zip(together["rows"], in_twos["rows"], strict=True):
         # The same products in matrices of another width.

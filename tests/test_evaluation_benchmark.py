@@ -4,8 +4,11 @@ import re
 
 import pytest
 
-from evaluation.benchmark import PUBLISHED, SCENES, BenchmarkConfig, benchmark
-from evaluation.scores import HELD_OUT, TRAINING, Row, by_split, over_scenes, summary
+from evaluation.benchmark import BenchmarkConfig, benchmark
+from evaluation.catalogue import PROTOCOLS
+from evaluation.judging import JudgedRow
+from evaluation.scores import by_split, over_scenes, summary
+from query.views import HELD_OUT, TRAINING
 from workspace import InputError, ModelFolder, write_json
 from workspace.record import stage
 from workspace.slugs import slug
@@ -14,7 +17,7 @@ QUERIES = {"ramen": 71, "figurines": 56, "teatime": 59, "waldo_kitchen": 22}
 
 
 def row(image="a", phrase="mug", split=TRAINING, **measures):
-    return Row(image, split, phrase, "s", 0.9, (1, 2), "m", 1, 0.1, **measures)
+    return JudgedRow(image, split, phrase, "s", 0.9, (1, 2), "m", 1, 0.1, **measures)
 
 
 def test_a_summary_is_the_mean_over_view_and_phrase_pairs():
@@ -36,7 +39,8 @@ def test_a_summary_is_the_mean_over_view_and_phrase_pairs():
 
 def test_weighting_by_query_is_not_the_mean_of_scenes():
     """LangSplat's published localisation: 84.3 as the mean of the scenes, 81.7 weighted by query."""
-    published = dict(zip(SCENES["lerf_ovs"], PUBLISHED["lerf_ovs"]["localization_accuracy"]["LangSplat"], strict=False))
+    lerf_ovs = PROTOCOLS["lerf_ovs"]
+    published = dict(zip(lerf_ovs.scenes, lerf_ovs.measures[0].published["LangSplat"], strict=False))
     scenes = [
         {
             "queries": n,

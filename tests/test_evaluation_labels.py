@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.labels import match_views, read_3d_ovs, read_lerf_ovs
+from evaluation.labels import read_3d_ovs, read_lerf_ovs
+from evaluation.protocol import match_by_name
 from workspace import InputError
 
 
@@ -124,7 +125,7 @@ def test_masks_of_unknown_classes_are_named(tmp_path):
 
 def test_views_are_matched_by_name_never_by_number():
     keys = ["frame_00002", "left/frame_00041", "right/frame_00050"]
-    assert match_views(["frame_00041", "frame_00002", "right/frame_00050"], keys) == {
+    assert match_by_name(["frame_00041", "frame_00002", "right/frame_00050"], keys) == {
         "frame_00041": "left/frame_00041",
         "frame_00002": "frame_00002",
         "right/frame_00050": "right/frame_00050",
@@ -133,6 +134,6 @@ def test_views_are_matched_by_name_never_by_number():
 
 def test_every_unmatched_label_is_listed():
     with pytest.raises(InputError) as error:
-        match_views(["frame_1", "frame_2", "twin"], ["a/twin", "b/twin", "frame_3"])
+        match_by_name(["frame_1", "frame_2", "twin"], ["a/twin", "b/twin", "frame_3"])
     for part in ("'frame_1'", "'frame_2'", "a/twin, b/twin", "frame_3"):
         assert part in str(error.value)

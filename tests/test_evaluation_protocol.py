@@ -12,7 +12,8 @@ from autoencoder.kinds import read_compressor
 from autoencoder.network import Autoencoder, published_widths
 from autoencoder.pca import PCA
 from evaluation.labels import read_lerf_ovs
-from query.answer import answer, intersection_over_union, localized, threshold
+from evaluation.overlap import intersection_over_union, localized
+from query.answer import answer, threshold
 from query.filters import box_mean, majority
 from query.relevancy import latent_similarity, relevancy, relevancy_maps
 

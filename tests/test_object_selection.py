@@ -8,6 +8,7 @@ from small_answers import BALLS, Words, write_model, write_scene
 from evaluation import object_selection
 from evaluation.object_selection import SelectionConfig, alpha, evaluate_selection
 from evaluation.selection_table import SelectionTableConfig, selection_table
+from query import session
 from query.field import load_field
 from workspace import InputError, load_array, read_json, save_array, write_json
 
@@ -19,7 +20,7 @@ def scene(tmp_path_factory):
 
 @pytest.fixture
 def model(scene, tmp_path, monkeypatch):
-    monkeypatch.setattr(object_selection, "text_encoder", lambda *_: Words())
+    monkeypatch.setattr(session, "text_encoder", lambda *_: Words())
     monkeypatch.setattr("evaluation.protocols.gaussian_selection.NEIGHBOURS", 1)  # four Gaussians would all be neighbours
     return write_model(tmp_path / "model", scene)
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from small_answers import BALLS, HEIGHT, WIDTH, Words, write_model, write_scene
 
-from evaluation import stage
 from evaluation.benchmark import BenchmarkConfig, benchmark
-from evaluation.mipnerf360 import gags_views
+from evaluation.protocols.mipnerf360_gags import gags_views
 from evaluation.stage import QueryConfig, eval_query
+from query import session
 from workspace import InputError, read_json
 
 
@@ -21,7 +21,7 @@ def scene(tmp_path_factory):
 
 @pytest.fixture
 def model(scene, tmp_path, monkeypatch):
-    monkeypatch.setattr(stage, "text_encoder", lambda *_: Words())
+    monkeypatch.setattr(session, "text_encoder", lambda *_: Words())
     return write_model(tmp_path / "model", scene)
 
 

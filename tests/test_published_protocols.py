@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from evaluation.labels import read_lerf_ovs
+from evaluation.overlap import intersection_over_union, localized
 from evaluation.protocols import (
     gaussian_selection,
     langsplat_v2,
@@ -20,7 +21,6 @@ from evaluation.protocols import (
     scannet,
     vala_volume,
 )
-from query.answer import intersection_over_union, localized
 from query.relevancy import relevancy
 
 METRIC = 1e-6  # the recorded metrics are float32

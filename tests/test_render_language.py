@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from small_answers import BALLS, HEIGHT, WIDTH, Words, write_model, write_scene
 
-from query import render_language as stage_module
+from query import session
 from query.render_language import LanguageRenderConfig, render_language
 from workspace import InputError, load_array, read_json
 from workspace.slugs import slug
@@ -18,7 +18,7 @@ def scene(tmp_path_factory):
 
 @pytest.fixture
 def model(scene, tmp_path, monkeypatch):
-    monkeypatch.setattr(stage_module, "text_encoder", lambda *_: Words())
+    monkeypatch.setattr(session, "text_encoder", lambda *_: Words())
     return write_model(tmp_path / "model", scene)
 
 

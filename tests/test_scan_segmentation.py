@@ -10,8 +10,8 @@ from small_answers import CENTERS, write_model, write_scene
 from small_answers import embeddings as ball_embeddings
 from small_scene import write_small_scene
 
-from evaluation import scan_segmentation
 from evaluation.scan_segmentation import ScanConfig, evaluate_scans
+from query import session
 from scene.dataset import load_scene
 from scene.gaussian_files import load_ply
 from scene.gaussian_model import GaussianModel
@@ -41,7 +41,7 @@ def write_labels(root, labels, xyz=CENTERS):
 
 @pytest.fixture
 def model(tmp_path, monkeypatch):
-    monkeypatch.setattr(scan_segmentation, "text_encoder", lambda *_: ClassNames())
+    monkeypatch.setattr(session, "text_encoder", lambda *_: ClassNames())
     write_labels(write_scene(tmp_path / "scene0000_00"), (1, 2, 7, 12))
     return write_model(tmp_path / "model", tmp_path / "scene0000_00")
 

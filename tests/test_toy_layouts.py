@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from evaluation.labels import match_views, read_3d_ovs, read_lerf_ovs
-from evaluation.mipnerf360 import gags_views, read_goi
-from evaluation.protocols import scannet
+from evaluation.labels import read_3d_ovs, read_lerf_ovs
+from evaluation.protocol import match_by_name
+from evaluation.protocols import mipnerf360_goi, scannet
+from evaluation.protocols.mipnerf360_gags import gags_views
 from scene.dataset import load_scene
 from scene.point_cloud import read_vertices
 from toy_world.layouts import SCENES, LayoutConfig, write_layout
@@ -33,7 +34,7 @@ def test_outlines_match_their_images(tmp_path, benchmark):
     names = [frame.name for frame in frames]
     assert names == ["frame_00001", "frame_00009"]
     if benchmark == "lerf_ovs":
-        assert match_views(names, keys) == dict(zip(names, names, strict=True))
+        assert match_by_name(names, keys) == dict(zip(names, names, strict=True))
     else:
         assert gags_views(names, keys, keys) == {"frame_00001": "DSCF4600", "frame_00009": "DSCF4608"}
     assert all(frame.phrases and (frame.width, frame.height) == (96, 72) for frame in frames)
@@ -42,7 +43,7 @@ def test_outlines_match_their_images(tmp_path, benchmark):
 def test_classes_of_3d_ovs_cover_the_picture(tmp_path):
     root, name = written(tmp_path, "3d_ovs")
     classes, frames = read_3d_ovs(root / name / "segmentations")
-    match_views([frame.name for frame in frames], keys_of(root / name))
+    match_by_name([frame.name for frame in frames], keys_of(root / name))
     assert {"floor", "wall"} < set(classes)
     masks = np.stack([frames[0].mask(phrase, 48, 36) for phrase in frames[0].phrases])
     assert (masks.sum(0) == 1).all()
@@ -50,8 +51,8 @@ def test_classes_of_3d_ovs_cover_the_picture(tmp_path):
 
 def test_masks_of_goi_belong_to_their_prompts(tmp_path):
     root, name = written(tmp_path, "mipnerf360_goi")
-    frames = read_goi(root / "label" / name)
-    match_views([frame.name for frame in frames], keys_of(root / name))
+    frames = mipnerf360_goi.read(root / "label" / name).frames
+    match_by_name([frame.name for frame in frames], keys_of(root / name))
     assert [frame.name for frame in frames] == ["DSCF4600", "DSCF4608"]
     assert all(frame.mask(phrase, 96, 72).any() for frame in frames for phrase in frame.phrases)
 

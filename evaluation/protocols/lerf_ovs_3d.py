@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from evaluation.labels import OutlinedFrame
-from query.answer import intersection_over_union
+from evaluation.overlap import intersection_over_union
 from workspace import InputError
 
 AlphaRule: TypeAlias = Callable[[Float[Tensor, "h w"]], Bool[Tensor, "h w"]]

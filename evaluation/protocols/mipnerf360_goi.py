@@ -4,6 +4,7 @@ Layout: labels `<scene>/<prompt>/masks/<image>.png`, predictions `<scene>/<promp
 name are another data set, see `mipnerf360_gags`.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,10 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
+from evaluation.labels import PaintedFrame
+from evaluation.protocol import LabelProtocol, LabelSet, Measure
 from workspace import InputError
+from workspace.slugs import slug
 
 Missing = Literal["skipped", "zero"]
 SCENES = ("room", "counter", "garden", "bonsai")
@@ -113,3 +117,50 @@ def _grey(path: Path) -> UInt8[np.ndarray, "h w"]:
     if picture is None:
         raise InputError(f"{path} is not a readable picture; expected a mask, 0 where the prompt is not.")
     return picture
+
+
+def read(folder: Path) -> LabelSet:
+    """Read one scene of GOI's labels, `<prompt>/masks/<image name>.png`, sorted by image.
+
+    Raises:
+        InputError: no such file.
+    """
+    files: dict[str, dict[str, Path]] = {}
+    for path in sorted(folder.glob("*/masks/*.png")):
+        files.setdefault(path.stem, {})[path.parents[1].name] = path
+    if not files:
+        raise InputError(f"No labels in {folder}; expected GOI's layout of one scene, <prompt>/masks/<image name>.png.")
+    return LabelSet([PaintedFrame(name, files[name], background=0) for name in sorted(files)])
+
+
+def goi_measures(labels: Path, answers: Mapping[str, Path]) -> dict[str, float | int | None]:
+    """GOI's means of one scene; None where they are nothing divided by nothing.
+
+    Args:
+        labels: one scene of GOI's layout.
+        answers: folder with `<phrase as a file name>.mask.png`, by image name of the label.
+    """
+
+    def mask(prompt: str, image: str) -> Path:
+        return answers.get(image, Path()) / f"{slug(prompt)}.mask.png"
+
+    measures: dict[str, float | int | None] = {}
+    for missing, suffix in (("skipped", ""), ("zero", "_missing_as_zero")):
+        scene = scene_figures(labels, mask, missing)
+        for name in ("iou", "mpa", "mp"):
+            value = getattr(scene.means, name)
+            measures[f"goi_{name}{suffix}"] = None if math.isnan(value) else value
+        measures["goi_missing"] = len(scene.missing)
+    return measures
+
+
+# GOI's paper was not at hand: no figure is known to be of these labels.
+PROTOCOL = LabelProtocol(
+    read,
+    SCENES,
+    (
+        Measure("goi_iou", "mIoU, % (missing predictions skipped)", {}),
+        Measure("goi_iou_missing_as_zero", "mIoU, % (missing predictions as 0)", {}),
+    ),
+    figures=goi_measures,
+)

@@ -1,0 +1,79 @@
+"""What a protocol that measures answers against labelled views consists of, and its labels matched to a scene."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evaluation.labels import Truth
+from scene.dataset import Scene
+from scene.image_names import match_names
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """The labels of one scene as its files hold them."""
+
+    frames: Sequence[Truth]
+    classes: tuple[str, ...] = ()
+    """Classes that compete for every pixel, where the benchmark has such."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One measure of a benchmark, with what papers printed of it."""
+
+    name: str
+    """Key in metrics.json."""
+    title: str
+    published: Mapping[str, tuple[float, ...]]
+    """Per cent by method: the scenes in the protocol's order, then the overall figure as printed."""
+
+
+def match_by_name(names: Sequence[str], keys: Sequence[str], training: Sequence[str] = ()) -> dict[str, str]:
+    """Image key of every label: the equal key, or the only key with that last part; InputError when there is none."""
+    return match_names(names, keys, "label", "Labels and images do not match by name", "Give the labels of this scene.")
+
+
+@dataclass(frozen=True)
+class LabelProtocol:
+    """A benchmark: how its labels are read and matched to views, and the figures to compare with.
+
+    A new one is a file of `protocols` with such a value, and its line in `catalogue`.
+    """
+
+    read: Callable[[Path], LabelSet]
+    """Labels of one scene from their folder; InputError when they are not of this format."""
+    scenes: tuple[str, ...]
+    """Scenes of the benchmark, in the order of tables."""
+    measures: tuple[Measure, ...]
+    """What the table of the benchmark prints."""
+    match: Callable[[Sequence[str], Sequence[str], Sequence[str]], dict[str, str]] = match_by_name
+    """Image key by label name, from the names, the keys of all images, and those of the training views."""
+    figures: Callable[[Path, Mapping[str, Path]], Mapping[str, Any]] | None = None
+    """Figures of its own, from the folder of the labels and the folder of the answer pictures of each label."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Ground truth of a scene by image key."""
+
+    truths: Mapping[str, Truth]
+    classes: tuple[str, ...]
+
+    @property
+    def phrases(self) -> tuple[str, ...]:
+        """Every labelled phrase, in the order of first appearance."""
+        return tuple(dict.fromkeys([*self.classes, *(phrase for truth in self.truths.values() for phrase in truth.phrases)]))
+
+
+def read_labels(folder: Path, protocol: LabelProtocol, scene: Scene) -> Labels:
+    """Labels of a folder, matched to the images of the scene.
+
+    Raises:
+        InputError: the labels are not of the protocol's format, or not of this scene.
+    """
+    training = [camera.name for camera in scene.train]
+    labels = protocol.read(folder)
+    matched = protocol.match([frame.name for frame in labels.frames], [*training, *(c.name for c in scene.test)], training)
+    return Labels({matched[frame.name]: frame for frame in labels.frames}, labels.classes)

@@ -1,0 +1,98 @@
+"""A trained scene opened for questions: what every command that asks shares, its settings among it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+
+from features.registry import text_encoder
+from features.text import TextOptions
+from query.field import LanguageField, load_field
+from query.phrases import PhraseMemory
+from query.question import Compare, Question
+from scene.dataset import Scene
+from workspace import ModelFolder
+from workspace.device import Device, chosen_device
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionConfig(TextOptions):
+    """Settings of every command that asks a trained scene."""
+
+    source_path: Annotated[Path | None, tyro.conf.arg(aliases=["-s"])] = None
+    """Scene folder; by default the one the model was trained from. For a scene that was moved since."""
+    device: Device = "auto"
+    """auto takes the GPU when there is one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelevancyConfig(SessionConfig):
+    """Settings of every command that measures phrases against negatives."""
+
+    negatives: tuple[str, ...] = ()
+    """Phrases that stand for everything else, instead of: object, things, stuff, texture."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewQueryConfig(RelevancyConfig):
+    """Settings of every command that looks for phrases in views."""
+
+    text: tuple[str, ...] = ()
+    """Phrases to look for, each in quotes."""
+    names: tuple[str, ...] = ()
+    """Only these images: names below images/ without extension, or their last part where it is unique."""
+    level: str | None = None
+    """Look at one level (default, s, m, l, grid) instead of choosing the best for every phrase and view."""
+    compare: Compare = "decoded"
+    """Compare phrases with decoded features, or in the compressed space without negatives, as DinoSplat does."""
+    resolution: Annotated[int | None, tyro.conf.arg(aliases=["-r"])] = None
+    """Size of the views: 1, 2, 4, 8 divide, other values are a width in pixels; by default as in training."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """One model's language field, its scene, and the phrases encoded so far."""
+
+    config: SessionConfig
+    field: LanguageField
+    scene: Scene
+    device: torch.device
+
+    @classmethod
+    def open(
+        cls, config: SessionConfig, model: ModelFolder, level: str | None = None, resolution: int | None = None
+    ) -> "Session":
+        """Load the field, at one `level` or all, and the scene's cameras at a `resolution`.
+
+        Raises:
+            InputError: no finished language field of that level, or the scene is gone.
+        """
+        device = chosen_device(config.device)
+        field = load_field(model, device, level)
+        return cls(config, field, field.trained.scene(config.source_path, resolution), device)
+
+    @cached_property
+    def memory(self) -> PhraseMemory:
+        """The text encoder of the field's features, loaded at the first phrase."""
+        encoder = text_encoder(self.field.features, self.device, self.config)
+        return PhraseMemory(encoder, self.device)
+
+    def question(
+        self,
+        phrases: Sequence[str],
+        negatives: Sequence[str] = (),
+        classes: Sequence[str] = (),
+        compare: Compare = "decoded",
+    ) -> Question:
+        """The phrases, and the `classes` that compete for every pixel, ready to be compared with the field.
+
+        `negatives` stand for everything else, the canonical ones when none are given.
+
+        Raises:
+            InputError: weights of the text encoder are missing, or its space is not the field's.
+        """
+        return Question.encode(phrases, self.memory, self.field.compressor, negatives, compare, classes)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from scene.camera import Camera
+from scene.camera import FARTHEST, Camera
 from scene.colmap import read_model
 from scene.photographs import PhotographCache, PhotographFile, check_photographs, find_photographs, load_image, sizes_text
 from scene.point_cloud import read_point_cloud
@@ -77,6 +77,7 @@ def load_scene(source_path: Path | str, *, images: str = "images", resolution: i
             f"No cameras in {root}: found neither sparse/0/ (COLMAP), transforms_train.json (Blender) nor transforms.json "
             f"(nerfstudio). Make them from photographs or a video: python convert.py -s {photographs} -o <scene>"
         )
+    xyz, rgb = _usable_points(root, xyz, rgb)
     _refuse_shared_keys(cameras + test)
     _refuse_blind(cameras + test)
     files = check_photographs([camera.image_path for camera in cameras + test])
@@ -148,12 +149,29 @@ def _refuse_shared_keys(cameras: Sequence[Camera]) -> None:
         seen[camera.name] = camera.image_path
 
 
+def _usable_points(root: Path, xyz: np.ndarray, rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The points with a finite position that float32 arithmetic can take; InputError when none is left."""
+    usable = (np.abs(xyz) < FARTHEST).all(1)
+    if not usable.any():
+        raise InputError(
+            f"None of the {len(xyz)} points of {root} has a finite position below {FARTHEST:g}. Make its cameras again: "
+            "python convert.py -s <photographs> -o <scene>"
+        )
+    if not usable.all():
+        log.warning(
+            "%d of %d points of %s have no finite position below %g: left out.", (~usable).sum(), len(xyz), root, FARTHEST
+        )
+    return xyz[usable], rgb[usable]
+
+
 def _refuse_blind(cameras: Sequence[Camera]) -> None:
     for camera in cameras:
-        if not (0 < camera.fx < np.inf and 0 < camera.fy < np.inf and np.isfinite(camera.world_to_camera).all()):
+        usable = 0 < camera.fx < FARTHEST and 0 < camera.fy < FARTHEST and abs(camera.cx) < FARTHEST and abs(camera.cy) < FARTHEST
+        if not (usable and (np.abs(camera.world_to_camera) < FARTHEST).all() and (np.abs(camera.center) < FARTHEST).all()):
             raise InputError(
-                f"The camera of {camera.image_path} has focal lengths {camera.fx:g} and {camera.fy:g} and the pose\n"
-                f"{camera.world_to_camera}\nExpected finite numbers and positive focal lengths. Make the cameras again: "
+                f"The camera of {camera.image_path} has focal lengths {camera.fx:g} and {camera.fy:g}, principal point "
+                f"({camera.cx:g}, {camera.cy:g}) and the pose\n{camera.world_to_camera}\n"
+                f"Expected finite numbers below {FARTHEST:g} and positive focal lengths. Make the cameras again: "
                 "python convert.py -s <photographs> -o <scene>"
             )
 

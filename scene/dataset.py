@@ -11,6 +11,7 @@ from jaxtyping import Float32, UInt8
 from scene.camera import FARTHEST, Camera
 from scene.colmap import read_model
 from scene.photographs import PhotographCache, PhotographFile, check_photographs, find_photographs, load_image, sizes_text
+from scene.picture_size import SMALLEST_WIDTH, picture_size
 from scene.point_cloud import read_point_cloud
 from scene.transforms import random_points, read_blender, read_nerfstudio
 from workspace import InputError, SceneFolder, image_key
@@ -20,8 +21,6 @@ __all__ = ["PhotographCache", "Scene", "load_image", "load_scene"]
 
 log = logging.getLogger(__name__)
 
-SMALLEST_WIDTH = 16  # pixels; less shows nothing to learn from
-WIDEST = 1600  # pixels; wider photographs are shrunk to it unless a resolution is given
 BLENDER_HALF_SIDE = 1.3  # world units; the cube that holds the objects of the Blender scenes
 HOLD_OUT_EVERY = 8
 
@@ -49,8 +48,7 @@ def load_scene(source_path: Path | str, *, images: str = "images", resolution: i
     Args:
         source_path: the scene folder.
         images: folder of the photographs inside it, such as `images_4`; cameras are scaled to the photographs' size.
-        resolution: 1, 2, 4 or 8 divides the size; another value is a width in pixels, of photographs that are wider;
-            -1 keeps the size, up to 1600 wide.
+        resolution: as in `picture_size`; -1 keeps the size, up to 1080 pixels high.
         eval: hold out every 8th photograph by name (a Blender scene brings its own test views). Without it all train.
 
     Raises:
@@ -190,7 +188,7 @@ def _sized(cameras: Sequence[Camera], files: Sequence[PhotographFile], resolutio
         found.setdefault((camera.width, camera.height), {}).setdefault(size, camera.image_path)
         if size[0] < SMALLEST_WIDTH:
             raise InputError(f"{camera.image_path} is {size[0]}x{size[1]}; expected {SMALLEST_WIDTH} pixels of width or more.")
-        sized.append(camera.resized(*_target(size, resolution)))
+        sized.append(camera.resized(*picture_size(*size, resolution)))
     if wrong:
         raise InputError(
             f"{len(wrong)} of {len(cameras)} photographs do not have the shape of their camera:\n"
@@ -212,20 +210,6 @@ def _sized(cameras: Sequence[Camera], files: Sequence[PhotographFile], resolutio
         if size != camera_size:
             log.info("Photographs are %s, their cameras %s: cameras scaled.", sizes_text([size]), sizes_text([camera_size]))
     return sized
-
-
-def _target(size: tuple[int, int], resolution: int) -> tuple[int, int]:
-    width, height = size
-    if resolution in (1, 2, 4, 8):
-        return max(1, round(width / resolution)), max(1, round(height / resolution))
-    if resolution == -1:
-        resolution = WIDEST
-    if resolution < SMALLEST_WIDTH:
-        raise InputError(
-            f"Resolution {resolution} is neither -1, a divisor (1, 2, 4, 8) nor a width of {SMALLEST_WIDTH} pixels or more."
-        )
-    resolution = min(resolution, width)  # enlarged photographs would cost memory and hold nothing new
-    return resolution, max(1, height * resolution // width)
 
 
 def _extent(root: Path, cameras: Sequence[Camera]) -> float:

@@ -34,7 +34,7 @@ class PatchGrid:
 class GridStore(FeatureStore[PatchGrid]):
     """`<key>.npy` float16 [h, w, d] in `dino_features/`, at the image's own aspect unless it was squashed on purpose.
 
-    DinoSplat's files (`arr_0` [d, h, w] in `<key>.npz`) are read too.
+    DinoSplat's files (`arr_0` [d, h, w] in `<key>.npz`) are read too. Deviates from their float32: half the size.
     """
 
     levels = ("grid",)

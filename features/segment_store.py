@@ -38,7 +38,8 @@ class Segments:
 class SegmentStore(FeatureStore[Segments]):
     """`<key>_f.npy` float32 [m, d] and `<key>_s.npy` int32 [4, h, w] in `language_features/`.
 
-    Files of LangSplat and its descendants (float32 maps, float16 embeddings) are read too.
+    Files of LangSplat and its descendants (float32 maps, float16 embeddings) are read too. Deviates from their float32 maps,
+    in which indices above 2^24 are not exact.
     """
 
     levels = LEVELS

@@ -7,7 +7,9 @@ TALLEST = 1080  # pixels; LangSplat's
 
 
 def picture_size(width: int, height: int, resolution: int = -1) -> tuple[int, int]:
-    """Size (width, height) at which a photograph of the given size is used; no photograph is enlarged.
+    """Size (width, height) at which a photograph of the given size is used.
+
+    Deviates from 3DGS, which enlarges photographs narrower than the width asked for: none is enlarged here.
 
     Args:
         width: of the photograph, in pixels.

@@ -2,14 +2,18 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from jaxtyping import Float
+import numpy as np
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from autoencoder.config import Tokens
+from autoencoder.embeddings import Embeddings
 from autoencoder.readout import Readout
 
-GaussianCodes = Literal["vectors"]
+GaussianCodes = Literal["vectors", "mixtures"]
 FieldPreset = Literal["published", "fast"]
 
 
@@ -19,9 +23,15 @@ class Compressor(nn.Module, ABC):
     method: ClassVar[str]
     """Name of the kind, as on the command line and in records."""
     gaussian_codes: ClassVar[GaussianCodes] = "vectors"
-    """What a Gaussian carries at each level: a vector of `code_width` numbers, which is optimised."""
-    field_preset: ClassVar[FieldPreset]
-    """How a language field of its codes is trained unless the user says otherwise."""
+    """What a Gaussian carries at each level: a vector of `code_width` numbers, which is optimised, or a mixture of the
+    level's codes, which is lifted."""
+    by_level: ClassVar[bool] = False
+    """Whether each level has codes of its own, so that encoding and decoding need the level."""
+    field_preset: ClassVar[FieldPreset] = "fast"
+    """How vectors are optimised unless the user says otherwise."""
+
+    foreign_tokens: Tokens = "unit"
+    """What a compressor from elsewhere expects: embeddings of unit length, or as they are."""
 
     feature_width: int
     """Entries of an embedding."""
@@ -43,17 +53,26 @@ class Compressor(nn.Module, ABC):
         """
 
     @abstractmethod
-    def encode(self, embeddings: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch c"]:
-        """Codes of embeddings."""
+    def encode(self, embeddings: Float[Tensor, "*batch d"], levels: Int[Tensor, "*batch"] | None = None) -> Tensor:
+        """Codes of embeddings: [*batch, c] vectors, or [*batch] rows of the tables of their `levels`."""
 
     @abstractmethod
-    def decode(self, codes: Float[Tensor, "*batch c"]) -> Float[Tensor, "*batch d"]:
-        """Embeddings of unit length, of codes as `encode` returns them or as they are rendered."""
+    def decode(self, codes: Tensor, levels: Int[Tensor, "*batch"] | None = None) -> Float[Tensor, "*batch d"]:
+        """Embeddings of unit length, of codes as `encode` returns them; vectors may be of any length, as rendered ones are."""
 
     @abstractmethod
     def blended(self, codes: Float[Tensor, "n lc"]) -> Float[Tensor, "n lc"]:
-        """What the rasterizer blends for the Gaussians' codes of one or several levels side by side; differentiable."""
+        """What the rasterizer blends for the vectors of one or several levels side by side; differentiable."""
 
     @abstractmethod
     def readout(self, vectors: Float[Tensor, "v d"]) -> Readout:
-        """Cosines of decoded codes with fixed unit vectors such as phrases."""
+        """Cosines of rendered codes with fixed unit vectors such as phrases."""
+
+    @torch.no_grad()
+    def image_codes(self, embeddings: Embeddings, key: str) -> np.ndarray:
+        """Codes of one image as they are written: [m, c] of its segments or [h, w, c] of its patches."""
+        return self.encode(embeddings.of(key)).cpu().numpy().astype(embeddings.store.code_dtype)
+
+    def details(self) -> dict[str, Any]:
+        """What a report says beside the widths."""
+        return {}

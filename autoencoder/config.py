@@ -10,6 +10,7 @@ from autoencoder.recipes import CosineAxis, Preset, Schedule
 from features.registry import ExtractorName
 from workspace.device import Device
 
+Tokens = Literal["raw", "unit"]
 Method = Literal["autoencoder", "pca"]
 
 
@@ -28,10 +29,13 @@ class AutoencoderConfig:
     """Which features, when the scene has segments and patch grids."""
     method: Method = "autoencoder"
     """The published network, or principal components: seconds instead of minutes, linear, best with 16 channels or more."""
-    code_width: int = 3
-    """Channels of a code."""
+    code_width: int | None = None
+    """Channels of a code; 3 when not given."""
     checkpoint: Path | None = None
     """Take this compressor instead of fitting one: LangSplat's best_ckpt.pth or another model's compressor.pth."""
+    checkpoint_tokens: Tokens | None = None
+    """Whether the network of --checkpoint takes embeddings as they are (raw) or over their length (unit). When not given: as
+    its model folder says, raw for DinoSplat's, unit for LangSplat's."""
     preset: Preset = "published"
     """published: 100 epochs. fast: half of them, larger steps that fall to zero. The next four override either."""
     epochs: int | None = None

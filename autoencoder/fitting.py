@@ -14,10 +14,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from autoencoder.config import AutoencoderConfig
-from autoencoder.embeddings import Embeddings, train_share
+from autoencoder.embeddings import Embeddings, Rows, train_share
 from autoencoder.gradient import StepGradient
 from autoencoder.network import Autoencoder, published_widths
-from autoencoder.recipes import PATCH_SHARE, PATCHES, SEGMENT_SHARE, SEGMENTS, Recipe
+from autoencoder.recipes import CODE_WIDTH, PATCH_SHARE, PATCHES, SEGMENT_SHARE, SEGMENTS, Recipe
 from autoencoder.reconstruction import reconstruction_cosines
 from features.feature_store import FeatureStore
 from workspace import InputError, ModelFolder
@@ -30,11 +30,12 @@ SAVE_EVERY = 20.0  # seconds between resumable states; an epoch takes about one
 
 def autoencoder_settings(config: AutoencoderConfig, store: FeatureStore) -> dict[str, Any]:
     """What decides a fit of the network; InputError for values without a meaning."""
+    width = CODE_WIDTH if config.code_width is None else config.code_width
     recipes, share = (PATCHES, PATCH_SHARE) if store.dense else (SEGMENTS, SEGMENT_SHARE)
     recipe = asdict(replace(recipes[config.preset], cosine_axis=config.cosine_axis, seed=config.seed))
     recipe |= {name: given for name in ("epochs", "batch_size", "lr", "schedule") if (given := getattr(config, name)) is not None}
     for name, value, minimum in (
-        ("code_width", config.code_width, 1),
+        ("code_width", width, 1),
         ("epochs", recipe["epochs"], 1),
         ("batch_size", recipe["batch_size"], 2),
     ):
@@ -42,19 +43,23 @@ def autoencoder_settings(config: AutoencoderConfig, store: FeatureStore) -> dict
             raise InputError(f"--{name} {value}: expected {minimum} or more.")
     if not recipe["lr"] > 0:
         raise InputError(f"--lr {recipe['lr']}: expected a positive step size.")
-    settings = {"method": Autoencoder.method, "code_width": config.code_width, "train_share": train_share(config, share)}
-    return {**settings, "seed": config.seed, "recipe": recipe}
+    settings = {"method": Autoencoder.method, "code_width": width, "train_share": train_share(config, share)}
+    settings |= {"seed": config.seed, "recipe": recipe}
+    # DinoSplat's network has no batch norm. It takes tokens as they are; at unit length it reconstructs them better.
+    return settings | {"batch_norm": False, "tokens": "unit"} if store.dense else settings
 
 
 def fit_autoencoder(embeddings: Embeddings, settings: Mapping[str, Any], model: ModelFolder) -> Autoencoder:
     """A network fitted to a scene's embeddings; an interrupted fit continues from the checkpoint in `model`."""
-    train, recipe = torch.cat(list(embeddings)), Recipe(**settings["recipe"])
+    train, recipe = Rows.joined(list(embeddings)).embeddings, Recipe(**settings["recipe"])
     scene, width = embeddings.store.scene, settings["code_width"]
     if width > train.shape[1]:
         raise InputError(f"--code_width {width}: the features of {scene.root} are only {train.shape[1]} wide.")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        network = Autoencoder(*published_widths(train.shape[1], width)).to(train.device)
+        network = Autoencoder(*published_widths(train.shape[1], width), batch_norm=settings.get("batch_norm", True)).to(
+            train.device
+        )
     resume = load_checkpoint(model, "autoencoder", train.device)
     if resume is not None:
         log.info("Continuing after epoch %d of %d.", resume["epoch"], recipe.epochs)
@@ -62,7 +67,7 @@ def fit_autoencoder(embeddings: Embeddings, settings: Mapping[str, Any], model: 
         return fit(
             network,
             train,
-            embeddings.held_out_sample(),
+            embeddings.held_out_sample().embeddings,
             recipe,
             resume=resume,
             save=lambda epoch, state: save_checkpoint(model, "autoencoder", epoch, state),
@@ -115,7 +120,7 @@ def fit(
                 optimizer.param_groups[0]["lr"] = recipe.lr * 0.5 * (1 + math.cos(math.pi * done))
             loss += gradient(train.index_select(0, indices[step]))
             optimizer.step()
-        cosine = float(reconstruction_cosines(network.eval(), validation).mean())
+        cosine = float(reconstruction_cosines(network.eval(), Rows(validation)).mean())
         if cosine > best_cosine:
             best_cosine, best = cosine, copy.deepcopy(network.state_dict())
         progress.set_postfix(loss=f"{float(loss) / steps:.6f}", validation_cosine=f"{cosine:.4f}", best=f"{best_cosine:.4f}")

@@ -53,10 +53,27 @@ def read_compressor(path: Path, device: torch.device | str = "cpu") -> Compresso
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise InputError(f"{path} holds a {type(state).__name__}, not named tensors; {expected}.")
     try:
+        _check_tensors(state)
         cls = next((kind.compressor for kind in KINDS.values() if kind.compressor.names(state.keys())), Autoencoder)
         return cls.from_state_dict(state).to(device).requires_grad_(False)
     except ValueError as error:
         raise InputError(f"{path} does not hold a compressor: {error}; {expected}.") from None
+
+
+def _check_tensors(state: Mapping[str, Tensor]) -> None:
+    """ValueError for tensors that no compressor can have; checked before anything of their declared size is allocated."""
+    for name, value in state.items():
+        counter = name.endswith("num_batches_tracked")
+        if value.layout is not torch.strided or value.is_meta or value.is_quantized:
+            raise ValueError(f"{name} is not a plain tensor")
+        if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise ValueError(f"{name} {list(value.shape)} declares more numbers than the file holds")
+        if not (value.is_floating_point() or (counter and value.dtype == torch.int64)):
+            raise ValueError(f"{name} holds {value.dtype}, not real numbers")
+        if value.numel() == 0:
+            raise ValueError(f"{name} {list(value.shape)} is empty")
+        if not counter and not value.isfinite().all():
+            raise ValueError(f"{name} holds values that are not finite")
 
 
 def write_compressor(path: Path, compressor: Compressor) -> None:

@@ -1,9 +1,9 @@
-"""The scene autoencoder of LangSplat and DinoSplat: a narrow network from an embedding to a few numbers and back."""
+"""The scene autoencoders of LangSplat and DinoSplat: a narrow network from an embedding to a few numbers and back."""
 
 from collections.abc import Collection, Mapping, Sequence
 
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from autoencoder.compressor import Compressor
@@ -15,8 +15,9 @@ def published_widths(feature_width: int, code_width: int) -> tuple[list[int], li
     """Widths of all layers of encoder and decoder, inputs and outputs included.
 
     Between the two ends stand the powers of two: down to 32 in the encoder, up from 16 in the decoder. One that reaches
-    the feature width is halved, one below the code width is left out. For codes of 3 this is the published network at
-    512 (512-256-128-64-32-3, 3-16-32-64-128-256-256-512) and at 768 (768-512-...-32-3, 3-16-...-512-768).
+    the feature width is halved, one below the code width is left out. For codes of 3 these are the published layers at
+    512 (LangSplat: 512-256-128-64-32-3, 3-16-32-64-128-256-256-512) and at 768 (DinoSplat: 768-512-...-32-3,
+    3-16-...-512-768, without batch norm).
     """
     powers = [2**k for k in range(4, feature_width.bit_length())]
     narrowing = [width for width in reversed(powers) if 32 <= width < feature_width]
@@ -28,19 +29,21 @@ def published_widths(feature_width: int, code_width: int) -> tuple[list[int], li
 class Autoencoder(Compressor):
     """Encoder (linear, batch norm, ReLU) and decoder (linear, ReLU), each with outputs of unit length.
 
-    The modules are named as LangSplat names them, so its checkpoints load and ours load there.
+    LangSplat's encoder has batch norm, DinoSplat's has none. The modules are named as LangSplat names them, so that
+    checkpoints of both load and ours load there.
     """
 
     method = "autoencoder"
     field_preset = "published"
 
-    def __init__(self, encoder_widths: Sequence[int], decoder_widths: Sequence[int]):
+    def __init__(self, encoder_widths: Sequence[int], decoder_widths: Sequence[int], batch_norm: bool = True):
         super().__init__()
         self.feature_width, self.code_width = encoder_widths[0], encoder_widths[-1]
+        self.foreign_tokens = "unit" if batch_norm else "raw"  # DinoSplat's are fitted to raw tokens
         self.encoder = nn.ModuleList()
         for i in range(len(encoder_widths) - 1):
             if i > 0:
-                self.encoder.extend([nn.BatchNorm1d(encoder_widths[i]), nn.ReLU()])
+                self.encoder.extend([nn.BatchNorm1d(encoder_widths[i]), nn.ReLU()] if batch_norm else [nn.ReLU()])
             self.encoder.append(nn.Linear(encoder_widths[i], encoder_widths[i + 1]))
         self.decoder = nn.ModuleList()
         for i in range(len(decoder_widths) - 1):
@@ -63,18 +66,29 @@ class Autoencoder(Compressor):
         layers = {half: _linear_shapes(state, half) for half in ("encoder", "decoder")}
         if not all(layers.values()):
             raise ValueError("no encoder.<i>.weight and decoder.<i>.weight matrices in it")
-        network = cls(*([shapes[0][1], *(rows for rows, _ in shapes)] for shapes in layers.values()))
+        (*_, (code, _)), (*_, (feature, _)) = layers.values()
+        expected = {"encoder": layers["encoder"][0][1], "decoder": layers["decoder"][0][1]}
+        if expected != {"encoder": feature, "decoder": code}:
+            raise ValueError(
+                f"the encoder takes {expected['encoder']} entries and gives {code}, the decoder takes {expected['decoder']} and "
+                f"gives {feature}: they are not of one network"
+            )
+        batch_norm = any(name.endswith("running_mean") for name in state)
+        widths = ([shapes[0][1], *(rows for rows, _ in shapes)] for shapes in layers.values())
+        network = cls(*widths, batch_norm=batch_norm)
         try:
             network.load_state_dict(dict(state))
         except RuntimeError as error:  # torch lists the missing, the unexpected and the misshapen
             raise ValueError(str(error)) from None
         return network.eval()
 
-    def encode(self, embeddings: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch c"]:
+    def encode(
+        self, embeddings: Float[Tensor, "*batch d"], levels: Int[Tensor, "*batch"] | None = None
+    ) -> Float[Tensor, "*batch c"]:
         """Codes of unit length."""
         return _apply(self.encoder, embeddings)
 
-    def decode(self, codes: Float[Tensor, "*batch c"]) -> Float[Tensor, "*batch d"]:
+    def decode(self, codes: Float[Tensor, "*batch c"], levels: Int[Tensor, "*batch"] | None = None) -> Float[Tensor, "*batch d"]:
         """Embeddings of unit length. The codes may be of any length, as rendered ones are."""
         return _apply(self.decoder, codes)
 

@@ -5,14 +5,14 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from autoencoder.compressor import Compressor
 from autoencoder.config import AutoencoderConfig
 from autoencoder.embeddings import Embeddings, train_share
 from autoencoder.readout import Readout
-from autoencoder.recipes import SEGMENT_SHARE
+from autoencoder.recipes import CODE_WIDTH, SEGMENT_SHARE
 from features.feature_store import FeatureStore
 from workspace import InputError, ModelFolder
 
@@ -46,17 +46,20 @@ class PCA(Compressor):
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Tensor]) -> "PCA":
         """The components a file holds; ValueError when their shapes do not belong together."""
-        if state.keys() != {"mean", "directions", "scale"} or state["directions"].shape[1:] != state["mean"].shape:
-            raise ValueError(
-                f"expected mean [d], directions [c, d], scale; found { {k: tuple(v.shape) for k, v in state.items()} }"
-            )
+        shapes = {name: tuple(value.shape) for name, value in state.items()}
+        if shapes != {"mean": shapes.get("directions", ())[1:], "directions": shapes.get("directions"), "scale": ()}:
+            raise ValueError(f"expected mean [d], directions [c, d], scale []; found {shapes}")
+        if not state["scale"] > 0:
+            raise ValueError(f"the scale is {float(state['scale'])}; expected a positive number")
         return cls(**state)
 
-    def encode(self, embeddings: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch c"]:
+    def encode(
+        self, embeddings: Float[Tensor, "*batch d"], levels: Int[Tensor, "*batch"] | None = None
+    ) -> Float[Tensor, "*batch c"]:
         """Centred coordinates; embeddings of any length are taken by their direction."""
         return (F.normalize(embeddings.to(self.mean.dtype), dim=-1) - self.mean) @ self.directions.T / self.scale
 
-    def decode(self, codes: Float[Tensor, "*batch c"]) -> Float[Tensor, "*batch d"]:
+    def decode(self, codes: Float[Tensor, "*batch c"], levels: Int[Tensor, "*batch"] | None = None) -> Float[Tensor, "*batch d"]:
         """Embeddings of unit length."""
         return F.normalize(codes.to(self.mean.dtype) * self.scale @ self.directions + self.mean, dim=-1)
 
@@ -71,18 +74,19 @@ class PCA(Compressor):
 
 def pca_settings(config: AutoencoderConfig, store: FeatureStore) -> dict[str, Any]:
     """What decides the components; InputError for values without a meaning."""
-    if config.code_width < 1:
-        raise InputError(f"--code_width {config.code_width}: expected 1 or more.")
+    width = CODE_WIDTH if config.code_width is None else config.code_width
+    if width < 1:
+        raise InputError(f"--code_width {width}: expected 1 or more.")
     share = train_share(config, SEGMENT_SHARE)
-    return {"method": PCA.method, "code_width": config.code_width, "train_share": share, "seed": config.seed}
+    return {"method": PCA.method, "code_width": width, "train_share": share, "seed": config.seed}
 
 
 def fit_pca(embeddings: Embeddings, settings: Mapping[str, Any], model: ModelFolder) -> PCA:
     """Components of all embeddings to fit, which are read once and not kept."""
     moments = None
     for rows in embeddings:
-        moments = moments or Moments(rows.shape[1], rows.device)
-        moments.add(rows)
+        moments = moments or Moments(rows.embeddings.shape[1], embeddings.device)
+        moments.add(rows.embeddings)
     try:
         return moments.components(settings["code_width"])
     except ValueError as error:

@@ -33,5 +33,7 @@ class Recipe:
 SEGMENTS = {"published": Recipe(100, 64, 7e-4), "fast": Recipe(50, 128, 2e-3, "cosine")}
 PATCHES = {"published": Recipe(100, 1024, 1e-3), "fast": Recipe(50, 1024, 1.5e-3, "cosine")}
 
+CODE_WIDTH = 3  # as published
+
 # Share of all embeddings that is fitted; the others measure. LangSplat fits all: deviates from it by the one in twenty.
 SEGMENT_SHARE, PATCH_SHARE = 0.95, 0.2

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from autoencoder.compressor import Compressor
+from autoencoder.embeddings import Rows
 
 CHUNK = 8192  # rows decoded at once: 32 MB of activations at 1024 wide
 
@@ -24,13 +26,17 @@ class Reconstruction:
 
 
 @torch.no_grad()
-def reconstruction_cosines(compressor: Compressor, embeddings: Float[Tensor, "m d"]) -> Float[Tensor, " m"]:
-    """Cosine between each unit embedding and what its code decodes to."""
-    chunks = (compressor.decode(compressor.encode(chunk)) for chunk in embeddings.split(CHUNK))
-    return torch.cat([(decoded * chunk).sum(1) for decoded, chunk in zip(chunks, embeddings.split(CHUNK), strict=True)])
+def reconstruction_cosines(compressor: Compressor, rows: Rows) -> Float[Tensor, " m"]:
+    """Cosine between each embedding and what its code decodes to."""
+    cosines = []
+    for start in range(0, len(rows), CHUNK):
+        part = rows[slice(start, start + CHUNK)]
+        decoded = compressor.decode(compressor.encode(part.embeddings, part.levels), part.levels)
+        cosines.append((decoded * F.normalize(part.embeddings, dim=1)).sum(1))
+    return torch.cat(cosines)
 
 
-def measure(compressor: Compressor, embeddings: Float[Tensor, "m d"]) -> Reconstruction:
-    """Reconstruction of unit embeddings."""
-    cosines = reconstruction_cosines(compressor, embeddings)
+def measure(compressor: Compressor, rows: Rows) -> Reconstruction:
+    """Reconstruction of embeddings."""
+    cosines = reconstruction_cosines(compressor, rows)
     return Reconstruction(float(cosines.mean()), float(torch.quantile(cosines, 0.05)), len(cosines))

@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 from autoencoder.compressor import Compressor
-from autoencoder.config import AutoencoderConfig
+from autoencoder.config import AutoencoderConfig, Tokens
 from autoencoder.embeddings import Embeddings
 from autoencoder.kinds import KINDS, Kind, read_compressor, write_compressor
 from autoencoder.reconstruction import measure
@@ -19,7 +19,7 @@ from features.feature_store import FeatureStore
 from features.registry import open_store
 from workspace import InputError, ModelFolder, SceneFolder, save_array, write_json
 from workspace.device import chosen_device
-from workspace.record import RECORD, stage
+from workspace.record import RECORD, read_record, stage
 from workspace.resume import delete_checkpoints
 
 log = logging.getLogger(__name__)
@@ -35,11 +35,18 @@ def train_autoencoder(config: AutoencoderConfig) -> None:
     inputs = {"features": store.settings, "photographs": store.refuse_replaced()}
     if config.overwrite:
         delete_checkpoints(model, "autoencoder")
+    embeddings = Embeddings(
+        store,
+        settings["train_share"],
+        config.seed,
+        device,
+        tokens=settings.get("tokens", "unit"),
+        by_level=kind.compressor.by_level,
+    )
     with stage(model.autoencoder, "autoencoder", settings, inputs, config.overwrite) as record:
         if "report" in record and model.compressor.is_file():
             compressor = read_compressor(model.compressor, device)
         else:
-            embeddings = Embeddings(store, settings["train_share"], config.seed, device)
             if config.checkpoint is None:
                 compressor = kind.fit(embeddings, settings, model)
             else:
@@ -49,7 +56,7 @@ def train_autoencoder(config: AutoencoderConfig) -> None:
             write_json(model.autoencoder / RECORD, {**record, "complete": False})
             delete_checkpoints(model, "autoencoder")
         _print_report(record["report"])
-        _write_codes(compressor, store, model, device)
+        _write_codes(compressor, embeddings, model)
 
 
 def _settings(config: AutoencoderConfig, kind: Kind, store: FeatureStore) -> dict[str, Any]:
@@ -60,26 +67,36 @@ def _settings(config: AutoencoderConfig, kind: Kind, store: FeatureStore) -> dic
     if not config.checkpoint.is_file():
         raise InputError(f"No file {config.checkpoint}; expected a compressor such as LangSplat's best_ckpt.pth.")
     digest = hashlib.sha256(config.checkpoint.read_bytes()).hexdigest()
-    return {"checkpoint": digest, "train_share": settings["train_share"], "seed": config.seed}
+    taken = {"checkpoint": digest, "train_share": settings["train_share"], "seed": config.seed}
+    return taken | {"tokens": config.checkpoint_tokens or _checkpoint_tokens(config.checkpoint)} if store.dense else taken
+
+
+def _checkpoint_tokens(checkpoint: Path) -> Tokens:
+    """What the compressor of a file was fitted to: as the stage record beside it says, else as its authors do."""
+    if (checkpoint.parent / RECORD).is_file():
+        return "raw" if read_record(checkpoint.parent)["config"].get("tokens") == "raw" else "unit"
+    return read_compressor(checkpoint).foreign_tokens
 
 
 def _given(checkpoint: Path, embeddings: Embeddings) -> Compressor:
     """The compressor of a file, for embeddings that are only read to measure it."""
     compressor = read_compressor(checkpoint, embeddings.device)
     for rows in embeddings:
-        if compressor.feature_width != rows.shape[1]:
+        width = rows.embeddings.shape[1]
+        if compressor.feature_width != width:
             raise InputError(
                 f"{checkpoint} compresses features {compressor.feature_width} wide; "
-                f"those of {embeddings.store.scene.root} are {rows.shape[1]}."
+                f"those of {embeddings.store.scene.root} are {width}."
             )
     return compressor
 
 
 def _report(compressor: Compressor, embeddings: Embeddings) -> dict[str, Any]:
     """Widths, and the reconstruction of fitted and of held-out embeddings."""
-    widths = {"method": compressor.method, "feature_width": compressor.feature_width, "code_width": compressor.code_width}
+    report = {"method": compressor.method, "feature_width": compressor.feature_width, "code_width": compressor.code_width}
+    report |= {"tokens": embeddings.tokens, **compressor.details()}
     samples = {"train": embeddings.fitted_sample(), "validation": embeddings.held_out_sample()}
-    return widths | {name: asdict(measure(compressor, rows)) for name, rows in samples.items()}
+    return report | {name: asdict(measure(compressor, rows)) if len(rows) else None for name, rows in samples.items()}
 
 
 def _print_report(report: Mapping[str, Any]) -> None:
@@ -89,12 +106,12 @@ def _print_report(report: Mapping[str, Any]) -> None:
     log.info("  %-12s %8s %8s %14s", "", "rows", "mean", "5th percentile")
     for name in ("train", "validation"):
         row = report[name]
-        log.info("  %-12s %8d %8.4f %14.4f", name, row["rows"], row["mean"], row["percentile_5"])
+        if row is not None:
+            log.info("  %-12s %8d %8.4f %14.4f", name, row["rows"], row["mean"], row["percentile_5"])
 
 
 @torch.no_grad()
-def _write_codes(compressor: Compressor, store: FeatureStore, model: ModelFolder, device: torch.device) -> None:
-    for key in tqdm(store.keys(), desc="writing codes", unit="image"):
+def _write_codes(compressor: Compressor, embeddings: Embeddings, model: ModelFolder) -> None:
+    for key in tqdm(embeddings.keys, desc="writing codes", unit="image"):
         if not model.codes(key).exists():
-            embeddings = torch.from_numpy(store.embeddings(key)).to(device, torch.float32)
-            save_array(model.codes(key), compressor.encode(embeddings).cpu().numpy().astype(store.code_dtype))
+            save_array(model.codes(key), compressor.image_codes(embeddings, key))

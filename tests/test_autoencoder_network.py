@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from autoencoder.embeddings import Rows
 from autoencoder.fitting import fit
 from autoencoder.gradient import StepGradient
 from autoencoder.kinds import read_compressor, write_compressor
@@ -36,6 +37,26 @@ def test_our_network_has_the_names_of_the_published_one(shared):
     assert {name: value.shape for name, value in ours.items()} == {name: value.shape for name, value in published.items()}
 
 
+def test_a_dinosplat_checkpoint_loads_and_is_known_to_expect_raw_tokens(tmp_path):
+    """768-512-256-128-64-32-3 / 3-16-32-64-128-256-512-768, linear and ReLU in turn."""
+    encoder, decoder = [768, 512, 256, 128, 64, 32, 3], [3, 16, 32, 64, 128, 256, 512, 768]
+    layers = {
+        name: list(zip(widths[1:], widths[:-1], strict=True)) for name, widths in (("encoder", encoder), ("decoder", decoder))
+    }
+    state = {name: torch.randn_like(value) for name, value in _layers(**layers).items()}
+    torch.save(state, tmp_path / "best_ckpt.pth")
+    network = read_compressor(tmp_path / "best_ckpt.pth")
+    tokens = 45 * _unit(4, 768)
+    x = tokens
+    for i in range(6):
+        x = x @ state[f"encoder.{2 * i}.weight"].T + state[f"encoder.{2 * i}.bias"]
+        x = x.relu() if i < 5 else F.normalize(x, dim=1)
+    torch.testing.assert_close(network.encode(tokens), x)
+    assert network.foreign_tokens == "raw"
+    ours = Autoencoder(*published_widths(768, 3), batch_norm=False).state_dict()
+    assert {name: value.shape for name, value in ours.items()} == {name: value.shape for name, value in state.items()}
+
+
 def test_widths_are_the_published_ones_and_never_narrower_than_the_code():
     assert published_widths(512, 3) == ([512, 256, 128, 64, 32, 3], [3, 16, 32, 64, 128, 256, 256, 512])
     assert published_widths(768, 3) == ([768, 512, 256, 128, 64, 32, 3], [3, 16, 32, 64, 128, 256, 512, 768])
@@ -46,12 +67,13 @@ def test_widths_are_the_published_ones_and_never_narrower_than_the_code():
             assert all(code_width <= width <= feature_width for width in encoder[1:-1] + decoder[1:-1])
 
 
+@pytest.mark.parametrize("batch_norm", [True, False])
 @pytest.mark.parametrize("axis", ["feature", "batch"])
 @pytest.mark.parametrize("widths", [(48, 3), (33, 16), (12, 3)])
-def test_the_written_step_is_the_loss_and_its_automatic_gradient(axis, widths):
+def test_the_written_step_is_the_loss_and_its_automatic_gradient(axis, widths, batch_norm):
     """In float64. Biases in front of a batch norm are left out: they change nothing, and ours are not moved."""
     torch.manual_seed(0)
-    network = Autoencoder(*published_widths(*widths)).double()
+    network = Autoencoder(*published_widths(*widths), batch_norm=batch_norm).double()
     reference = copy.deepcopy(network).train()
     x = _unit(20, widths[0], dtype=torch.float64)
     step = StepGradient(network, 20, axis, 0.3)
@@ -67,7 +89,7 @@ def test_the_written_step_is_the_loss_and_its_automatic_gradient(axis, widths):
     for (name, parameter), moved in zip(reference.named_parameters(), network.parameters(), strict=True):
         ours = step.gradients[start : start + parameter.numel()].view(parameter.shape)
         start += -(-parameter.numel() // 16) * 16
-        before_norm = name.endswith("bias") and name.startswith("encoder") and parameter.grad.abs().max() < 1e-12
+        before_norm = batch_norm and name.endswith("bias") and name.startswith("encoder") and parameter.grad.abs().max() < 1e-12
         if not before_norm:
             torch.testing.assert_close(ours, parameter.grad, rtol=1e-9, atol=1e-12)
         assert moved.data_ptr() >= step.parameters.data_ptr()
@@ -83,7 +105,7 @@ def test_fitting_reconstructs_embeddings_that_three_numbers_can_hold():
     torch.manual_seed(0)
     network = Autoencoder(*published_widths(40, 3))
     recipe = Recipe(epochs=40, batch_size=32, lr=3e-3)
-    fitted = measure(fit(network, rows[:500], rows[500:], recipe), rows[500:])
+    fitted = measure(fit(network, rows[:500], rows[500:], recipe), Rows(rows[500:]))
     assert fitted.mean > 0.9 and 0.8 < fitted.percentile_5 <= fitted.mean  # the noise alone costs 0.05
 
 
@@ -114,7 +136,7 @@ def test_the_best_epoch_on_validation_is_kept():
     torch.manual_seed(0)
     network = Autoencoder(*published_widths(20, 3))
     recipes = [Recipe(epochs=epochs, batch_size=16, lr=0.5) for epochs in (1, 2, 4)]
-    scores = [measure(fit(copy.deepcopy(network), rows[:180], rows[180:], recipe), rows[180:]).mean for recipe in recipes]
+    scores = [measure(fit(copy.deepcopy(network), rows[:180], rows[180:], recipe), Rows(rows[180:])).mean for recipe in recipes]
     assert scores == sorted(scores)
 
 
@@ -139,7 +161,7 @@ def test_more_components_never_reconstruct_worse():
     rows = _unit(300, 24)
     moments = Moments(24, rows.device)
     moments.add(rows)
-    scores = [measure(moments.components(width), rows).mean for width in (3, 8, 16, 24)]
+    scores = [measure(moments.components(width), Rows(rows)).mean for width in (3, 8, 16, 24)]
     assert scores == sorted(scores) and scores[-1] > 0.9999
 
 
@@ -154,6 +176,16 @@ def test_compressors_come_back_from_their_files(tmp_path):
         torch.testing.assert_close(found.encode(rows), compressor.encode(rows).detach())
 
 
+def _layers(**halves):
+    """State dict of linear layers of these (outputs, inputs)."""
+    return {
+        f"{half}.{2 * i}.{name}": torch.zeros(shape if name == "weight" else shape[:1])
+        for half, shapes in halves.items()
+        for i, shape in enumerate(shapes)
+        for name in ("weight", "bias")
+    }
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -165,6 +197,14 @@ def test_compressors_come_back_from_their_files(tmp_path):
             {"mean": torch.zeros(8), "directions": torch.zeros(2, 7), "scale": torch.ones(())},
             r"expected mean \[d\], directions \[c, d\]",
         ),
+        ({"mean": torch.zeros(8), "directions": torch.zeros(2, 8), "scale": torch.ones(3)}, r"scale \[\]"),
+        ({"mean": torch.zeros(8), "directions": torch.zeros(2, 8), "scale": torch.zeros(())}, "the scale is 0.0"),
+        ({"mean": torch.zeros(8).int(), "directions": torch.zeros(2, 8).int(), "scale": torch.ones(())}, "torch.int32"),
+        ({"mean": torch.zeros(8), "directions": torch.full((2, 8), torch.nan), "scale": torch.ones(())}, "not finite"),
+        ({"mean": torch.zeros(1).expand(10**9), "directions": torch.zeros(2, 8), "scale": torch.ones(())}, "declares more"),
+        ({0: torch.zeros(3, 8), "decoder.0.weight": torch.zeros(8, 3)}, "not named tensors"),
+        (_layers(encoder=[(3, 8)], decoder=[(8, 4)]), "takes 8 entries and gives 3, the decoder takes 4 and gives 8"),
+        (_layers(encoder=[(0, 8), (3, 0)], decoder=[(8, 3)]), "encoder.0.weight .* is empty"),
     ],
 )
 def test_other_files_are_refused_by_name(tmp_path, content, message):

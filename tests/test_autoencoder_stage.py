@@ -12,10 +12,11 @@ from small_scene import NUM_VIEWS, write_small_scene
 
 from autoencoder import fitting
 from autoencoder.config import AutoencoderConfig
-from autoencoder.embeddings import Embeddings
+from autoencoder.embeddings import Embeddings, Rows
 from autoencoder.kinds import load_compressor, write_compressor
 from autoencoder.network import Autoencoder, published_widths
 from autoencoder.stage import train_autoencoder
+from features.grid_store import PatchGrid
 from features.registry import open_store
 from features.segment_store import Segments
 from workspace import InputError, ModelFolder, SceneFolder, read_json
@@ -46,7 +47,8 @@ def test_codes_of_every_segment_and_a_report_before_them(scene_folder, tmp_path,
         codes, embeddings = np.load(model.codes(key)), store.embeddings(key)
         assert codes.shape == (17, 3) and codes.dtype == np.float32
         np.testing.assert_allclose(np.linalg.norm(codes, axis=1), 1, atol=1e-6)
-        np.testing.assert_array_equal(codes, compressor.encode(torch.from_numpy(embeddings)).numpy())
+        unit = torch.nn.functional.normalize(torch.from_numpy(embeddings), dim=1)
+        np.testing.assert_array_equal(codes, compressor.encode(unit).numpy())
 
 
 def test_patch_codes_lie_on_the_grid_and_components_of_any_width_need_no_images_in_memory(scene_folder, tmp_path):
@@ -75,7 +77,7 @@ def test_defaults_are_the_published_recipes(scene_folder, tmp_path):
 def test_embeddings_held_out_are_not_fitted(scene_folder):
     store = open_store(SceneFolder(scene_folder), "mini_dense")
     embeddings, keys = Embeddings(store, 0.2, 0, torch.device("cpu")), store.keys()
-    fitted, held_out = torch.cat(list(embeddings)), embeddings.held_out_sample()
+    fitted, held_out = (Rows.joined(list(embeddings)).embeddings, embeddings.held_out_sample().embeddings)
     assert len(fitted) == round(0.2 * 70 * NUM_VIEWS) and len(held_out) == 70 * NUM_VIEWS - len(fitted)
     everything = torch.cat([torch.from_numpy(store.embeddings(key).reshape(70, -1)).float() for key in keys])
     everything = torch.nn.functional.normalize(everything, dim=1)
@@ -128,6 +130,66 @@ def test_a_given_checkpoint_is_used_as_it_is(scene_folder, tmp_path):
     write_compressor(tmp_path / "wide.pth", Autoencoder(*published_widths(512, 3)))
     with pytest.raises(InputError, match=rf"wide.pth compresses features 512 wide; those of .* are {FEATURE_WIDTH}"):
         _run(scene_folder, tmp_path / "other", checkpoint=tmp_path / "wide.pth")
+
+
+def _long_tokens(folder, tmp_path):
+    """The scene with patch tokens of lengths around 45, as DINOv2's are, which differ by a factor of three."""
+    shutil.copytree(folder, tmp_path / "scene")
+    store = open_store(SceneFolder(tmp_path / "scene"), "mini_dense")
+    generator = np.random.default_rng(0)
+    for key in store.keys():
+        tokens = store.embeddings(key).astype(np.float32)
+        lengths = generator.uniform(22, 66, (*tokens.shape[:2], 1)) / np.linalg.norm(tokens, axis=-1, keepdims=True)
+        store.write(key, PatchGrid((tokens * lengths).astype(np.float16)))
+    return tmp_path / "scene", store
+
+
+def _written_cosines(model, store):
+    compressor = load_compressor(model)
+    found = []
+    for key in store.keys():
+        tokens = torch.from_numpy(store.embeddings(key)).float()
+        decoded = compressor.decode(torch.from_numpy(np.load(model.codes(key))).float())
+        found.append(torch.nn.functional.cosine_similarity(decoded, tokens, dim=-1).flatten())
+    return torch.cat(found)
+
+
+def test_the_report_measures_the_codes_that_were_written_for_tokens_of_any_length(scene_folder, tmp_path):
+    folder, store = _long_tokens(scene_folder, tmp_path)
+    for method, tolerance in (("autoencoder", 0.01), ("pca", 0.01)):  # the report leaves the fitted fifth out
+        model = _run(folder, tmp_path / method, features="mini_dense", method=method, epochs=10, lr=3e-3, batch_size=16)
+        report = read_json(model.autoencoder / "stage.json")["report"]
+        written = _written_cosines(model, store)
+        assert written.mean().item() == pytest.approx(report["validation"]["mean"], abs=tolerance)
+        assert torch.quantile(written, 0.05).item() == pytest.approx(report["validation"]["percentile_5"], abs=3 * tolerance)
+        assert report["tokens"] == "unit"
+
+
+def test_dense_features_have_the_network_without_batch_norm(scene_folder, tmp_path):
+    model = _run(scene_folder, tmp_path / "m", features="mini_dense", epochs=1)
+    assert read_json(model.autoencoder / "stage.json")["config"]["batch_norm"] is False
+    assert not any("running" in name for name in load_compressor(model).state_dict())
+
+
+def test_tokens_are_encoded_as_the_given_network_expects_them(scene_folder, tmp_path):
+    folder, store = _long_tokens(scene_folder, tmp_path)
+    torch.manual_seed(0)
+    network = Autoencoder(*published_widths(FEATURE_WIDTH, 3), batch_norm=False).eval()
+    write_compressor(tmp_path / "best_ckpt.pth", network)
+    tokens = torch.from_numpy(store.embeddings("view_01")).float()
+    unit = torch.nn.functional.normalize(tokens, dim=-1)
+    dinosplat = {"features": "mini_dense", "checkpoint": tmp_path / "best_ckpt.pth"}
+    for changes, expected, recorded in (({}, tokens, "raw"), ({"checkpoint_tokens": "unit"}, unit, "unit")):
+        model = _run(folder, tmp_path / recorded, **dinosplat, **changes)
+        codes = torch.from_numpy(np.load(model.codes("view_01"))).float()
+        torch.testing.assert_close(codes, network.encode(expected).detach(), atol=1e-3, rtol=0)  # kept in half precision
+        record = read_json(model.autoencoder / "stage.json")
+        assert (record["report"]["tokens"], record["config"]["tokens"]) == (recorded, recorded)
+        cosines = _written_cosines(model, store)
+        assert cosines.mean().item() == pytest.approx(record["report"]["validation"]["mean"], abs=0.01)
+    ours = _run(folder, tmp_path / "fitted", features="mini_dense", epochs=1)
+    again = _run(folder, tmp_path / "again", features="mini_dense", checkpoint=ours.compressor)
+    assert again.codes("view_01").read_bytes() == ours.codes("view_01").read_bytes()
 
 
 def test_wrong_settings_and_features_are_refused(scene_folder, tmp_path):

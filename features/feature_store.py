@@ -118,7 +118,13 @@ class FeatureStore(ABC, Generic[Value]):
                     row = json.loads(line)
                     entry = (float(row["at"]), str(row["photograph"]))
                     newest[row["image"]] = max(entry, newest.get(row["image"], entry))
-                except (ValueError, KeyError, TypeError):  # a line that a killed run, or another shard just now, has half written
+                except (
+                    ValueError,
+                    KeyError,
+                    TypeError,
+                    OverflowError,
+                    RecursionError,
+                ):  # a line that a killed run, or another shard just now, has half written
                     continue
         return {image: digest for image, (_, digest) in newest.items()}
 

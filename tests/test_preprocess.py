@@ -1,6 +1,7 @@
 """Stage 1 from photographs to files, with networks of the real classes at random weights."""
 
 import json
+import os
 from functools import partial
 
 import numpy as np
@@ -310,6 +311,32 @@ def test_a_scene_without_an_image_folder_is_compressed_too(tmp_path, dino):
     preprocess(PreprocessConfig(tmp_path / "lego", **dino))
     train_autoencoder(AutoencoderConfig(tmp_path / "lego", tmp_path / "model", method="pca", device="cpu"))
     assert len(list(ModelFolder(tmp_path / "model").autoencoder.glob("codes/**/*.npy"))) == 9  # seven to train on, two to test
+
+
+def test_a_name_that_is_not_utf8_is_refused_before_any_work(scene, tmp_path):
+    _picture(tmp_path / "picture.jpg")
+    (tmp_path / "picture.jpg").rename(os.fsdecode(os.fsencode(scene.images) + b"/caf\xe9.jpg"))
+    with pytest.raises(InputError, match=r"Image name 'caf\\udce9.jpg': its bytes are not UTF-8; rename the file"):
+        preprocess(PreprocessConfig(scene.root, features="mini", device="cpu"))
+    assert not scene.language_features.exists()
+
+
+def test_a_damaged_line_of_the_log_says_nothing(scene, dino, tmp_path):
+    preprocess(PreprocessConfig(scene.root, **dino))
+    store = open_store(scene)
+    made = store.made_from()
+    with (store.folder / "metrics.jsonl").open("a") as log:
+        log.writelines(
+            [
+                line + "\n"
+                for line in (
+                    '{"image": "one", "at"',
+                    "[" * 100_000,
+                    '{"image": "one", "photograph": "x", "at": 1%s}' % ("0" * 400),
+                )
+            ]
+        )
+    assert store.made_from() == made
 
 
 def test_a_scene_that_is_not_there(tmp_path):

@@ -21,7 +21,7 @@ def image_key(relative: Path | str) -> str:
     elsewhere. Names are refused as text: links inside `images/` are the user's choice and are followed.
 
     Raises:
-        InputError: the name is absolute, contains `..`, or has no text that a file system can hold.
+        InputError: the name is absolute, contains `..` or control characters, is empty, or is not UTF-8.
     """
     name = str(relative)
     parts = PureWindowsPath(name).parts  # splits at both kinds of slash and knows drives
@@ -34,6 +34,8 @@ def image_key(relative: Path | str) -> str:
         reason = "it contains '..'"
     elif any(ord(character) < 32 for character in name):
         reason = "it contains control characters"
+    elif any(0xD800 <= ord(character) < 0xE000 for character in name):  # bytes that Python could not decode
+        reason = "its bytes are not UTF-8; rename the file (convmv -f latin1 -t utf8 --notest does it for a whole folder)"
     if reason:
         raise InputError(
             f"Image name {name!r}: {reason}. Expected a path relative to the folder of the photographs, such as left/0001.jpg. "

@@ -4,23 +4,18 @@
 #   <3d_ovs folder> holds bed/ bench/ lawn/ room/ sofa/, each with images/, sparse/0/ and segmentations/.
 #   FEATURES=sam_clip (default) or dino with TALK2DINO=<vitb_mlp_infonce.pth>; SEEDS="0 1 2" repeats and prints the spread.
 #   PRESET=fast trains in minutes without a GPU; RULE=langsplat_v2 answers by another published rule (docs/protocols.md).
+#   SCENES="bed sofa" takes some of them.
 set -euo pipefail
 usage='usage: scripts/3d_ovs.sh <3d_ovs folder> <output folder>'
-data=${1:?$usage} output=${2:?$usage} features=${FEATURES:-sam_clip}
+data=${1:?$usage} output=${2:?$usage} here=$(dirname "$0")
 
 models=()
-for scene in bed bench lawn room sofa; do
-  python preprocess.py -s "$data/$scene" --features "$features"
+for scene in ${SCENES:-bed bench lawn room sofa}; do
+  bash "$here/train_seeds.sh" "$data/$scene" "$output/$scene"
   runs=()
-  for seed in ${SEEDS:-0}; do
-    model=$output/$scene/seed_$seed
-    python train_autoencoder.py -s "$data/$scene" -m "$model" --features "$features" --seed "$seed"
-    python train.py -s "$data/$scene" -m "$model" --seed "$seed" ${PRESET:+--preset "$PRESET"}
-    python train.py -s "$data/$scene" -m "$model" --include_feature --seed "$seed" ${PRESET:+--preset "$PRESET"}
-    runs+=("$model")
-  done
+  for seed in ${SEEDS:-0}; do runs+=("$output/$scene/seed_$seed"); done
   python eval_query.py -s "$data/$scene" -m "${runs[@]}" --labels "$data/$scene/segmentations" --protocol 3d_ovs \
-    --mask_thresh 0.4 --shuffled_control ${RULE:+--rule "$RULE"} ${TALK2DINO:+--talk2dino_ckpt "$TALK2DINO"}
+    --shuffled_control ${RULE:+--rule "$RULE"} ${TALK2DINO:+--talk2dino_ckpt "$TALK2DINO"}
   models+=("${runs[@]}")
 done
 python -m evaluation.benchmark --protocol 3d_ovs -m "${models[@]}"

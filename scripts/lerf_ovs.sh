@@ -1,26 +1,21 @@
 #!/usr/bin/env bash
 # The LERF-OVS benchmark: four scenes trained as published (every photograph trains), measured, tabled beside the papers.
 # Usage: scripts/lerf_ovs.sh <lerf_ovs folder> <output folder>
-#   <lerf_ovs folder> holds figurines/ ramen/ teatime/ waldo_kitchen/ and label/ (docs/protocols.md says where to get it).
+#   <lerf_ovs folder> holds figurines/ ramen/ teatime/ waldo_kitchen/ and label/ (docs/results.md says where to get it).
 #   FEATURES=sam_clip (default) or dino with TALK2DINO=<vitb_mlp_infonce.pth>; SEEDS="0 1 2" repeats and prints the spread.
 #   PRESET=fast trains in minutes without a GPU; RULE=langsplat_v2 answers by another published rule (docs/protocols.md).
+#   SCENES="ramen teatime" takes some of them.
 set -euo pipefail
 usage='usage: scripts/lerf_ovs.sh <lerf_ovs folder> <output folder>'
-data=${1:?$usage} output=${2:?$usage} features=${FEATURES:-sam_clip}
+data=${1:?$usage} output=${2:?$usage} here=$(dirname "$0")
 
 models=()
-for scene in figurines ramen teatime waldo_kitchen; do
-  python preprocess.py -s "$data/$scene" --features "$features"
+for scene in ${SCENES:-figurines ramen teatime waldo_kitchen}; do
+  bash "$here/train_seeds.sh" "$data/$scene" "$output/$scene"
   runs=()
-  for seed in ${SEEDS:-0}; do
-    model=$output/$scene/seed_$seed
-    python train_autoencoder.py -s "$data/$scene" -m "$model" --features "$features" --seed "$seed"
-    python train.py -s "$data/$scene" -m "$model" --seed "$seed" ${PRESET:+--preset "$PRESET"}
-    python train.py -s "$data/$scene" -m "$model" --include_feature --seed "$seed" ${PRESET:+--preset "$PRESET"}
-    runs+=("$model")
-  done
+  for seed in ${SEEDS:-0}; do runs+=("$output/$scene/seed_$seed"); done
   python eval_query.py -s "$data/$scene" -m "${runs[@]}" --labels "$data/label/$scene" --protocol lerf_ovs \
-    --mask_thresh 0.4 --shuffled_control ${RULE:+--rule "$RULE"} ${TALK2DINO:+--talk2dino_ckpt "$TALK2DINO"}
+    --shuffled_control ${RULE:+--rule "$RULE"} ${TALK2DINO:+--talk2dino_ckpt "$TALK2DINO"}
   models+=("${runs[@]}")
 done
 python -m evaluation.benchmark --protocol lerf_ovs -m "${models[@]}"

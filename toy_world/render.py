@@ -97,7 +97,7 @@ class Renderer:
             if i not in (self.floor, self.wall):
                 near = np.flatnonzero(near_ball[i])
             for k in self.members[i] if len(near) else ():
-                rays = near[self._towards(k, origin, directions[near])] if len(self.members[i]) > 1 else near
+                rays = near[self._towards(int(k), origin, directions[near])] if len(self.members[i]) > 1 else near
                 t = self.world.primitives[k][1].intersect(origin[None], directions[rays], 1e-3)
                 closer = t < best[rays]
                 best[rays[closer]], hit[rays[closer]] = t[closer], k
@@ -128,7 +128,9 @@ class Renderer:
             total[some] = self._lamp_light(points[some] + normals[some] * (8 * EPSILON), normals[some], hit[some], lamps)
         return total / np.float32(len(lamps))
 
-    def _lamp_light(self, origins: Points, normals: Points, hit: Int[np.ndarray, " k"], lamps: Points) -> Distances:
+    def _lamp_light(
+        self, origins: Points, normals: Points, hit: Int[np.ndarray, " k"], lamps: Float[np.ndarray, "j 3"]
+    ) -> Distances:
         """Sum over the lamp's points of cosine times visibility. All rays go through the objects at once: calls cost more
         than arithmetic where few rays come near an object."""
         rays = [lamp - origins for lamp in lamps]

@@ -53,6 +53,13 @@ GAUSSIAN_BACKEND(double)  // scalar code only: it exists to check the float path
 int64_t first_nonfinite(const float* values, int64_t count, const Execution&);
 int64_t first_nonfinite(const double* values, int64_t count, const Execution&);
 
+// Blending weights of a prepared view, summed over pixels by (Gaussian, label): one list for each level, with its
+// memory from `results`. The sums are the same bits for any number of threads.
+std::vector<LiftedRows<float>> lift(const Prepared&, const LabelMaps&, const LabelTotals<float>&, Allocator results,
+                                    Allocator scratch, const Execution&);
+std::vector<LiftedRows<double>> lift(const Prepared&, const LabelMaps&, const LabelTotals<double>&, Allocator results,
+                                     Allocator scratch, const Execution&);
+
 // Runs everything on the scalar code path until called with false.
 void force_scalar(bool scalar);
 // "avx2" or "scalar": what float calls run on now.
@@ -73,6 +80,12 @@ void keep_weights(const Prepared&, const std::vector<int64_t>& places, void* mem
 
 namespace cuda {
 GAUSSIAN_BACKEND(float)
+
+// The tile lists: tile t has the pairs tile_begin[t] to tile_begin[t + 1] of `gaussians`.
+void list_pairs(const Camera<float>&, const Prepared&, int64_t* tile_begin, int64_t* gaussians, const Execution&);
+// Adds the blending weights of each pair over each region of its tile to `sums`, in no fixed order.
+void sum_regions(const Camera<float>&, const Prepared&, const RegionMap&, bool centres_only, float* sums,
+                 const Execution&);
 
 // Address of `count` reports in host memory that devices can write. It is never freed.
 uintptr_t pinned_reports(int64_t count, const Execution&);

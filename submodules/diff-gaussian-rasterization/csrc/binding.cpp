@@ -189,6 +189,41 @@ void keep_weights(const Target& target, const PyPrepared& prepared, const std::v
   cpu::keep_weights(prepared.typed(), places, reinterpret_cast<void*>(memory), target.execution());
 }
 
+// The number of rows of each level; their gaussians, labels and weights are three blocks of `results`.
+std::vector<int64_t> lift(const Target& target, const PyPrepared& prepared, int64_t levels, Address labels,
+                          bool centres_only, Address labelled, Address unlabelled, const nb::callable& results,
+                          const nb::callable& scratch) {
+  nb::gil_scoped_release unlocked;
+  const LabelMaps maps{levels, reinterpret_cast<const int32_t*>(labels), centres_only};
+  std::vector<int64_t> counts;
+  const auto run = [&](auto zero) {
+    using T = decltype(zero);
+    const LabelTotals<T> totals{reinterpret_cast<T*>(labelled), reinterpret_cast<T*>(unlabelled)};
+    for (const auto& rows : cpu::lift(prepared.typed(), maps, totals, allocator(results), allocator(scratch),
+                                      target.execution()))
+      counts.push_back(rows.count);
+  };
+  target.is_double ? run(double()) : run(float());
+  return counts;
+}
+
+void list_pairs([[maybe_unused]] const Target& target, [[maybe_unused]] const PyCamera& camera,
+                [[maybe_unused]] const PyPrepared& prepared, [[maybe_unused]] Address tile_begin,
+                [[maybe_unused]] Address gaussians) {
+  ON_CUDA(list_pairs(camera.typed<float>(), prepared.typed(), reinterpret_cast<int64_t*>(tile_begin),
+                     reinterpret_cast<int64_t*>(gaussians), target.execution()));
+}
+
+void sum_regions([[maybe_unused]] const Target& target, [[maybe_unused]] const PyCamera& camera,
+                 [[maybe_unused]] const PyPrepared& prepared, [[maybe_unused]] Address regions,
+                 [[maybe_unused]] Address region_counts, [[maybe_unused]] Address sum_begin,
+                 [[maybe_unused]] bool centres_only, [[maybe_unused]] Address sums) {
+  ON_CUDA(sum_regions(camera.typed<float>(), prepared.typed(),
+                      {reinterpret_cast<const int32_t*>(regions), reinterpret_cast<const int32_t*>(region_counts),
+                       reinterpret_cast<const int64_t*>(sum_begin)},
+                      centres_only, reinterpret_cast<float*>(sums), target.execution()));
+}
+
 struct PyHarmonics {
   int64_t count = 0, stride = 0;
   int degree = 0;
@@ -311,6 +346,9 @@ NB_MODULE(_C, m) {
   m.def("blend_backward", blend_backward);
   m.def("weight_places", weight_places);
   m.def("keep_weights", keep_weights);
+  m.def("lift", lift);
+  m.def("list_pairs", list_pairs);
+  m.def("sum_regions", sum_regions);
   m.def("evaluate_sh", evaluate_sh);
   m.def("evaluate_sh_backward", evaluate_sh_backward);
   m.def("first_nonfinite", first_nonfinite);

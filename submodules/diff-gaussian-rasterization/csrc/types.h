@@ -70,6 +70,36 @@ struct Gradients {
   bool geometry() const { return means || means2d || scales || rotations || covariances || opacities; }
 };
 
+// Integer labels of the pixels, at several levels at once (scales of segments, say).
+struct LabelMaps {
+  int64_t levels;         // L, at least 1
+  const int32_t* labels;  // [L, H, W]; negative means none
+  bool centres_only;      // count only the pixel that holds a Gaussian's projected centre
+};
+
+// Blending weights summed over the pixels that have a label, and those that have none.
+template <class T>
+struct LabelTotals {
+  T* labelled;    // [L, n]
+  T* unlabelled;  // [L, n]
+};
+
+// The positive sums of one level, by Gaussian, then by label.
+template <class T>
+struct LiftedRows {
+  int64_t count = 0;
+  int64_t* gaussians = nullptr;  // [count]
+  int32_t* labels = nullptr;     // [count]
+  T* weights = nullptr;          // [count]
+};
+
+// The tiles of an image cut into regions, as the CUDA backend sums over them.
+struct RegionMap {
+  const int32_t* regions;        // [H, W] region of a pixel, counted within its tile
+  const int32_t* region_counts;  // [tiles]
+  const int64_t* sum_begin;      // [tiles] where the sums of a tile begin: [pairs of the tile, regions of the tile]
+};
+
 // A view whose projection, depth order and tile lists are done. The memory layout behind `data` is the backend's own.
 struct Prepared {
   void* data;  // from the state allocator; on the device for CUDA

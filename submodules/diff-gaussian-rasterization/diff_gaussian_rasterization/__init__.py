@@ -7,6 +7,7 @@ require_this_package()
 from .drop_in import GaussianRasterizationSettings, GaussianRasterizer  # noqa: E402
 from .harmonics import evaluate_sh  # noqa: E402
 from .kept_weights import set_weight_budget  # noqa: E402
+from .lifting import LabelWeights, LiftedLabels  # noqa: E402
 from .prepared import PreparedView, prepare  # noqa: E402
 from .rasterization import rasterize  # noqa: E402
 from .view import Rendering, View  # noqa: E402
@@ -15,6 +16,8 @@ __version__ = "1.0.0"
 __all__ = [
     "GaussianRasterizationSettings",
     "GaussianRasterizer",
+    "LabelWeights",
+    "LiftedLabels",
     "PreparedView",
     "Rendering",
     "View",

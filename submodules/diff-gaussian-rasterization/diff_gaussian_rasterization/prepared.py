@@ -8,6 +8,7 @@ from torch import Tensor
 from .checks import check_features, check_gaussians
 from .finite import check_finite, check_finite_geometry, raise_nonfinite
 from .kept_weights import KeptWeights
+from .lifting import LiftedLabels, lift_labels
 from .prepared_ops import blend_op, prepare_op
 from .view import Rendering, View
 
@@ -60,6 +61,40 @@ class PreparedView:
         weights = self._weights.for_pass(self._state, self._counts, features)
         image = blend_op(list(self._view), width, height, self._state, self._counts, self.alpha, features, background, weights)
         return Rendering(image, self.alpha, self.depth, self.radii)
+
+    @torch.no_grad()
+    def lift(self, label_maps: Tensor, samples: str = "all") -> LiftedLabels:
+        """Blending weights summed over the pixels of every label: which Gaussians a label is seen on, and how much of each.
+
+        All levels share one pass over the weights. On the CPU the result is the same bits for any number of threads; on
+        CUDA sums are taken in no fixed order. Not differentiable.
+
+        Args:
+            label_maps: [L, H, W] integers of any type at the view's size and on its device; -1, as every negative number,
+                means no label. Any number of labels below 2^31, and any number of levels L.
+            samples: "all" sums the weight of a Gaussian over all pixels; "centre" takes only the pixel that holds its
+                projected centre, so that a row is alpha times transmittance there.
+
+        Returns:
+            Per level the (Gaussian, label, weight) rows with a positive weight, and per Gaussian its weight on pixels with
+            and without a label. In float32 each sum is within 1e-5 of its size plus 1e-6 pixels of the exact one, apart
+            from pixels where an alpha or a transmittance is within rounding of its cut-off: there a Gaussian may come or
+            go with at most 1/255 of the pixel. Memory: about 8 bytes per sum besides the result.
+
+        Raises:
+            ValueError, TypeError: label_maps has the wrong shape, type or device, or samples is not known.
+        """
+        height, width = self.alpha.shape
+        return lift_labels(
+            (height, width),
+            self.radii.shape[0],
+            self._state,
+            self._counts,
+            self._weights.tensor,
+            label_maps,
+            samples,
+            self.alpha.dtype,
+        )
 
 
 @torch.no_grad()

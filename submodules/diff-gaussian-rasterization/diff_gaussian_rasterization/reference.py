@@ -1,14 +1,16 @@
 """The rasterizer written for reading: plain PyTorch, every Gaussian at every pixel. Specification and oracle of all tests.
 
-Same arguments and results as `diff_gaussian_rasterization.rasterize`, in float32 or float64, on any device. Costs
-n * height * width operations, so keep the pictures small.
+Same arguments and results as `diff_gaussian_rasterization.rasterize` and `PreparedView.lift`, in float32 or float64, on any
+device. Costs n * height * width operations, so keep the pictures small.
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from .lifting import LabelWeights, LiftedLabels
 from .view import Rendering, View
 
 NEAR_PLANE = 0.2  # culled at camera z <= this
@@ -44,26 +46,36 @@ def _from_upper(c: Tensor) -> Tensor:
     return torch.stack([c[:, [0, 1, 2]], c[:, [1, 3, 4]], c[:, [2, 4, 5]]], 1)
 
 
-def rasterize(
+@dataclass(frozen=True)
+class Projected:
+    """The v Gaussians that are not culled, nearest first; equal depths keep their order."""
+
+    gaussians: Tensor  # [v] int64, rows of the given Gaussians
+    centre: Tensor  # [v, 2] pixels
+    covariance: Tensor  # [v, 3] xx xy yy, pixels squared, with blur
+    opacity: Tensor  # [v]
+    depth: Tensor  # [v] camera z
+    radii: Tensor  # [n] int32, of all Gaussians
+
+
+def project(
     view: View,
     means: Tensor,
     scales: Tensor | None,
     rotations: Tensor | None,
     opacities: Tensor,
-    features: Tensor,
     *,
-    background: Tensor | None = None,
     covariances: Tensor | None = None,
     means2d: Tensor | None = None,
     scale_modifier: float = 1.0,
     antialiasing: bool = False,
-) -> Rendering:
-    """Blend `features` front to back. See `diff_gaussian_rasterization.rasterize` for the arguments."""
+) -> Projected:
+    """Gaussians as `view` shows them. See `diff_gaussian_rasterization.rasterize` for the arguments."""
     width, height = view.width, view.height
     world_to_camera = view.world_to_camera.to(means)
     rotation, translation = world_to_camera[:3, :3], world_to_camera[:3, 3]
 
-    # Projection. Culled Gaussians are dropped before anything is divided by their depth.
+    # Culled Gaussians are dropped before anything is divided by their depth.
     camera = means @ rotation.T + translation
     front = (camera[:, 2] > NEAR_PLANE).nonzero()[:, 0]
     x, y, z = camera[front].unbind(1)
@@ -102,37 +114,98 @@ def rasterize(
     radii = torch.zeros(len(means), dtype=torch.int32, device=means.device)
     radii[front] = torch.where(seen, radius, 0).to(torch.int32)
 
-    # Blending, nearest first; equal depths keep their order.
     order = torch.argsort(torch.where(seen, z.detach(), math.inf), stable=True)[: int(seen.sum())]
-    mean2d, a, b, c, det = mean2d[order], a[order], b[order], c[order], det[order]
-    opacity, z, values = opacity[order], z[order], features[front][order]
+    covariance = torch.stack([a, b, c], 1)[order]
+    return Projected(front[order], mean2d[order], covariance, opacity[order], z[order], radii)
+
+
+def blending_weights(projected: Projected, pixels: Tensor) -> Tensor:
+    """[p, v] the share of each projected Gaussian in the pixels whose centres are [p, 2]: alpha times transmittance."""
+    a, b, c = projected.covariance.unbind(1)
+    dx, dy = (pixels[:, None] - projected.centre[None]).unbind(-1)
+    q = (c * dx * dx - 2 * b * dx * dy + a * dy * dy) / (a * c - b * b)
+    alpha = (projected.opacity * torch.exp(-q / 2)).clamp(max=MAX_ALPHA)
+    alpha = torch.where(alpha >= MIN_ALPHA, alpha, 0)
+    after = torch.cumprod(1 - alpha, dim=1)
+    before = torch.cat([torch.ones_like(after[:, :1]), after[:, :-1]], 1)
+    # `after` never grows, so the first Gaussian that takes it below the limit also ends all later ones.
+    return torch.where(after >= MIN_TRANSMITTANCE, alpha * before, 0)
+
+
+def pixel_centres(view: View, like: Tensor) -> Tensor:
+    """[height * width, 2] in row order."""
     rows, columns = torch.meshgrid(
-        torch.arange(height, device=means.device), torch.arange(width, device=means.device), indexing="ij"
+        torch.arange(view.height, device=like.device), torch.arange(view.width, device=like.device), indexing="ij"
     )
-    pixels = torch.stack([columns, rows], -1).reshape(-1, 2).to(means) + 0.5
-    image, alpha_image, depth = [], [], []
-    for chunk in pixels.split(PIXELS_AT_ONCE):
-        dx, dy = (chunk[:, None] - mean2d[None]).unbind(-1)
-        q = (c * dx * dx - 2 * b * dx * dy + a * dy * dy) / det
-        alpha = (opacity * torch.exp(-q / 2)).clamp(max=MAX_ALPHA)
-        alpha = torch.where(alpha >= MIN_ALPHA, alpha, 0)
-        after = torch.cumprod(1 - alpha, dim=1)
-        before = torch.cat([torch.ones_like(after[:, :1]), after[:, :-1]], 1)
-        # `after` never grows, so the first Gaussian that takes it below the limit also ends all later ones.
-        weight = torch.where(after >= MIN_TRANSMITTANCE, alpha * before, 0)
-        image.append(weight @ values)
-        alpha_image.append(weight.sum(1))
-        depth.append(weight @ z)
-    alpha_flat = torch.cat(alpha_image)
-    flat = torch.cat(image)
+    return torch.stack([columns, rows], -1).reshape(-1, 2).to(like) + 0.5
+
+
+def rasterize(
+    view: View,
+    means: Tensor,
+    scales: Tensor | None,
+    rotations: Tensor | None,
+    opacities: Tensor,
+    features: Tensor,
+    *,
+    background: Tensor | None = None,
+    covariances: Tensor | None = None,
+    means2d: Tensor | None = None,
+    scale_modifier: float = 1.0,
+    antialiasing: bool = False,
+) -> Rendering:
+    """Blend `features` front to back. See `diff_gaussian_rasterization.rasterize` for the arguments."""
+    options = {"covariances": covariances, "scale_modifier": scale_modifier, "antialiasing": antialiasing}
+    projected = project(view, means, scales, rotations, opacities, means2d=means2d, **options)
+    values = features[projected.gaussians]
+    image, alpha, depth = [], [], []
+    for pixels in pixel_centres(view, means).split(PIXELS_AT_ONCE):
+        weights = blending_weights(projected, pixels)
+        image.append(weights @ values)
+        alpha.append(weights.sum(1))
+        depth.append(weights @ projected.depth)
+    flat, alpha = torch.cat(image), torch.cat(alpha)
     if background is not None:
-        flat = flat + (1 - alpha_flat)[:, None] * background
+        flat = flat + (1 - alpha)[:, None] * background
+    height, width = view.height, view.width
     return Rendering(
         flat.T.reshape(features.shape[1], height, width),
-        alpha_flat.reshape(height, width),
+        alpha.reshape(height, width),
         torch.cat(depth).reshape(height, width),
-        radii,
+        projected.radii,
     )
+
+
+def lift(
+    view: View,
+    means: Tensor,
+    scales: Tensor | None,
+    rotations: Tensor | None,
+    opacities: Tensor,
+    label_maps: Tensor,
+    samples: str = "all",
+    **options: object,
+) -> LiftedLabels:
+    """Sum blending weights by label. See `PreparedView.lift`; `options` are those of `project`."""
+    n = len(means)
+    values, slots = label_maps.clamp(min=-1).flatten(1).long().unique(return_inverse=True)
+    projected = project(view, means, scales, rotations, opacities, **options)
+    sums = means.new_zeros(len(slots), n, len(values))
+    at_once = range(0, slots.shape[1], PIXELS_AT_ONCE)
+    for first, pixels in zip(at_once, pixel_centres(view, means).split(PIXELS_AT_ONCE), strict=True):
+        weights = blending_weights(projected, pixels)
+        if samples == "centre":
+            holds = (projected.centre.floor()[None] == pixels[:, None].floor()).all(-1)
+            weights = torch.where(holds, weights, 0)
+        by_slot = weights.new_zeros(len(values), len(projected.gaussians))
+        for level, of_pixel in enumerate(slots[:, first : first + PIXELS_AT_ONCE]):
+            sums[level].index_add_(0, projected.gaussians, by_slot.zero_().index_add_(0, of_pixel, weights).T)
+    has = values >= 0
+    levels = []
+    for level in sums[:, :, has]:
+        gaussians, slot = level.nonzero().unbind(1)
+        levels.append(LabelWeights(gaussians, values[has][slot].to(torch.int32), level[gaussians, slot]))
+    return LiftedLabels(tuple(levels), sums[:, :, has].sum(2), sums[:, :, ~has].sum(2))
 
 
 _SH_C1 = 0.4886025119029199

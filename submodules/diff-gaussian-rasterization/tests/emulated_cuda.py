@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
+from diff_gaussian_rasterization.lifting_cuda import PairSums, TileRegions, collect
 
 PACKAGE = Path(__file__).resolve().parents[1]
 EMULATION = PACKAGE / "tests" / "emulation"
@@ -39,6 +40,7 @@ Call = _struct(
     radii=Address, num_visible=Int64, num_pairs=Int64, thread_order=Int32,
     compute_capability=Int32,
 )  # fmt: skip
+RegionMap = _struct("RegionMap", regions=Address, region_counts=Address, sum_begin=Address)
 Harmonics = _struct(
     "Harmonics", count=Int64, stride=Int64, degree=ctypes.c_int, means=Address, coefficients=Address, camera_center=Float * 3
 )
@@ -88,6 +90,44 @@ def address(tensor: torch.Tensor | None) -> int | None:
     return tensor.data_ptr()
 
 
+def camera_and_gaussians(view, inputs) -> tuple[Camera, Gaussians]:
+    width, height = view.width, view.height
+    world_to_camera = view.world_to_camera.float()
+    camera = Camera(
+        (Float * 9)(*world_to_camera[:3, :3].flatten().tolist()), (Float * 3)(*world_to_camera[:3, 3].tolist()),
+        view.fx, view.fy, view.cx, view.cy, width / (2 * view.fx), height / (2 * view.fy), width, height, True,
+    )  # fmt: skip
+    given = {name: address(inputs.get(name)) for name in ("means", "scales", "rotations", "covariances", "opacities")}
+    options = {"scale_modifier": inputs.get("scale_modifier", 1.0), "antialiasing": inputs.get("antialiasing", False)}
+    return camera, Gaussians(count=len(inputs["means"]), **given, **options)
+
+
+def lift(library, view, inputs, label_maps, centres_only=False, order="forward"):
+    """(rows by level, labelled, unlabelled) as `lift_on_cuda` returns them."""
+    n = len(inputs["means"])
+    call = Call()
+    call.camera, call.gaussians = camera_and_gaussians(view, inputs)
+    radii = torch.empty(n, dtype=torch.int32)
+    call.radii, call.thread_order = address(radii), ORDERS[order]
+    regions = TileRegions.of(label_maps)
+    tiles = len(regions.counts)
+    tile_begin, gaussians = torch.empty(tiles + 1, dtype=torch.int64), torch.full((n * tiles,), -1, dtype=torch.int64)
+
+    def run(region_map, sums):
+        pointers = (Address(address(tensor)) for tensor in (tile_begin, gaussians))
+        failed = library.lift(
+            ctypes.byref(call), *pointers, ctypes.byref(region_map), ctypes.c_bool(centres_only), Address(address(sums))
+        )
+        if failed:
+            raise RuntimeError(library.last_error().decode())
+
+    run(RegionMap(), None)
+    pairs = PairSums.layout(tile_begin, gaussians[: call.num_pairs], regions)
+    sums = torch.zeros(int(pairs.begin[-1]))
+    run(RegionMap(address(regions.local), address(regions.counts), address(pairs.begin)), sums)
+    return collect(pairs, sums, regions, n)
+
+
 def rasterize(library, view, inputs, features, background=None, image_gradients=None, wanted=(), order="forward", capability=9):
     """Blend and, with `wanted` names of gradients, go back. Returns (image, alpha, depth, radii, gradients by name).
 
@@ -96,15 +136,7 @@ def rasterize(library, view, inputs, features, background=None, image_gradients=
     n, channels = features.shape
     width, height = view.width, view.height
     call = Call()
-    world_to_camera = view.world_to_camera.float()
-    call.camera = Camera(
-        (Float * 9)(*world_to_camera[:3, :3].flatten().tolist()), (Float * 3)(*world_to_camera[:3, 3].tolist()),
-        view.fx, view.fy, view.cx, view.cy, width / (2 * view.fx), height / (2 * view.fy), width, height, True,
-    )  # fmt: skip
-    given = {name: address(inputs.get(name)) for name in ("means", "scales", "rotations", "covariances", "opacities")}
-    call.gaussians = Gaussians(
-        count=n, **given, scale_modifier=inputs.get("scale_modifier", 1.0), antialiasing=inputs.get("antialiasing", False)
-    )
+    call.camera, call.gaussians = camera_and_gaussians(view, inputs)
     call.features = Features(channels, address(features), address(background))
     nan = float("nan")
     image = torch.full((channels, height, width), nan)

@@ -6,8 +6,9 @@ import emulated_cuda
 import pytest
 import torch
 from cuda_scenes import edge_scenes, make_gaussians, make_view, with_covariances
-from diff_gaussian_rasterization import reference
+from diff_gaussian_rasterization import LabelWeights, LiftedLabels, reference
 from emulated_cuda import rasterize
+from label_maps import assert_same_sums, expected_sums, label_maps
 
 pytestmark = pytest.mark.skipif(emulated_cuda.compiler() is None, reason="no C++ compiler")
 
@@ -90,6 +91,23 @@ def test_options_and_covariances(library, options):
 @pytest.mark.parametrize("weigh", [(1, 0, 0), (0, 1, 0), (0, 0, 1)])
 def test_gradients_of_one_output_alone(library, weigh):
     assert_matches_reference(library, make_view(), make_gaussians(80), background=False, weigh=weigh)
+
+
+@pytest.mark.parametrize("centres_only", [False, True])
+@pytest.mark.parametrize("order", ["forward", "shuffled"])
+def test_lifting(library, centres_only, order):
+    view, gaussians = make_view(), make_gaussians(150)
+    maps = label_maps(view).int()
+    rows, labelled, unlabelled = emulated_cuda.lift(library, view, gaussians, maps, centres_only, order)
+    found = LiftedLabels(tuple(LabelWeights(*level) for level in rows), labelled, unlabelled)
+    assert_same_sums(found, expected_sums(view, gaussians, maps, "centre" if centres_only else "all"))
+
+
+def test_lifting_more_regions_than_a_warp_has_pixels(library):
+    view, gaussians = make_view(20, 18), make_gaussians(40)
+    maps = torch.arange(18 * 20, dtype=torch.int32).reshape(1, 18, 20)  # every pixel its own label
+    rows, *totals = emulated_cuda.lift(library, view, gaussians, maps)
+    assert_same_sums(LiftedLabels((LabelWeights(*rows[0]),), *totals), expected_sums(view, gaussians, maps))
 
 
 def test_no_gaussians(library):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from cuda_scenes import edge_scenes, make_gaussians, make_view, with_covariances
 from diff_gaussian_rasterization import reference
+from label_maps import GEOMETRY, assert_same_sums, expected_sums, label_maps
 
 pytestmark = [
     pytest.mark.gpu,
@@ -303,3 +304,14 @@ def test_a_view_may_live_on_the_gpu():
     assert torch.equal(
         dgr.rasterize(on_device, **gaussians, features=features).image, dgr.rasterize(view, **gaussians, features=features).image
     )
+
+
+@pytest.mark.parametrize("samples", ["all", "centre"])
+def test_lifting(samples):
+    view, gaussians = make_view(70, 45), make_gaussians(600)
+    maps = label_maps(view)
+    prepared = dgr.prepare(view, *[gaussians[k].cuda() for k in GEOMETRY])
+    found = prepared.lift(maps.cuda(), samples)
+    levels = tuple(dgr.LabelWeights(level.gaussians.cpu(), level.labels.cpu(), level.weights.cpu()) for level in found.levels)
+    on_host = dgr.LiftedLabels(levels, found.labelled.cpu(), found.unlabelled.cpu())
+    assert_same_sums(on_host, expected_sums(view, gaussians, maps, samples))

@@ -107,6 +107,20 @@ struct Avx2Lanes {
     }
   }
 
+  // Lane i is the sum over the lanes of in[i].
+  static Avx2Lanes lane_sums(const Avx2Lanes* in) {
+    __m256 half[2];  // sums over each half of the vectors 4 i to 4 i + 3
+    for (int i = 0; i < 2; ++i) {
+      const __m256 a = in[4 * i].v, b = in[4 * i + 1].v, c = in[4 * i + 2].v, d = in[4 * i + 3].v;
+      const __m256 ab = _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+      const __m256 cd = _mm256_add_ps(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+      half[i] = _mm256_add_ps(_mm256_shuffle_ps(ab, cd, _MM_SHUFFLE(1, 0, 1, 0)),
+                              _mm256_shuffle_ps(ab, cd, _MM_SHUFFLE(3, 2, 3, 2)));
+    }
+    return _mm256_add_ps(_mm256_permute2f128_ps(half[0], half[1], 0x20),
+                         _mm256_permute2f128_ps(half[0], half[1], 0x31));
+  }
+
   // Two times 2^x for -126 < x < 127; garbage, not a fault, outside. Nearest integer by the rounding of a large
   // addition, then the degree-5 polynomial of least relative error on [-1/2, 1/2] (1.2e-7 with rounding).
   static void exp2(const Avx2Lanes* x, Avx2Lanes* out) {

@@ -123,6 +123,13 @@ struct ScalarLanes {
     for (int row = 0; row < kLanes; ++row)
       for (int i = 0; i < kLanes; ++i) out[i].lane[row] = in[row].lane[i];
   }
+  // Lane i is the sum over the lanes of in[i].
+  static ScalarLanes lane_sums(const ScalarLanes* in) {
+    return each([&](int i) {
+      const T* v = in[i].lane;
+      return ((v[0] + v[2]) + (v[1] + v[3])) + ((v[4] + v[6]) + (v[5] + v[7]));
+    });
+  }
   // Bits of the blocks, 4 columns each and 32 in a row, between pixel columns `first` and `last` (fractional, 0 is the
   // first centre); none where `rest` is negative.
   static Bits column_blocks(ScalarLanes first, ScalarLanes last, ScalarLanes rest) {

@@ -44,6 +44,16 @@ struct Visits {
   T* alpha;        // [visits, 8] or null; zero where the pixel does not blend
 };
 
+// A tile cut into regions of pixels. Each block has a part for each region that it shares pixels with.
+template <class T>
+struct TileRegions {
+  int32_t count;                              // of regions
+  int32_t part_begin[kBlocks + 1];            // block k has the parts part_begin[k] to part_begin[k + 1]
+  int32_t part_region[kTilePixels];           // [parts]
+  alignas(64) T part_lanes[kTilePixels * kLanes];  // [parts, 8] 1 for the pixels of the part, else 0
+  uint8_t of_pixel[kTilePixels];              // region by pixel, in block order; unset outside the image
+};
+
 // Room that `evaluate` needs behind its arrays.
 constexpr int kMostVisits = kBatch * kBlocks + kLanes;
 
@@ -62,6 +72,8 @@ struct TileKernels {
   void (*scatter8)(const Visits<T>& visits, const T* factors, const T* values, T* sums);
   // sums[pair][lane] += factor * values[block][lane]: one channel, to be summed over the lanes by the caller.
   void (*scatter1)(const Visits<T>& visits, const T* factors, const T* values, T* sums);
+  // sums[pair][region] += sum of the weights over the pixels of the region.
+  void (*sum_regions)(const Visits<T>& visits, const TileRegions<T>& regions, T* sums);
 };
 
 const TileKernels<float>& avx2_kernels();  // only on processors with AVX2 and FMA

@@ -183,7 +183,29 @@ struct TileKernelsOf {
     }
   }
 
-  static constexpr TileKernels<T> table = {evaluate, accumulate, dot, differentiate, scatter8, scatter1};
+  // Eight visits at a time, so that summing over lanes takes few instructions for each.
+  static void sum_regions(const Visits<T>& visits, const TileRegions<T>& regions, T* sums) {
+    const int32_t stride = regions.count;
+    for (int k = 0; k < kBlocks; ++k) {
+      const int begin = visits.begin[k], end = visits.end[k];
+      if (begin == end) continue;
+      for (int part = regions.part_begin[k]; part < regions.part_begin[k + 1]; ++part) {
+        const L lanes = L::load(regions.part_lanes + kLanes * part);
+        T* column = sums + regions.part_region[part];
+        for (int v = begin; v < end; v += kLanes) {
+          const int count = end - v < kLanes ? end - v : kLanes;
+          L weight[kLanes];
+          for (int i = 0; i < kLanes; ++i)
+            weight[i] = i < count ? L::load(visits.weight + kLanes * int64_t(v + i)) * lanes : L(0);
+          alignas(64) T sum[kLanes];
+          L::lane_sums(weight).store(sum);
+          for (int i = 0; i < count; ++i) column[stride * visits.index[v + i]] += sum[i];
+        }
+      }
+    }
+  }
+
+  static constexpr TileKernels<T> table = {evaluate, accumulate, dot, differentiate, scatter8, scatter1, sum_regions};
 };
 
 }  // namespace gaussian::cpu

@@ -78,6 +78,21 @@ int rasterize(View* view) {
   });
 }
 
+// Prepares and lists the pairs of the tiles; then, with `sums` not null, adds to them by region.
+int lift(View* view, int64_t* tile_begin, int64_t* gaussians, const gaussian::RegionMap* regions, bool centres_only,
+         float* sums) {
+  return guarded([&] {
+    emulation::thread_order = view->thread_order;
+    Memory state, scratch;
+    const gaussian::Execution execution = {1, 0, nullptr};
+    const auto prepared = gaussian::cuda::prepare(view->camera, view->gaussians, view->radii, state.allocator(),
+                                                  scratch.allocator(), execution);
+    view->num_pairs = prepared.num_pairs;
+    gaussian::cuda::list_pairs(view->camera, prepared, tile_begin, gaussians, execution);
+    if (sums) gaussian::cuda::sum_regions(view->camera, prepared, *regions, centres_only, sums, execution);
+  });
+}
+
 int harmonics(gaussian::Harmonics<float>* harmonics, float* colors, const float* grad_colors,
               gaussian::HarmonicsGradients<float>* gradients) {
   return guarded([&] {

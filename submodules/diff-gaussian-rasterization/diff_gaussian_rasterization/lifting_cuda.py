@@ -1,0 +1,108 @@
+"""Lifting on CUDA: kernels sum the weights of each (tile, Gaussian) pair by region of the tile; torch does the rest.
+
+Pixels of a tile with equal labels at all levels form a region, so that all levels share one pass over the weights.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from . import _C
+from .memory import address, target_for
+
+TILE = 16  # pixels
+LABEL_SPAN = 1 << 32  # labels are below 2^31
+
+
+@dataclass(frozen=True)
+class TileRegions:
+    """The regions of all tiles, those of a tile side by side."""
+
+    local: Tensor  # [H, W] int32, the region of a pixel, counted within its tile
+    counts: Tensor  # [tiles] int32
+    begin: Tensor  # [tiles] int64, where the regions of a tile begin
+    labels: Tensor  # [L, regions] int32, -1 for none
+
+    @classmethod
+    def of(cls, label_maps: Tensor) -> "TileRegions":
+        """Cut the tiles of `label_maps` [L, H, W] int32."""
+        _, height, width = label_maps.shape
+        rows, columns = (torch.arange(side, device=label_maps.device) // TILE for side in (height, width))
+        tiles_x, tiles_y = -(-width // TILE), -(-height // TILE)
+        tile = rows[:, None] * tiles_x + columns
+        region = tile
+        for level in label_maps.clamp(min=-1):
+            region = torch.unique(region * LABEL_SPAN + level + 1, return_inverse=True)[1]  # stays ordered by tile
+        region, tile = region.flatten(), tile.flatten()
+        pixels = torch.arange(len(region), device=region.device)
+        member = torch.zeros(int(region.max()) + 1, dtype=torch.int64, device=region.device).scatter_(0, region, pixels)
+        counts = torch.bincount(tile[member], minlength=tiles_x * tiles_y)
+        begin = counts.cumsum(0) - counts
+        local = (region - begin[tile]).to(torch.int32).reshape(height, width)
+        return cls(local, counts.to(torch.int32), begin, label_maps.clamp(min=-1).flatten(1)[:, member])
+
+
+@dataclass(frozen=True)
+class PairSums:
+    """Sums of weights by (pair, region): a tile's are a matrix of its pairs and its regions."""
+
+    tile_begin: Tensor  # [tiles + 1] int64, where the pairs of a tile begin
+    gaussians: Tensor  # [pairs] int64
+    begin: Tensor  # [tiles + 1] int64, where the sums of a tile begin
+
+    @classmethod
+    def layout(cls, tile_begin: Tensor, gaussians: Tensor, regions: TileRegions) -> "PairSums":
+        """Places for the pairs of `tile_begin` and the regions."""
+        ends = (tile_begin.diff() * regions.counts).cumsum(0)
+        return cls(tile_begin, gaussians, torch.cat([ends.new_zeros(1), ends]))
+
+    def rows(self, sums: Tensor, regions: TileRegions) -> tuple[Tensor, Tensor, Tensor]:
+        """(Gaussian, region, weight) of every positive sum."""
+        place = sums.nonzero()[:, 0]
+        tile = torch.searchsorted(self.begin, place, right=True) - 1
+        within, width = place - self.begin[tile], regions.counts[tile]
+        gaussians = self.gaussians[self.tile_begin[tile] + within // width]
+        return gaussians, regions.begin[tile] + within % width, sums[place].double()
+
+
+def sum_by_label(gaussians: Tensor, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows (Gaussian, label, weight) with equal Gaussian and label made one, in ascending order."""
+    keys, inverse = torch.unique(gaussians * LABEL_SPAN + labels, return_inverse=True)
+    sums = weights.new_zeros(len(keys)).index_add_(0, inverse, weights)
+    return keys // LABEL_SPAN, (keys % LABEL_SPAN).to(torch.int32), sums.float()
+
+
+def collect(
+    pairs: PairSums, sums: Tensor, regions: TileRegions, count: int
+) -> tuple[list[tuple[Tensor, Tensor, Tensor]], Tensor, Tensor]:
+    """Per level the rows (Gaussian, label, weight), and the labelled and unlabelled weight [L, count]."""
+    gaussians, region, weights = pairs.rows(sums, regions)
+    levels, labelled, unlabelled = [], [], []
+    for labels in regions.labels[:, region]:
+        has = labels >= 0
+        levels.append(sum_by_label(gaussians[has], labels[has], weights[has]))
+        for part, totals in ((has, labelled), (~has, unlabelled)):
+            totals.append(weights.new_zeros(count).index_add_(0, gaussians[part], weights[part]).float())
+    return levels, torch.stack(labelled), torch.stack(unlabelled)
+
+
+def lift_on_cuda(
+    prepared: "_C.Prepared", size: tuple[int, int], count: int, label_maps: Tensor, centres_only: bool
+) -> tuple[list[tuple[Tensor, Tensor, Tensor]], Tensor, Tensor]:
+    """See `collect`. Sums are taken in no fixed order."""
+    device = label_maps.device
+    camera = _C.Camera()
+    camera.height, camera.width = size
+    target = target_for(label_maps)
+    regions = TileRegions.of(label_maps)
+    tile_begin = torch.empty(len(regions.counts) + 1, dtype=torch.int64, device=device)
+    gaussians = torch.empty(prepared.num_pairs, dtype=torch.int64, device=device)
+    _C.list_pairs(target, camera, prepared, address(tile_begin), address(gaussians))
+    pairs = PairSums.layout(tile_begin, gaussians, regions)
+    sums = torch.zeros(int(pairs.begin[-1]), device=device)
+    _C.sum_regions(
+        target, camera, prepared, address(regions.local), address(regions.counts), address(pairs.begin), centres_only,
+        address(sums),
+    )  # fmt: skip
+    return collect(pairs, sums, regions, count)

@@ -2,21 +2,28 @@
 
 import json
 import logging
+import multiprocessing
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from tqdm import tqdm
 
 from features.extractor import Extractor
 from features.feature_store import FeatureStore
-from features.photographs import Photographs, read_photograph
+from features.photographs import Photograph, Photographs, read_photograph
 from workspace import InputError
+from workspace.processes import ignore_interrupts, num_cores
 
 log = logging.getLogger(__name__)
+
+WORTH_PROCESSES = 8  # photographs; starting a process takes two seconds
 
 
 class Clock:
@@ -55,14 +62,16 @@ def extract_all(
     """
     failures: dict[str, str] = {}
     narrow = False
-    progress = tqdm(photographs, desc="features", unit="image", disable=not photographs)
-    for key in progress:
+    first, *rest = extractor.steps.items()
+    ahead = extractor.first_step_in_processes and len(photographs) >= WORTH_PROCESSES
+    taken = _in_processes(photographs, resolution, first) if ahead else _one_by_one(photographs, resolution)
+    progress = tqdm(taken, total=len(photographs), desc="features", unit="image", disable=not photographs)
+    for key, read in progress:
         clock = Clock()
         try:
-            with clock.part("read"):
-                image, digest = read_photograph(key, *photographs[key], resolution)
-            value = image
-            for name, step in extractor.steps.items():
+            size, digest, value, seconds = read()
+            clock.seconds.update(seconds)
+            for name, step in rest if ahead else extractor.steps.items():
                 with clock.part(name):
                     value = step(value)
             with clock.part("write"):
@@ -76,13 +85,60 @@ def extract_all(
                 "--sam_model_type vit_b with its weights, or --device cpu. The images done so far are kept."
             ) from error
         counts = value.counts()
-        made = {"image": key, "photograph": digest, "at": round(time.time(), 3), "size": [image.shape[1], image.shape[0]]}
+        made = {"image": key, "photograph": digest, "at": round(time.time(), 3), "size": [size[1], size[0]]}
         _append(log_path, {**made, **counts, "seconds": _rounded(clock)})
-        if image.shape[1] < resolution and not narrow:
+        if size[1] < resolution and not narrow:
             narrow = True
             log.warning("'%s' is narrower than --resolution %d; photographs are never enlarged.", key, resolution)
         progress.set_postfix({name: f"{seconds:.2f}s" for name, seconds in clock.seconds.items()} | counts)
     return failures
+
+
+class _Taken(NamedTuple):
+    """A photograph that was read, and perhaps taken through the first step."""
+
+    size: tuple[int, int]  # height, width
+    digest: str
+    value: Any
+    seconds: dict[str, float]
+
+
+Take = Callable[[], _Taken]  # raises InputError when the photograph cannot be read
+
+
+def _take(key: str, photograph: Photograph, resolution: int, first: tuple[str, Callable[[Any], Any]] | None = None) -> _Taken:
+    clock = Clock()
+    with clock.part("read"):
+        image, digest = read_photograph(key, *photograph, resolution)
+    value = image
+    if first is not None:
+        name, step = first
+        with clock.part(name):
+            value = step(image)
+    return _Taken(image.shape[:2], digest, value, clock.seconds)
+
+
+def _one_by_one(photographs: Photographs, resolution: int) -> Iterator[tuple[str, Take]]:
+    for key, photograph in photographs.items():
+        yield key, partial(_take, key, photograph, resolution)
+
+
+def _in_processes(
+    photographs: Photographs, resolution: int, first: tuple[str, Callable[[Any], Any]]
+) -> Iterator[tuple[str, Take]]:
+    """The photographs in order, read and taken through the first step ahead of time by as many processes as there are
+    cores; at most two pictures a process wait in memory."""
+    workers = num_cores()
+    context = multiprocessing.get_context("spawn")  # a forked child would inherit the locks of torch's threads
+    with ProcessPoolExecutor(workers, context, ignore_interrupts) as pool:
+        waiting: deque[tuple[str, Future[_Taken]]] = deque()
+        for key, photograph in photographs.items():
+            waiting.append((key, pool.submit(_take, key, photograph, resolution, first)))
+            if len(waiting) >= 2 * workers:
+                done, future = waiting.popleft()
+                yield done, future.result
+        for done, future in waiting:
+            yield done, future.result
 
 
 def _rounded(clock: Clock) -> dict[str, float]:

@@ -23,6 +23,8 @@ class Extractor:
     """
 
     steps: Mapping[str, Callable[[Any], Any]]
+    first_step_in_processes: bool = False
+    """Whether the first step can be pickled and keeps one core busy, so that several pictures go through it at once."""
 
     def __call__(self, image: UInt8[np.ndarray, "h w 3"]) -> ImageFeatures:
         """All steps, one after the other."""

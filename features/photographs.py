@@ -13,7 +13,8 @@ from scene.transforms import read_nerfstudio
 from workspace import InputError, SceneFolder, image_key
 
 TALLEST = 1080  # pixels; published: higher images are scaled down to it
-Photographs = dict[str, tuple[Path, tuple[int, int] | None]]  # by key: file, and the size of its camera if it has one
+Photograph = tuple[Path, tuple[int, int] | None]  # its file, and the size of its camera if it has one
+Photographs = dict[str, Photograph]  # by key
 
 
 def scene_photographs(scene: SceneFolder) -> Photographs:

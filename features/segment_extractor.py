@@ -40,7 +40,8 @@ def mask_extractor(segment: MaskSegmenter, encoder: ClipEncoder, nms_step: int =
 
 def map_extractor(segment: MapSegmenter, encoder: ClipEncoder) -> Extractor:
     """Maps of the levels s, m, l, in which no masks overlap, so none are suppressed; `default` repeats `m`."""
-    return Extractor({"segmenter": lambda image: _divided(image, segment(image)), "encoder": partial(_embedded, encoder)})
+    steps = {"segmenter": partial(_divided, segment), "encoder": partial(_embedded, encoder)}
+    return Extractor(steps, first_step_in_processes=True)
 
 
 def _suppressed(image: UInt8[np.ndarray, "h w 3"], lists: Mapping[str, MaskList], nms_step: int) -> SegmentedPicture:
@@ -52,7 +53,8 @@ def _suppressed(image: UInt8[np.ndarray, "h w 3"], lists: Mapping[str, MaskList]
     return SegmentedPicture(image, kept, {level: segment_map(masks, *image.shape[:2]) for level, masks in kept.items()})
 
 
-def _divided(image: UInt8[np.ndarray, "h w 3"], maps: Mapping[str, Int32[np.ndarray, "h w"]]) -> SegmentedPicture:
+def _divided(segment: MapSegmenter, image: UInt8[np.ndarray, "h w 3"]) -> SegmentedPicture:
+    maps = segment(image)
     masks = {level: map_masks(indices) for level, indices in maps.items()}
     return SegmentedPicture(image, {"default": masks["m"], **masks}, {"default": maps["m"], **maps})
 

@@ -335,3 +335,19 @@ def test_a_damaged_line_of_the_log_says_nothing(scene, dino, tmp_path):
 def test_a_scene_that_is_not_there(tmp_path):
     with pytest.raises(InputError, match=r"No folder .*typo\.$"):
         preprocess(PreprocessConfig(tmp_path / "typo", features="mini"))
+
+
+def test_pictures_segmented_ahead_by_processes_give_the_same_features(scene, bundled, monkeypatch, tmp_path, caplog):
+    (scene.images / "broken.jpg").write_bytes(b"no picture")
+    for folder, worth in (("one", 100), ("many", 2)):
+        monkeypatch.setattr("features.extraction.WORTH_PROCESSES", worth)
+        with pytest.raises(SystemExit):
+            preprocess(PreprocessConfig(source_path=scene.root, features="mini", device="cpu"))
+        assert "1 of 4 photographs have no features" in caplog.text and "broken.jpg" in caplog.text
+        caplog.clear()
+        scene.language_features.rename(tmp_path / folder)
+    one, many = (
+        {p.relative_to(tmp_path / folder): p.read_bytes() for p in (tmp_path / folder).rglob("*.npy")}
+        for folder in ("one", "many")
+    )
+    assert len(one) == 6 and one == many

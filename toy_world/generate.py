@@ -6,8 +6,6 @@ ones `--eval` holds out) exact masks and LERF-OVS labels of objects and their pa
 
 import logging
 import multiprocessing
-import os
-import signal
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -27,6 +25,7 @@ from toy_world.labels import lerf_label, visible_masks
 from toy_world.points import sample_cloud, write_colmap
 from toy_world.render import Picture, Renderer
 from workspace import InputError, SceneFolder, atomic, read_json, write_json
+from workspace.processes import ignore_interrupts, num_cores
 
 MOST_OBJECTS = 20
 SMALLEST_SIDE = 16  # pixels; training reads nothing smaller
@@ -101,7 +100,7 @@ def write_toy_world(
 
 def render_views(renderer: Renderer, shots: Sequence[Camera]) -> dict[str, Picture]:
     """Pictures by camera name, drawn by as many processes as there are cores; threads would wait for the interpreter."""
-    workers = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, len(shots))
+    workers = min(num_cores(), len(shots))
     bar = partial(tqdm, total=len(shots), desc="toy world", unit="view")
     if workers == 1 or sum(camera.width * camera.height for camera in shots) < WORTH_PROCESSES:
         return {camera.name: picture for camera, picture in zip(shots, bar(map(renderer.render, shots)), strict=True)}
@@ -113,7 +112,7 @@ def render_views(renderer: Renderer, shots: Sequence[Camera]) -> dict[str, Pictu
 def _begin_process(renderer: Renderer) -> None:
     global _renderer  # noqa: PLW0603 - what every task of this process draws with
     _renderer = renderer
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted and ends its children
+    ignore_interrupts()
     threadpool_limits(1)
 
 

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from conversion.video_frames import JPEG_QUALITY
 from scene.photographs import check_photographs, flatten, sizes_text
 from workspace import IMAGE_SUFFIXES, InputError, atomic, image_files
+from workspace.image_reader import ORIENTATION, exif_bytes, exif_entry, open_picture, upright
 
 log = logging.getLogger(__name__)
 
-_ORIENTATION, _EXIF, _MAKE, _MODEL, _FOCAL, _FOCAL_35 = 0x0112, 0x8769, 0x010F, 0x0110, 0x920A, 0xA405  # EXIF tags
+_EXIF, _MAKE, _MODEL, _FOCAL, _FOCAL_35 = 0x8769, 0x010F, 0x0110, 0x920A, 0xA405  # EXIF tags
 _PLAIN_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
@@ -66,13 +66,12 @@ def inspect(folder: Path, names: Sequence[str]) -> list[Photograph]:
 
 
 def _inspect(folder: Path, name: str) -> Photograph:
-    with Image.open(folder / name) as image:
-        exif = image.getexif()
-        lens = exif.get_ifd(_EXIF)
-        orientation = exif.get(_ORIENTATION, 1)
+    with open_picture(folder / name) as image:
+        orientation = exif_entry(image, ORIENTATION)
+        values = [exif_entry(image, tag) for tag in (_MAKE, _MODEL)]
+        values += [exif_entry(image, tag, _EXIF) for tag in (_FOCAL, _FOCAL_35)]
         size = image.size if orientation not in (5, 6, 7, 8) else image.size[::-1]
-        plain = orientation in (0, 1) and image.mode in ("RGB", "L") and Path(name).suffix.lower() in _PLAIN_SUFFIXES
-    values = (exif.get(_MAKE), exif.get(_MODEL), lens.get(_FOCAL), lens.get(_FOCAL_35))
+        plain = orientation in (None, 0, 1) and image.mode in ("RGB", "L") and Path(name).suffix.lower() in _PLAIN_SUFFIXES
     return Photograph(name, size, tuple("" if value is None else str(value).strip("\0 ") for value in values), plain)
 
 
@@ -95,9 +94,11 @@ def make_upright(folder: Path, photographs: Sequence[Photograph], target: Path) 
         if photograph.plain:
             _link(source, path)
             continue
-        with Image.open(source) as image, atomic(path) as temporary:
-            upright = ImageOps.exif_transpose(image)
-            flatten(upright).save(temporary, quality=JPEG_QUALITY, subsampling=0, exif=upright.getexif())
+        with open_picture(source) as image:
+            turned = upright(image)
+            pixels, exif = flatten(turned), exif_bytes(turned)
+        with atomic(path) as temporary:
+            pixels.save(temporary, quality=JPEG_QUALITY, subsampling=0, exif=exif)
     return names
 
 

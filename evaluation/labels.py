@@ -8,11 +8,15 @@ from typing import Any, TypeAlias
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from evaluation.overlap import localized
+from scene.camera import FARTHEST, LARGEST_SIDE
 from workspace import InputError, read_json
+from workspace.image_reader import open_picture
+
+_FILLED = 1 << 15  # pixels around the origin; OpenCV visits every row of an outline, inside the picture or not
 
 
 @dataclass(frozen=True)
@@ -48,10 +52,11 @@ class OutlinedFrame:
         for item in self.categories[category]:
             for polygon in item.polygons:
                 if (width, height) == (self.width, self.height):
-                    points = polygon.astype(np.int32)  # the published evaluator truncates
+                    points = _clipped(polygon).astype(np.int32)  # the published evaluator truncates
                 else:
-                    points = np.rint(self._scaled(polygon, width, height)).astype(np.int32)
-                cv2.fillPoly(filled, [points], 1)
+                    points = np.rint(_clipped(self._scaled(polygon, width, height))).astype(np.int32)
+                if len(points):
+                    cv2.fillPoly(filled, [points], 1)
         return filled.astype(bool)
 
     def boxes(self, category: str, width: int, height: int) -> Float[np.ndarray, "b 4"]:
@@ -85,23 +90,51 @@ def read_lerf_ovs(folder: Path) -> list[OutlinedFrame]:
 def _outlined_frame(path: Path, name: str) -> OutlinedFrame:
     content = read_json(path)
     try:
-        width, height = int(content["info"]["width"]), int(content["info"]["height"])
+        width, height = (_side(content["info"], name) for name in ("width", "height"))
         categories: dict[str, list[LabelObject]] = {}
         for item in content["objects"]:
             polygons = _polygons(item["segmentation"])
             box = np.asarray(item["bbox"], np.float64) if "bbox" in item else _bounds(polygons)
-            category = str(item["category"]).strip()
-            if width <= 0 or height <= 0 or box.shape != (4,) or not all(map(len, polygons)) or not category:
-                raise ValueError("a picture without size, a box without four numbers, or an object without an outline or a name")
-            if not all(np.isfinite(numbers).all() for numbers in (box, *polygons)):
-                raise ValueError(f"a number of {category!r} is not finite")
+            category = item["category"].strip()
+            if box.shape != (4,) or not polygons or not all(map(len, polygons)) or not category:
+                raise ValueError("a box without four numbers, or an object without an outline or a name")
+            if any((np.abs(numbers) > FARTHEST).any() for numbers in (box, *polygons)):
+                raise ValueError(f"a point of {category!r} is further than {FARTHEST:g} pixels")
+            if box[0] > box[2] or box[1] > box[3]:
+                raise ValueError(f"{category!r} has the reversed box {box.tolist()}")
             categories.setdefault(category, []).append(LabelObject(polygons, box))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{path} is not a LERF-OVS label file ({type(error).__name__}: {error}). Expected info: {{width, height}}, "
             "objects: [{category, segmentation: [[x, y], ...], bbox: [x1, y1, x2, y2]}]."
         ) from error
     return OutlinedFrame(name, width, height, categories)
+
+
+def _side(info: Mapping[str, Any], name: str) -> int:
+    value = info[name]
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value) or not 1 <= value <= LARGEST_SIDE:
+        raise ValueError(f"{name} {value!r}; expected 1 to {LARGEST_SIDE} pixels")
+    return int(value)
+
+
+def _clipped(polygon: Float[np.ndarray, "k 2"]) -> Float[np.ndarray, "m 2"]:
+    """The polygon cut to a square far larger than any picture (Sutherland and Hodgman 1974); ordinary ones as they are."""
+    for axis in (0, 1):
+        for sign in (1.0, -1.0):
+            outside = sign * polygon[:, axis] > _FILLED
+            if not outside.any():
+                continue
+            cut = []
+            for i in range(len(polygon)):
+                before, point = polygon[i - 1], polygon[i]
+                if outside[i] != outside[i - 1]:
+                    share = (sign * _FILLED - before[axis]) / (point[axis] - before[axis])
+                    cut.append(before + share * (point - before))
+                if not outside[i]:
+                    cut.append(point)
+            polygon = np.array(cut).reshape(-1, 2)
+    return polygon
 
 
 def _polygons(segmentation: Any) -> tuple[Float[np.ndarray, "k 2"], ...]:
@@ -113,6 +146,15 @@ def _polygons(segmentation: Any) -> tuple[Float[np.ndarray, "k 2"], ...]:
 def _bounds(polygons: tuple[Float[np.ndarray, "k 2"], ...]) -> Float[np.ndarray, "4"]:
     points = np.concatenate(polygons)
     return np.concatenate([points.min(0), points.max(0)])
+
+
+def read_grey(path: Path) -> UInt8[np.ndarray, "h w"]:
+    """Grey values of a mask file, of colours as OpenCV reduces them; InputError when it is no readable picture."""
+    with open_picture(path):  # its format and the size it declares
+        painted = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE)
+    if painted is None:
+        raise InputError(f"{path} is not a readable picture; expected a mask.")
+    return painted
 
 
 @dataclass(frozen=True)
@@ -136,10 +178,7 @@ class PaintedFrame:
 
     def mask(self, category: str, width: int, height: int) -> Bool[np.ndarray, "h w"]:
         """The class's mask, resized to the asked size by nearest neighbour."""
-        path = self.files[category]
-        painted = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE)
-        if painted is None:
-            raise InputError(f"{path} is not a readable picture; expected a mask, 0 where the class is not.")
+        painted = read_grey(self.files[category])
         return cv2.resize(painted, (width, height), interpolation=cv2.INTER_NEAREST_EXACT) > self.background
 
 
@@ -155,7 +194,11 @@ def read_3d_ovs(folder: Path) -> tuple[list[str], list[PaintedFrame]]:
     listing = folder / "classes.txt"
     if not listing.is_file():
         raise InputError(f"No {listing}; expected a 3D-OVS segmentations folder: classes.txt and <image name>/<class>.png.")
-    classes = list(dict.fromkeys(line.strip() for line in listing.read_text(encoding="utf-8-sig").splitlines() if line.strip()))
+    try:
+        lines = listing.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{listing} is not UTF-8 ({error}). Save it again with that encoding.") from None
+    classes = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
     frames, unknown = [], []
     for directory in sorted({path.parent for path in folder.rglob("*.png") if path.parent != folder}):
         files = {path.stem.strip(): path for path in sorted(directory.glob("*.png"))}

@@ -17,6 +17,8 @@ from workspace import InputError
 class ClipEncoder:
     """Image and text encoder of one OpenCLIP model; half precision on a GPU, full precision on a CPU.
 
+    Deviates from LangSplat, whose CLIP runs in half precision everywhere: CPUs compute that slowly.
+
     Attributes:
         width: Width of an embedding.
         image_size: Side in pixels of the square images it takes.
@@ -41,7 +43,10 @@ class ClipEncoder:
 
     @torch.inference_mode()
     def embed_crops(self, crops: UInt8[Tensor, "k side side 3"]) -> Float32[Tensor, "k d"]:
-        """Unit embeddings of RGB crops that have the encoder's `image_size`; on the encoder's device."""
+        """Unit embeddings of RGB crops that have the encoder's `image_size`; on the encoder's device.
+
+        Deviates from LangSplat, which rounds them to half precision before it stores them as float32.
+        """
         if len(crops) == 0:
             return torch.zeros(0, self.width, device=self.device)
         embeddings = [

@@ -1,6 +1,7 @@
 """Dense features of a whole image: patch tokens on a grid at the image's own aspect, in one pass or in sliding windows."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import torch
@@ -23,13 +24,15 @@ def short_side_grid(height: int, width: int, short_side: int, patch: int) -> tup
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def resize_to_grid(image: UInt8[np.ndarray, "h w 3"], grid: tuple[int, int], patch: int) -> Float[Tensor, "1 3 height width"]:
-    """The image as RGB in [0, 1] with exactly `grid` patches; bicubic, averaged where it shrinks."""
+def resize_to_grid(
+    image: UInt8[np.ndarray, "h w 3"], grid: tuple[int, int], patch: int, mode: Literal["bicubic", "bilinear"] = "bicubic"
+) -> Float[Tensor, "1 3 height width"]:
+    """The image as RGB in [0, 1] with exactly `grid` patches (rows, columns), antialiased where it shrinks."""
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
     size = (grid[0] * patch, grid[1] * patch)
     if pixels.shape[2:] == size:
         return pixels
-    return F.interpolate(pixels, size=size, mode="bicubic", antialias=True, align_corners=False).clamp_(0, 1)
+    return F.interpolate(pixels, size=size, mode=mode, antialias=True, align_corners=False).clamp_(0, 1)
 
 
 def patch_grid(

@@ -1,6 +1,7 @@
 """From a picture to a grid of patch tokens."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 from jaxtyping import UInt8
@@ -12,12 +13,21 @@ from features.grid_store import PatchGrid
 GridSize = Callable[[int, int], tuple[int, int]]  # (height, width) of an image -> (rows, columns) of patches
 
 
-def dense_extractor(encode: PatchEncoder, patch: int, grid_size: GridSize, window_size: GridSize) -> Extractor:
-    """Patch tokens of an image at the grid `grid_size` gives it, encoded in windows of at most `window_size`."""
+def dense_extractor(
+    encode: PatchEncoder,
+    patch: int,
+    grid_size: GridSize,
+    window_size: GridSize,
+    mode: Literal["bicubic", "bilinear"] = "bicubic",
+) -> Extractor:
+    """Patch tokens of an image at the grid `grid_size` gives it, encoded in windows of at most `window_size`.
+
+    `mode` is the filter that resizes the image to its grid.
+    """
 
     def embed(image: UInt8[np.ndarray, "h w 3"]) -> PatchGrid:
         size = image.shape[:2]
-        pixels = resize_to_grid(image, grid_size(*size), patch)
+        pixels = resize_to_grid(image, grid_size(*size), patch, mode)
         return PatchGrid(patch_grid(encode, pixels, patch, window_size(*size)))
 
     return Extractor({"encoder": embed})

@@ -32,7 +32,7 @@ class DinoOptions:
     dino_side: int = 518
     """Side in pixels of the square whose area images are scaled to, at their own aspect."""
     square: int | None = None
-    """Side in pixels of the square images are squashed to instead; 518 is published."""
+    """Side in pixels of the square that images are squashed to instead, prepared as published; DinoSplat's is 518."""
     windows: int = 1
     """How many times finer the patch grid is per side; above 1 the image is encoded in half-overlapping windows."""
 
@@ -47,11 +47,20 @@ class Dino(ExtractorSpec):
         if options.windows < 1 or options.dino_side < 1 or (options.square is not None and options.square < 1):
             raise InputError("--windows, --dino_side and --square are counts of 1 or more.")
         settings = {"dino_model": options.dino_model, "square": options.square, "windows": options.windows}
-        return settings if options.square else {**settings, "dino_side": options.dino_side}
+        return settings | ({"resize": "bilinear"} if options.square else {"dino_side": options.dino_side})
+
+    def resolution(self, given: int, options: DinoOptions) -> int:
+        """A square is made of the whole photograph, whatever its size."""
+        return 1 if options.square and given == -1 else given
 
     def load(self, options: DinoOptions, device: torch.device) -> Extractor:
-        """The network, and the grid it is given."""
-        encoder = DinoEncoder(options.dino_model, options.dino_ckpt, device)
+        """The network, and the grid it is given.
+
+        `--square` is DinoSplat's preparation: torchvision's default resizing, single precision. Deviates from it without:
+        the image keeps its aspect, is shrunk to 1080 pixels of height first and then bicubically (DINOv2's own evaluation
+        is bicubic), and a GPU computes in half precision.
+        """
+        encoder = DinoEncoder(options.dino_model, options.dino_ckpt, device, half=not options.square)
 
         def window(height: int, width: int) -> tuple[int, int]:
             if options.square:
@@ -62,18 +71,20 @@ class Dino(ExtractorSpec):
             rows, columns = window(height, width)
             return rows * options.windows, columns * options.windows
 
-        return dense_extractor(encoder.embed_patches, encoder.patch_size, grid, window)
+        return dense_extractor(
+            encoder.embed_patches, encoder.patch_size, grid, window, "bilinear" if options.square else "bicubic"
+        )
 
     def text_encoder(self, settings: Mapping[str, Any], device: torch.device | str, options: TextOptions) -> Talk2DinoText:
         """CLIP's text tower and Talk2DINO's head."""
-        return Talk2DinoText(options.talk2dino_ckpt, device, options.clip_pretrained)
+        return Talk2DinoText(options.talk2dino_ckpt, device, options.clip_pretrained, options.talk2dino_templates)
 
 
 class DinoEncoder:
     """Normalised patch tokens of a timm vision transformer, at any image size that is a multiple of its patch.
 
     Positional embeddings are interpolated to the grid by timm (rotary ones need no interpolation). Half precision on a
-    GPU, full precision on a CPU.
+    GPU unless `half` is false, full precision on a CPU.
 
     Attributes:
         width: Width of a token.
@@ -83,10 +94,10 @@ class DinoEncoder:
         InputError: the model is unknown or gives no patch tokens, or its weights are absent or damaged.
     """
 
-    def __init__(self, model: str, checkpoint: Path | None = None, device: torch.device | str = "cpu"):
+    def __init__(self, model: str, checkpoint: Path | None = None, device: torch.device | str = "cpu", half: bool = True):
         self.device = torch.device(device)
         self._network = _load(model, checkpoint).to(self.device).eval().requires_grad_(False)
-        self._dtype = torch.float16 if self.device.type == "cuda" else torch.float32
+        self._dtype = torch.float16 if half and self.device.type == "cuda" else torch.float32
         self._network.to(self._dtype)
         self.patch_size = self._network.patch_embed.patch_size[0]
         self.width = self._network.num_features

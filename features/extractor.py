@@ -47,6 +47,10 @@ class ExtractorSpec(ABC):
     def settings(self, options: Any) -> dict[str, Any]:
         """What decides the result, for the record; InputError when `options` make no sense."""
 
+    def resolution(self, given: int, options: Any) -> int:
+        """Size of the pictures it takes, as in `scene.picture_size`, when the user asks for `given`."""
+        return given
+
     @abstractmethod
     def load(self, options: Any, device: torch.device) -> Extractor:
         """The extractor with its networks; InputError when weights are missing or damaged."""

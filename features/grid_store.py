@@ -1,6 +1,5 @@
 """Dense patch features: one grid of tokens per image."""
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +13,11 @@ from features.feature_store import FeatureStore
 from features.segment_store import refuse_foreign
 from features.targets import GridTarget
 from scene.camera import Camera
-from workspace import InputError, SceneFolder, load_array, save_array
+from workspace import InputError, SceneFolder, load_array, load_member, save_array
 
 DINOSPLAT = {"features": "dino", "dino_model": "vit_base_patch14_reg4_dinov2.lvd142m"}  # what DinoSplat uses
 DINOSPLAT_WIDTH = 768
+LARGEST = np.finfo(np.float16).max  # what is stored; larger tokens would become infinite
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class PatchGrid:
 class GridStore(FeatureStore[PatchGrid]):
     """`<key>.npy` float16 [h, w, d] in `dino_features/`, at the image's own aspect unless it was squashed on purpose.
 
-    DinoSplat's files (`arr_0` [d, h, w] in `<key>.npz`) are read too.
+    DinoSplat's files (`arr_0` [d, h, w] in `<key>.npz`) are read too. Deviates from their float32: half the size.
     """
 
     levels = ("grid",)
@@ -78,9 +78,9 @@ class GridStore(FeatureStore[PatchGrid]):
                 f"No patch features for image '{key}' in {self.folder}. "
                 f"Run: python preprocess.py -s {self.scene.root} --features {self.extractor}"
             )
-        if grid.ndim != 3 or grid.dtype.kind != "f" or 0 in grid.shape or not np.isfinite(grid).all():
+        if grid.ndim != 3 or grid.dtype.kind != "f" or 0 in grid.shape or not (np.abs(grid) <= LARGEST).all():
             raise InputError(
-                f"{path}: expected finite floats [h, w, d], found {grid.dtype} {list(grid.shape)}. "
+                f"{path}: expected finite floats [h, w, d] up to {LARGEST:g}, found {grid.dtype} {list(grid.shape)}. "
                 f"Delete it and run: {self.command()}"
             )
         return PatchGrid(np.ascontiguousarray(grid, dtype=np.float16))
@@ -98,11 +98,9 @@ class GridStore(FeatureStore[PatchGrid]):
 
 
 def _read_foreign(path: Path) -> np.ndarray:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            tokens = archive["arr_0"]
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is not a readable DinoSplat feature file ({error}); expected array arr_0 [d, h, w].") from None
+    tokens = load_member(path, "arr_0")
     if tokens.ndim == 4 and len(tokens) == 1:
         tokens = tokens[0]
+    if tokens.ndim != 3:
+        raise InputError(f"{path}: expected arr_0 [d, h, w], as DinoSplat writes it, found {list(tokens.shape)}.")
     return np.moveaxis(tokens, 0, -1)

@@ -9,10 +9,10 @@ from scene.camera import Camera
 from scene.colmap import read_model
 from scene.dataset import load_scene
 from scene.photographs import check_photograph, load_image
+from scene.picture_size import picture_size
 from scene.transforms import read_nerfstudio
 from workspace import InputError, SceneFolder, image_key
 
-TALLEST = 1080  # pixels; published: higher images are scaled down to it
 Photograph = tuple[Path, tuple[int, int] | None]  # its file, and the size of its camera if it has one
 Photographs = dict[str, Photograph]  # by key
 
@@ -42,7 +42,8 @@ def read_photograph(
 ) -> tuple[UInt8[np.ndarray, "h w 3"], str]:
     """One photograph as RGB, and the digest of its file.
 
-    It is scaled to at most `resolution` pixels wide, or with -1 to at most 1080 pixels high.
+    `resolution` is that of `picture_size`. Deviates from LangSplat, which shrinks with cv2's bilinear filter: where the size
+    more than halves that skips pixels, so edges alias. Here each pixel is the mean of its footprint, as in RGB training.
 
     Raises:
         InputError: it cannot be decoded, or does not have the shape of its camera.
@@ -54,20 +55,7 @@ def read_photograph(
         size = stored.seen_by(camera)
     if size is None:
         raise InputError(f"{path} is {stored.width}x{stored.height}, its camera {camera[0]}x{camera[1]}: another shape.")
-    width, height = feature_size(*size, resolution)
+    width, height = picture_size(*size, resolution)
     # only the size and the path of a camera matter to reading its photograph
     camera_of_size = Camera(key, np.eye(4), float(width), float(width), width / 2, height / 2, width, height, path)
     return load_image(camera_of_size), stored.digest
-
-
-def feature_size(width: int, height: int, resolution: int) -> tuple[int, int]:
-    """Size (width, height) in pixels at which features of an image of the given size are made."""
-    if resolution == -1:
-        scale = max(1.0, height / TALLEST)
-    elif resolution < 16:
-        raise InputError(
-            f"--resolution {resolution} is a width in pixels here, 16 or more; -1 keeps images up to {TALLEST} high."
-        )
-    else:
-        scale = max(1.0, width / resolution)  # never enlarged
-    return max(1, int(width / scale)), max(1, int(height / scale))

@@ -10,11 +10,12 @@ import tyro
 
 from features.dino import DinoOptions
 from features.extraction import extract_all, parse_shard
-from features.photographs import feature_size, scene_photographs
+from features.photographs import scene_photographs
 from features.provenance import digests, replaced
 from features.registry import DEFAULT, EXTRACTORS, ExtractorName
 from features.sam_clip import SamClipOptions
 from scene.photographs import names_text
+from scene.picture_size import picture_size
 from workspace import InputError, SceneFolder, read_json
 from workspace.device import Device, chosen_device
 from workspace.record import RECORD, stage
@@ -31,7 +32,7 @@ class PreprocessConfig(SamClipOptions, DinoOptions):
     features: ExtractorName = DEFAULT
     """sam_clip: LangSplat's segments. dino: DinoSplat's patches. mini, mini_dense: bundled, no download, toy worlds only."""
     resolution: int = -1
-    """Width in pixels to scale the photographs to; -1 keeps them, up to 1080 pixels high."""
+    """-1 keeps the photographs' size up to 1080 pixels high; 1, 2, 4 or 8 divides it; another value is the largest width."""
     device: Device = "auto"
     """Where the networks run."""
     shard: str = "1/1"
@@ -51,9 +52,10 @@ def preprocess(config: PreprocessConfig) -> None:
         raise InputError(
             "--overwrite would delete what other shards have done. Delete the feature folder once, then start the shards."
         )
-    feature_size(1, 1, config.resolution)  # refuses a wrong one before any work
+    picture_size(1, 1, config.resolution)  # refuses a wrong one before any work
     spec = EXTRACTORS[config.features]
-    settings = {"features": config.features, "resolution": config.resolution, **spec.settings(config)}
+    resolution = spec.resolution(config.resolution, config)
+    settings = {"features": config.features, "resolution": resolution, **spec.settings(config)}
     photographs = scene_photographs(scene)
     store = spec.store(scene, settings)
     device = chosen_device(config.device)
@@ -83,7 +85,7 @@ def preprocess(config: PreprocessConfig) -> None:
             if old := outdated():
                 log.info("%d photographs were replaced; their features are made again: %s", len(old), names_text(old))
             wanted = {key: photographs[key] for key in todo}
-            failures = extract_all(store, wanted, extractor, scene.extraction_log(store.folder, shard), config.resolution)
+            failures = extract_all(store, wanted, extractor, scene.extraction_log(store.folder, shard), resolution)
         record["complete"] = not missing(photographs)
     remaining = missing(photographs)
     if not remaining and not read_json(store.folder / RECORD)["complete"]:

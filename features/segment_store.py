@@ -38,7 +38,8 @@ class Segments:
 class SegmentStore(FeatureStore[Segments]):
     """`<key>_f.npy` float32 [m, d] and `<key>_s.npy` int32 [4, h, w] in `language_features/`.
 
-    Files of LangSplat and its descendants (float32 maps, float16 embeddings) are read too.
+    Files of LangSplat and its descendants (float32 maps, float16 embeddings) are read too. Deviates from their float32 maps,
+    in which indices above 2^24 are not exact.
     """
 
     levels = LEVELS
@@ -78,6 +79,9 @@ class SegmentStore(FeatureStore[Segments]):
         maps = load_array(self.scene.segment_maps(key))
         if maps.dtype.kind not in "fiu":
             raise InputError(f"{self._files(key)}: expected numbers, found {maps.dtype}. {self._remedy()}")
+        if maps.size and not (maps.min() >= -1 and maps.max() < len(embeddings)):  # before the cast, which would wrap
+            found = f"found {maps.min()} to {maps.max()}"
+            raise InputError(f"{self._files(key)}: expected indices from -1 to {len(embeddings) - 1}, {found}. {self._remedy()}")
         indices = maps.astype(np.int32)
         if maps.dtype.kind == "f" and not np.array_equal(indices, maps):
             raise InputError(f"{self.scene.segment_maps(key)} holds values that are not whole numbers; expected segment indices.")
@@ -98,9 +102,11 @@ class SegmentStore(FeatureStore[Segments]):
             raise InputError(
                 f"{path}: expected floats [m, d], found {embeddings.dtype} {list(embeddings.shape)}. {self._remedy()}"
             )
+        with np.errstate(over="ignore"):
+            embeddings = np.ascontiguousarray(embeddings, dtype=np.float32)
         if not np.isfinite(embeddings).all():
             raise InputError(f"{path}: the embeddings hold values that are not finite. {self._remedy()}")
-        return np.ascontiguousarray(embeddings, dtype=np.float32)
+        return embeddings
 
     def target(
         self, key: str, codes: Float[np.ndarray, "..."], levels: Sequence[str], camera: Camera, device: torch.device

@@ -1,6 +1,6 @@
 """Talk2DINO's head: from OpenAI CLIP's text space into DINOv2's patch space. Its weights are the user's own download."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -45,6 +45,10 @@ def load_head(path: Path | None) -> Talk2DinoHead:
     state = load_tensors(path, "a Talk2DINO head such as vitb_mlp_infonce.pth", "Download it again for --talk2dino_ckpt.")
     if isinstance(state, dict) and isinstance(state.get("model_state_dict"), dict):
         state = state["model_state_dict"]
+    if isinstance(state, dict):  # older heads number their second layer
+        state = {
+            name.replace("linear_layer2.", "hidden_layers.0.") if isinstance(name, str) else name: v for name, v in state.items()
+        }
     found = (
         {name: list(value.shape) for name, value in state.items() if isinstance(value, Tensor)} if isinstance(state, dict) else {}
     )
@@ -63,23 +67,33 @@ def load_head(path: Path | None) -> Talk2DinoHead:
 
 
 class Talk2DinoText:
-    """Phrases in DINOv2's patch space: each is put into OpenAI's prompt templates, and their embeddings are averaged."""
+    """Phrases in DINOv2's patch space: each is put into prompt templates, and their embeddings are averaged.
+
+    Talk2DINO and DinoSplat use the 7 templates of CLIP's short list, OpenAI's ImageNet evaluation all 80.
+    """
 
     negatives = NEGATIVES
 
-    def __init__(self, checkpoint: Path | None, device: torch.device | str, clip_pretrained: str | None = None):
+    def __init__(
+        self, checkpoint: Path | None, device: torch.device | str, clip_pretrained: str | None = None, templates: int = 7
+    ):
         self._head = load_head(checkpoint).to(device)
         self._clip = ClipEncoder(TEXT_MODEL, clip_pretrained or TEXT_WEIGHTS, device)
+        self._templates = _templates(templates)
         self.width = self._head.linear_layer.out_features
 
     @torch.inference_mode()
     def embed(self, phrases: Sequence[str]) -> Float[Tensor, "p d"]:
         """Unit rows."""
-        from open_clip import OPENAI_IMAGENET_TEMPLATES
-
         # The head saw CLIP's text embeddings as they come, so they are averaged without being normalised.
         texts = [
-            self._clip.embed_text([template(phrase) for template in OPENAI_IMAGENET_TEMPLATES], normalize=False).mean(dim=0)
+            self._clip.embed_text([template(phrase) for template in self._templates], normalize=False).mean(dim=0)
             for phrase in phrases
         ]
         return torch.nn.functional.normalize(self._head(torch.stack(texts)), dim=-1)
+
+
+def _templates(number: int) -> Sequence[Callable[[str], str]]:
+    from open_clip import OPENAI_IMAGENET_TEMPLATES, SIMPLE_IMAGENET_TEMPLATES
+
+    return {7: SIMPLE_IMAGENET_TEMPLATES, 80: OPENAI_IMAGENET_TEMPLATES}[number]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -20,6 +20,8 @@ class TextOptions:
 
     talk2dino_ckpt: Path | None = None
     """Talk2DINO weights, for DINOv2 features."""
+    talk2dino_templates: Literal[7, 80] = 7
+    """Prompt templates averaged for them: CLIP's short list, as published, or OpenAI's 80."""
     clip_pretrained: str | None = None
     """OpenCLIP weights of the phrases, as in preprocess.py: a file for a machine that cannot fetch, or that moved since."""
 

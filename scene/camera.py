@@ -6,6 +6,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+LARGEST_SIDE = 1 << 16  # pixels, the largest picture that the rasterizer draws
+FARTHEST = 1e9  # world units and pixels; float32 arithmetic on larger numbers overflows when they are squared twice
+
 
 @dataclass(frozen=True)
 class Camera:

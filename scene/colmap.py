@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
+from scene.camera import LARGEST_SIDE
 from workspace import InputError
 
 # COLMAP's camera models in the order of their binary ids, with their numbers of parameters.
@@ -95,7 +96,7 @@ def read_model(folder: Path) -> ColmapModel:
             raise InputError(
                 f"{folder} has cameras{suffix} but no {name}{suffix}; a COLMAP model is cameras, images and points3D in one form."
             ) from None
-        except (struct.error, ValueError, IndexError, KeyError) as error:
+        except (struct.error, ValueError, IndexError, KeyError, OverflowError, MemoryError) as error:
             raise InputError(
                 f"{path} is cut short or not a COLMAP model ({error}). Copy it again, or export the model again."
             ) from None
@@ -110,8 +111,9 @@ def read_model(folder: Path) -> ColmapModel:
 
 def _pose(quat: tuple[float, ...], translation: tuple[float, ...]) -> Float[np.ndarray, "4 4"]:
     """World-to-camera matrix of a wxyz quaternion and a translation."""
-    norm = np.linalg.norm(quat)
-    if not norm > 0:
+    with np.errstate(over="ignore"):
+        norm = np.linalg.norm(quat)
+    if not 0 < norm < np.inf:
         raise ValueError(f"rotation quaternion {quat}")
     w, x, y, z = np.asarray(quat) / norm
     pose = np.eye(4)
@@ -128,6 +130,8 @@ def _camera(model: str, width: int, height: int, params: tuple[float, ...]) -> C
     expected = dict(_MODELS).get(model)
     if expected is not None and expected != len(params):
         raise ValueError(f"camera model {model} with {len(params)} parameters instead of {expected}")
+    if not (1 <= width <= LARGEST_SIDE and 1 <= height <= LARGEST_SIDE):
+        raise ValueError(f"a camera of {width}x{height} pixels")
     return ColmapCamera(model, width, height, params)
 
 
@@ -170,11 +174,12 @@ def _points_binary(path: Path) -> tuple[np.ndarray, np.ndarray]:
     for i in range(count):
         starts[i] = offset
         (track,) = struct.unpack_from("<Q", data, offset + 43)
+        if 51 + 8 * track > len(data) - offset:
+            raise ValueError(f"point {i} is seen {track} times, which does not fit in {len(data)} bytes")
         offset += 51 + 8 * track
-    if offset > len(data):
-        raise ValueError("ends inside a point")
     records = np.frombuffer(data, np.uint8)[starts[:, None] + np.arange(8, 35)]  # after the id: 3 doubles, 3 bytes
-    return records[:, :24].copy().view("<f8").astype(np.float32), records[:, 24:].copy()
+    with np.errstate(over="ignore"):
+        return records[:, :24].copy().view("<f8").astype(np.float32), records[:, 24:].copy()
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -208,7 +213,10 @@ def _images_text(path: Path) -> list[ColmapImage]:
 def _points_text(path: Path) -> tuple[np.ndarray, np.ndarray]:
     rows = [line.split(maxsplit=7)[1:7] for line in _lines(path) if line.strip()]
     table = np.array(rows, np.float64).reshape(-1, 6)
-    return table[:, :3].astype(np.float32), table[:, 3:].astype(np.uint8)
+    if not ((table[:, 3:] >= 0) & (table[:, 3:] <= 255)).all():
+        raise ValueError("a colour is outside 0 to 255")
+    with np.errstate(over="ignore"):
+        return table[:, :3].astype(np.float32), table[:, 3:].astype(np.uint8)
 
 
 _FORMS = {

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from scene.camera import Camera
+from scene.camera import FARTHEST, Camera
 from scene.colmap import read_model
 from scene.photographs import PhotographCache, PhotographFile, check_photographs, find_photographs, load_image, sizes_text
+from scene.picture_size import SMALLEST_WIDTH, picture_size
 from scene.point_cloud import read_point_cloud
 from scene.transforms import random_points, read_blender, read_nerfstudio
 from workspace import InputError, SceneFolder, image_key
@@ -20,8 +21,6 @@ __all__ = ["PhotographCache", "Scene", "load_image", "load_scene"]
 
 log = logging.getLogger(__name__)
 
-SMALLEST_WIDTH = 16  # pixels; less shows nothing to learn from
-WIDEST = 1600  # pixels; wider photographs are shrunk to it unless a resolution is given
 BLENDER_HALF_SIDE = 1.3  # world units; the cube that holds the objects of the Blender scenes
 HOLD_OUT_EVERY = 8
 
@@ -49,8 +48,7 @@ def load_scene(source_path: Path | str, *, images: str = "images", resolution: i
     Args:
         source_path: the scene folder.
         images: folder of the photographs inside it, such as `images_4`; cameras are scaled to the photographs' size.
-        resolution: 1, 2, 4 or 8 divides the size; another value is a width in pixels, of photographs that are wider;
-            -1 keeps the size, up to 1600 wide.
+        resolution: as in `picture_size`; -1 keeps the size, up to 1080 pixels high.
         eval: hold out every 8th photograph by name (a Blender scene brings its own test views). Without it all train.
 
     Raises:
@@ -77,6 +75,7 @@ def load_scene(source_path: Path | str, *, images: str = "images", resolution: i
             f"No cameras in {root}: found neither sparse/0/ (COLMAP), transforms_train.json (Blender) nor transforms.json "
             f"(nerfstudio). Make them from photographs or a video: python convert.py -s {photographs} -o <scene>"
         )
+    xyz, rgb = _usable_points(root, xyz, rgb)
     _refuse_shared_keys(cameras + test)
     _refuse_blind(cameras + test)
     files = check_photographs([camera.image_path for camera in cameras + test])
@@ -148,12 +147,29 @@ def _refuse_shared_keys(cameras: Sequence[Camera]) -> None:
         seen[camera.name] = camera.image_path
 
 
+def _usable_points(root: Path, xyz: np.ndarray, rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The points with a finite position that float32 arithmetic can take; InputError when none is left."""
+    usable = (np.abs(xyz) < FARTHEST).all(1)
+    if not usable.any():
+        raise InputError(
+            f"None of the {len(xyz)} points of {root} has a finite position below {FARTHEST:g}. Make its cameras again: "
+            "python convert.py -s <photographs> -o <scene>"
+        )
+    if not usable.all():
+        log.warning(
+            "%d of %d points of %s have no finite position below %g: left out.", (~usable).sum(), len(xyz), root, FARTHEST
+        )
+    return xyz[usable], rgb[usable]
+
+
 def _refuse_blind(cameras: Sequence[Camera]) -> None:
     for camera in cameras:
-        if not (0 < camera.fx < np.inf and 0 < camera.fy < np.inf and np.isfinite(camera.world_to_camera).all()):
+        usable = 0 < camera.fx < FARTHEST and 0 < camera.fy < FARTHEST and abs(camera.cx) < FARTHEST and abs(camera.cy) < FARTHEST
+        if not (usable and (np.abs(camera.world_to_camera) < FARTHEST).all() and (np.abs(camera.center) < FARTHEST).all()):
             raise InputError(
-                f"The camera of {camera.image_path} has focal lengths {camera.fx:g} and {camera.fy:g} and the pose\n"
-                f"{camera.world_to_camera}\nExpected finite numbers and positive focal lengths. Make the cameras again: "
+                f"The camera of {camera.image_path} has focal lengths {camera.fx:g} and {camera.fy:g}, principal point "
+                f"({camera.cx:g}, {camera.cy:g}) and the pose\n{camera.world_to_camera}\n"
+                f"Expected finite numbers below {FARTHEST:g} and positive focal lengths. Make the cameras again: "
                 "python convert.py -s <photographs> -o <scene>"
             )
 
@@ -172,7 +188,7 @@ def _sized(cameras: Sequence[Camera], files: Sequence[PhotographFile], resolutio
         found.setdefault((camera.width, camera.height), {}).setdefault(size, camera.image_path)
         if size[0] < SMALLEST_WIDTH:
             raise InputError(f"{camera.image_path} is {size[0]}x{size[1]}; expected {SMALLEST_WIDTH} pixels of width or more.")
-        sized.append(camera.resized(*_target(size, resolution)))
+        sized.append(camera.resized(*picture_size(*size, resolution)))
     if wrong:
         raise InputError(
             f"{len(wrong)} of {len(cameras)} photographs do not have the shape of their camera:\n"
@@ -194,20 +210,6 @@ def _sized(cameras: Sequence[Camera], files: Sequence[PhotographFile], resolutio
         if size != camera_size:
             log.info("Photographs are %s, their cameras %s: cameras scaled.", sizes_text([size]), sizes_text([camera_size]))
     return sized
-
-
-def _target(size: tuple[int, int], resolution: int) -> tuple[int, int]:
-    width, height = size
-    if resolution in (1, 2, 4, 8):
-        return max(1, round(width / resolution)), max(1, round(height / resolution))
-    if resolution == -1:
-        resolution = WIDEST
-    if resolution < SMALLEST_WIDTH:
-        raise InputError(
-            f"Resolution {resolution} is neither -1, a divisor (1, 2, 4, 8) nor a width of {SMALLEST_WIDTH} pixels or more."
-        )
-    resolution = min(resolution, width)  # enlarged photographs would cost memory and hold nothing new
-    return resolution, max(1, height * resolution // width)
 
 
 def _extent(root: Path, cameras: Sequence[Camera]) -> float:

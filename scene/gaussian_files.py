@@ -10,8 +10,9 @@ from jaxtyping import Float
 from plyfile import PlyData, PlyElement
 from torch import Tensor
 
+from scene.camera import FARTHEST
 from scene.gaussian_model import GaussianModel, num_sh_rest
-from scene.point_cloud import read_vertices
+from scene.ply import read_vertices
 from workspace import InputError, atomic
 from workspace.tensor_files import load_tensors
 
@@ -52,7 +53,7 @@ def load_ply(path: Path) -> GaussianModel:
         InputError: the file is missing, cut short, no 3DGS file, or holds values that are not finite.
     """
     vertices = read_vertices(path)
-    names = {p.name for p in vertices.properties}
+    names = set(vertices.dtype.names)
     stored = sum(name.startswith("f_rest_") for name in names)
     degree = next((d for d in range(4) if 3 * num_sh_rest(d) == stored), None)
     if degree is None:
@@ -66,7 +67,7 @@ def load_ply(path: Path) -> GaussianModel:
         return torch.from_numpy(np.stack([np.asarray(vertices[name], np.float32) for name in wanted], axis=1))
 
     rest = num_sh_rest(degree)
-    sh_rest = torch.zeros(vertices.count, 0, 3)
+    sh_rest = torch.zeros(len(vertices), 0, 3)
     if rest:
         sh_rest = columns(*(f"f_rest_{i}" for i in range(3 * rest))).reshape(-1, 3, rest).transpose(1, 2).contiguous()
     gaussians = GaussianModel(
@@ -78,7 +79,7 @@ def load_ply(path: Path) -> GaussianModel:
         sh_rest=sh_rest,
         active_sh_degree=degree,
     )
-    return _finite(path, gaussians)
+    return _drawable(path, gaussians)
 
 
 def load_checkpoint(path: Path) -> tuple[GaussianModel, Float[Tensor, "n c"] | None, int]:
@@ -98,20 +99,21 @@ def load_checkpoint(path: Path) -> tuple[GaussianModel, Float[Tensor, "n c"] | N
     raw = {"means": means, "log_scales": log_scales, "quats": quats, "opacity_logits": opacity_logits}
     raw |= {"sh_dc": sh_dc, "sh_rest": sh_rest}
     try:
-        raw = {name: value.detach().float().contiguous() for name, value in raw.items()}
+        raw = {name: _floats(name, value) for name, value in raw.items()}
+        if language is not None:
+            language = _floats("language feature", language)
         n, rest = len(raw["means"]), num_sh_rest(math.isqrt(raw["sh_rest"].shape[1] + 1) - 1)
         expected = dict(zip(raw, ((n, 3), (n, 3), (n, 4), (n, 1), (n, 1, 3), (n, rest, 3)), strict=True))
         for name, value in raw.items():
             if tuple(value.shape) != expected[name]:
                 raise ValueError(f"{name} has shape {tuple(value.shape)}, expected {expected[name]}")
-        gaussians = GaussianModel(**raw, active_sh_degree=int(degree))
-    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        gaussians = GaussianModel(**raw, active_sh_degree=_whole("SH degree", degree))
+        if language is not None and (language.ndim != 2 or len(language) != n or not language.isfinite().all()):
+            raise ValueError(f"a language feature {tuple(language.shape)} for {n} Gaussians; expected finite [{n}, c]")
+        iteration = _whole("iteration", iteration)
+    except (IndexError, ValueError) as error:
         raise InputError(f"{path} is not a 3DGS checkpoint: {error}.") from None
-    if language is not None:
-        language = language.detach().float().contiguous()
-        if language.ndim != 2 or len(language) != len(gaussians):
-            raise InputError(f"{path} has a language feature of shape {tuple(language.shape)} for {len(gaussians)} Gaussians.")
-    return _finite(path, gaussians), language, int(iteration)
+    return _drawable(path, gaussians), language, iteration
 
 
 def load_gaussians(path: Path) -> GaussianModel:
@@ -130,12 +132,28 @@ def load_gaussians(path: Path) -> GaussianModel:
     raise InputError(f"{path} is neither a .ply nor a checkpoint of a 3DGS trainer.")
 
 
+def _floats(name: str, value: Any) -> Tensor:
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
+        raise ValueError(f"{name} is of {kind}; expected a tensor of floats")
+    return value.float().contiguous()
+
+
+def _whole(name: str, value: Any) -> int:
+    """A number that trainers may have stored as int, float or numpy scalar."""
+    if not isinstance(value, int | float | np.number) or isinstance(value, bool | np.complexfloating):
+        raise ValueError(f"{name} is {str(value)[:40]!r}; expected a number")
+    if not 0 <= value < 2**31:
+        raise ValueError(f"{name} is {value}; expected a whole number")
+    return int(value)
+
+
 def _property_names(rest: int) -> list[str]:
     names = ["x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2", *(f"f_rest_{i}" for i in range(3 * rest))]
     return [*names, "opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"]
 
 
-def _published(path: Path) -> tuple[tuple, int]:
+def _published(path: Path) -> tuple[tuple, Any]:
     expected = "a checkpoint of a 3DGS trainer (chkpnt<iteration>.pth)"
     content: Any = load_tensors(path, expected, "Copy it again, or give the point_cloud.ply of that training.", safe=_SAFE)
     if isinstance(content, tuple) and len(content) == 2 and isinstance(content[0], tuple) and len(content[0]) in (12, 13):
@@ -143,9 +161,17 @@ def _published(path: Path) -> tuple[tuple, int]:
     raise InputError(f"{path} is not a checkpoint of a 3DGS trainer; expected (12 or 13 entries, iteration).")
 
 
-def _finite(path: Path, gaussians: GaussianModel) -> GaussianModel:
+def _drawable(path: Path, gaussians: GaussianModel) -> GaussianModel:
+    """`gaussians`, when every number is finite and float32 can hold what drawing computes from it."""
+    if not len(gaussians):
+        raise InputError(f"{path} holds no Gaussians.")
     for name in ("means", "log_scales", "quats", "opacity_logits", "sh_dc", "sh_rest"):
         bad = (~getattr(gaussians, name).flatten(1).isfinite()).any(1).sum().item()
         if bad:
             raise InputError(f"{path}: {bad} of {len(gaussians)} Gaussians have {name} that are not finite numbers.")
+    far = (gaussians.means.abs() > FARTHEST).any(1) | (gaussians.log_scales > math.log(FARTHEST)).any(1)
+    if far.any():
+        raise InputError(
+            f"{path}: {far.sum().item()} of {len(gaussians)} Gaussians are further or larger than {FARTHEST:g} world units."
+        )
     return gaussians

@@ -11,15 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from scene.camera import Camera
 from workspace import InputError
+from workspace.image_reader import ORIENTATION, exif_entry, open_picture, upright
 
-Image.MAX_IMAGE_PIXELS = None  # panoramas and scans are large on purpose; the pixel-bomb guard is for web uploads
-
-_ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)  # EXIF tag; its values that swap width and height
-_UNREADABLE = (OSError, SyntaxError, ValueError, UnidentifiedImageError)  # what Pillow's decoders raise on broken files
+_TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 
 def find_photographs(folder: Path, names: Sequence[str]) -> list[Path]:
@@ -61,21 +59,23 @@ def check_photographs(paths: Sequence[Path]) -> list["PhotographFile"]:
     """
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         results = list(pool.map(_check, paths))
-    broken = [f"  {path}: {result}" for path, result in zip(paths, results, strict=True) if isinstance(result, str)]
+    broken = [f"  {result}" for result in results if isinstance(result, InputError)]
     if broken:
         raise InputError(
             f"{len(broken)} of {len(paths)} photographs cannot be read:\n" + "\n".join(broken) + "\nReplace them, or remove them "
             "and make the cameras again: python convert.py -s <photographs> -o <scene>"
         )
-    return [result for result in results if not isinstance(result, str)]
+    return [result for result in results if not isinstance(result, InputError)]
 
 
 def check_photograph(path: Path) -> "PhotographFile":
     """Decode one photograph and return what the file holds; InputError with path and reason when it cannot be read."""
-    result = _check(path)
-    if isinstance(result, str):
-        raise InputError(f"{path}: {result}")
-    return result
+    with open_picture(path) as image:
+        size = image.size
+        orientation = exif_entry(image, ORIENTATION)
+        image.draft("RGB", (max(1, size[0] // 8), max(1, size[1] // 8)))
+        image.load()
+    return PhotographFile(*size, turned=orientation in _TURNED, digest=photograph_digest(path))
 
 
 class PhotographFile(NamedTuple):
@@ -102,20 +102,11 @@ def photograph_digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
-def _check(path: Path) -> PhotographFile | str:
+def _check(path: Path) -> PhotographFile | InputError:
     try:
-        digest = photograph_digest(path)
-        with Image.open(path) as image:
-            size = image.size
-            orientation = image.getexif().get(_ORIENTATION, 1)
-            image.draft("RGB", (max(1, size[0] // 8), max(1, size[1] // 8)))
-            image.load()
-    except UnidentifiedImageError:
-        return "it is no image" if path.stat().st_size else "the file is empty"
-    except _UNREADABLE as error:
-        reason = f"{error}".replace(f"'{path}'", "the file")
-        return reason
-    return PhotographFile(*size, turned=orientation in _TURNED, digest=digest)
+        return check_photograph(path)
+    except InputError as error:
+        return error
 
 
 def load_image(camera: Camera, background: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> UInt8[np.ndarray, "h w 3"]:
@@ -129,17 +120,14 @@ def load_image(camera: Camera, background: tuple[float, float, float] = (0.0, 0.
     """
     if camera.image_path is None:
         raise ValueError(f"Camera '{camera.name}' has no photograph.")
-    try:
-        with Image.open(camera.image_path) as image:
-            size = (camera.width, camera.height)
-            pixels = _colors(image if fits(image.size, size) else ImageOps.exif_transpose(image))
-            if pixels.size != size:
-                # BOX is the mean over each target pixel's footprint, fractional borders included; when enlarging it
-                # would repeat pixels, hence the cubic.
-                shrinks = size[0] <= pixels.width and size[1] <= pixels.height
-                pixels = pixels.resize(size, Image.Resampling.BOX if shrinks else Image.Resampling.BICUBIC)
-    except _UNREADABLE as error:
-        raise InputError(f"Photograph {camera.image_path} cannot be read: {error}.") from None
+    size = (camera.width, camera.height)
+    with open_picture(camera.image_path) as image:
+        pixels = _colors(image if fits(image.size, size) else upright(image))
+    if pixels.size != size:
+        # BOX is the mean over each target pixel's footprint, fractional borders included; when enlarging it
+        # would repeat pixels, hence the cubic.
+        shrinks = size[0] <= pixels.width and size[1] <= pixels.height
+        pixels = pixels.resize(size, Image.Resampling.BOX if shrinks else Image.Resampling.BICUBIC)
     array = np.asarray(pixels)
     if array.shape[2] == 3:
         return array.copy()
@@ -150,12 +138,14 @@ def load_image(camera: Camera, background: tuple[float, float, float] = (0.0, 0.
 def _colors(image: Image.Image) -> Image.Image:
     """Decoded pixels as RGB, or as RGBa (premultiplied, so that resizing keeps the colours of transparent pixels out)."""
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        values = np.asarray(image, np.float32)
-        scale = 255 / 65535 if image.mode != "F" else 255.0
-        return Image.fromarray(np.clip(values * scale + 0.5, 0, 255).astype(np.uint8)).convert("RGB")
+        values = np.array(image, np.float32)
+        values *= 255 / 65535 if image.mode != "F" else 255.0  # in place: a scan can have a hundred million pixels
+        values += 0.5
+        return Image.fromarray(np.nan_to_num(values, copy=False).clip(0, 255, out=values).astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        return image.convert("RGBA").convert("RGBa")
-    return image.convert("RGB")
+        return (image if image.mode == "RGBA" else image.convert("RGBA")).convert("RGBa")
+    image.load()
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def flatten(image: Image.Image) -> Image.Image:

@@ -1,54 +1,54 @@
-"""Coloured and labelled points from PLY files, as nerfstudio scenes and scans bring them."""
+"""Points from a PLY file: coloured ones as nerfstudio scenes bring them, labelled ones of a scan."""
 
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
-from plyfile import PlyData, PlyElement, PlyParseError
 
+from scene.ply import read_vertices
 from workspace import InputError
 
 
-def read_vertices(path: Path) -> PlyElement:
-    """Vertex table of a PLY file, text or binary.
+def read_point_cloud(path: Path) -> tuple[Float32[np.ndarray, "k 3"], UInt8[np.ndarray, "k 3"]]:
+    """Positions and colours (0..255; mid grey when the file has none).
 
     Raises:
-        InputError: the file is missing, cut short, no PLY, or without vertices.
+        InputError: the file cannot be read, its vertices have no position, or a colour is outside 0..255 (integers) or
+            0..1 (floats).
     """
-    try:
-        with path.open("rb") as file:
-            vertices = PlyData.read(file)["vertex"]
-    except FileNotFoundError:
-        raise InputError(f"No file {path}.") from None
-    except KeyError:
-        raise InputError(f"{path} has no vertices.") from None
-    except (PlyParseError, ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a PLY file, or was cut short ({error}).") from None
-    if vertices.count == 0:
-        raise InputError(f"{path} has no vertices.")
-    return vertices
-
-
-def read_point_cloud(path: Path) -> tuple[Float32[np.ndarray, "k 3"], UInt8[np.ndarray, "k 3"]]:
-    """Positions and colours (0..255; mid grey when the file has none)."""
     vertices = read_vertices(path)
-    names = {p.name for p in vertices.properties}
-    if not {"x", "y", "z"} <= names:
-        raise InputError(f"{path} has vertices without x, y, z; it has {', '.join(sorted(names))}.")
-    xyz = np.stack([vertices[name] for name in "xyz"], 1).astype(np.float32)
-    if {"red", "green", "blue"} <= names:
-        rgb = np.stack([vertices[name] for name in ("red", "green", "blue")], 1)
-        rgb = rgb.astype(np.uint8) if rgb.dtype.kind in "ui" else np.clip(rgb * 255 + 0.5, 0, 255).astype(np.uint8)
-    else:
-        rgb = np.full((len(xyz), 3), 128, np.uint8)
-    finite = np.isfinite(xyz).all(1)
-    return xyz[finite], rgb[finite]
+    xyz = _stacked(path, vertices, "x", "y", "z")
+    if not {"red", "green", "blue"} <= set(vertices.dtype.names):
+        return _float32(xyz), np.full((len(xyz), 3), 128, np.uint8)
+    rgb = _stacked(path, vertices, "red", "green", "blue")
+    whole = rgb.dtype.kind in "ui"
+    if not ((rgb >= 0) & (rgb <= (255 if whole else 1))).all():
+        raise InputError(
+            f"{path} has colours from {rgb.min():g} to {rgb.max():g}; expected {'0 to 255' if whole else '0 to 1 of floats'}."
+        )
+    return _float32(xyz), rgb.astype(np.uint8) if whole else (rgb * 255 + 0.5).astype(np.uint8)
 
 
 def read_labelled_points(path: Path) -> tuple[Float32[np.ndarray, "k 3"], Int64[np.ndarray, " k"]]:
-    """Positions and labels of a scan such as ScanNet's `<scene>_vh_clean_2.labels.ply`, whose labels are NYU40 ids."""
+    """Positions and labels of a scan such as ScanNet's `<scene>_vh_clean_2.labels.ply`, whose labels are NYU40 ids.
+
+    Raises:
+        InputError: the file cannot be read, or its vertices have no position or no label that is a whole number.
+    """
     vertices = read_vertices(path)
-    names = {p.name for p in vertices.properties}
-    if not {"x", "y", "z", "label"} <= names:
-        raise InputError(f"{path} has vertices without x, y, z, label; it has {', '.join(sorted(names))}.")
-    return np.stack([vertices[name] for name in "xyz"], 1).astype(np.float32), np.asarray(vertices["label"]).astype(np.int64)
+    xyz, labels = _stacked(path, vertices, "x", "y", "z"), _stacked(path, vertices, "label")[:, 0]
+    if labels.dtype.kind not in "ui":
+        raise InputError(f"{path} has labels of {labels.dtype}; expected whole numbers.")
+    return _float32(xyz), labels.astype(np.int64)
+
+
+def _stacked(path: Path, vertices: np.ndarray, *names: str) -> np.ndarray:
+    found = vertices.dtype.names or ()
+    if not set(names) <= set(found):
+        raise InputError(f"{path} has vertices without {', '.join(names)}; it has {', '.join(sorted(found))}.")
+    return np.stack([vertices[name] for name in names], 1)
+
+
+def _float32(xyz: np.ndarray) -> Float32[np.ndarray, "k 3"]:
+    with np.errstate(over="ignore"):  # what overflows becomes infinite, which callers leave out
+        return xyz.astype(np.float32)

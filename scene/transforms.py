@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from PIL import Image
 
-from scene.camera import Camera
+from scene.camera import LARGEST_SIDE, Camera
 from scene.photographs import describe_missing, find_photographs
 from workspace import IMAGE_SUFFIXES, InputError, image_key, read_json
+from workspace.image_reader import open_picture
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ def read_nerfstudio(root: Path, images: str = "images") -> tuple[list[Camera], P
             continue
         values = {**table, **frame}
         known = "w" in values and "h" in values
-        width, height = (int(_number(path, values, k)) for k in ("w", "h")) if known else _size(root / name)
+        width, height = (_pixels(path, values, k) for k in ("w", "h")) if known else _size(root / name)
         fx = _number(path, values, "fl_x") if "fl_x" in values else _focal(path, values, width)
         fy = _number(path, values, "fl_y") if "fl_y" in values else fx
         cx = _number(path, values, "cx") if "cx" in values else width / 2
@@ -135,24 +135,31 @@ def _with_suffix(root: Path, name: str) -> str:
 
 
 def _size(path: Path) -> tuple[int, int]:
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"Photograph {path} cannot be read: {error}.") from None
+    with open_picture(path) as image:
+        return image.size
 
 
 def _focal(path: Path, table: Mapping[str, Any], width: int) -> float:
     if "camera_angle_x" not in table:
         raise InputError(f"{path} gives no focal length: neither fl_x nor camera_angle_x.")
-    return width / (2 * math.tan(_number(path, table, "camera_angle_x") / 2))
+    angle = _number(path, table, "camera_angle_x")
+    if not 0 < angle < math.pi:
+        raise InputError(f"{path}: camera_angle_x is {angle!r}; expected the horizontal field of view in radians, 0 to pi.")
+    return width / (2 * math.tan(angle / 2))
 
 
 def _number(path: Path, values: Mapping[str, Any], name: str) -> float:
     value = values[name]
-    if not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise InputError(f"{path}: {name} is {value!r}; expected a number.")
     return float(value)
+
+
+def _pixels(path: Path, values: Mapping[str, Any], name: str) -> int:
+    value = _number(path, values, name)
+    if not 1 <= value <= LARGEST_SIDE:
+        raise InputError(f"{path}: {name} is {values[name]!r}; expected 1 to {LARGEST_SIDE} pixels.")
+    return int(value)
 
 
 def _world_to_camera(path: Path, name: str, frame: Mapping[str, Any]) -> Float[np.ndarray, "4 4"]:

@@ -59,11 +59,13 @@ def test_resolution(tmp_path, resolution, size):
     assert camera.fx / camera.width == pytest.approx(60 / WIDTH) and camera.cy / camera.height == pytest.approx(25.5 / HEIGHT)
 
 
-def test_wide_photographs_are_shrunk_to_1600(tmp_path):
+def test_high_photographs_are_shrunk_to_1080_or_wide_ones_by_option_to_1600(tmp_path):
     write_scene(tmp_path, params=(1500.0, 1500.0, 800.0, 600.0))
     for path in tmp_path.glob("images/**/*.png"):
         Image.new("RGB", (3200, 2400)).save(path)  # the photographs may be larger than their cameras too
     camera = load_scene(tmp_path).train[0]
+    assert (camera.width, camera.height) == (1440, 1080)
+    camera = load_scene(tmp_path, resolution=1600).train[0]
     assert (camera.width, camera.height) == (1600, 1200)
 
 

@@ -116,7 +116,7 @@ def test_folders_of_dinosplat_have_a_record(scene):
 def test_damaged_grids_are_refused(scene):
     scene.dino_features.mkdir()
     scene.foreign_patch_grid("a.b").write_bytes(b"PK broken")
-    with pytest.raises(InputError, match=r"a.b.npz is not a readable DinoSplat feature file"):
+    with pytest.raises(InputError, match=r"a.b.npz is not a readable .npz archive with an array arr_0"):
         _grids(scene).embeddings("a.b")
     np.savez(scene.foreign_patch_grid("a.b"), other=np.zeros(3))
     with pytest.raises(InputError, match="arr_0"):

@@ -180,6 +180,14 @@ def test_talk2dino_head_is_its_formula(tmp_path, width):
     torch.testing.assert_close(load_head(tmp_path / "head.pth")(text).double(), expected, atol=1e-3, rtol=0)
 
 
+def test_older_talk2dino_heads_number_their_second_layer(tmp_path):
+    _head_file(tmp_path / "head.pth")
+    state = torch.load(tmp_path / "head.pth", weights_only=True)
+    torch.save({name.replace("hidden_layers.0", "linear_layer2"): value for name, value in state.items()}, tmp_path / "old.pth")
+    text = torch.randn(3, 512, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(load_head(tmp_path / "old.pth")(text), load_head(tmp_path / "head.pth")(text))
+
+
 def test_talk2dino_head_is_checked(tmp_path):
     with pytest.raises(InputError, match="--talk2dino_ckpt"):
         load_head(None)
@@ -210,11 +218,19 @@ def test_dino_text_averages_the_prompts_and_goes_through_the_head(tmp_path, monk
     assert isinstance(encoder, Talk2DinoText)
     assert encoder.negatives == ("object", "things", "stuff", "texture")
     clip = ClipEncoder(name, str(weights))
-    prompts = [template("mug") for template in open_clip.OPENAI_IMAGENET_TEMPLATES]
-    expected = load_head(tmp_path / "head.pth")(clip.embed_text(prompts, normalize=False).mean(0)[None])
-    vectors = encoder.embed(["cup", "mug"])
-    assert vectors.shape == (2, encoder.width)
-    torch.testing.assert_close(vectors[1:], torch.nn.functional.normalize(expected, dim=-1))
+    published = (
+        "itap of a {}.", "a bad photo of the {}.", "a origami {}.", "a photo of the large {}.", "a {} in a video game.",
+        "art of the {}.", "a photo of the small {}.",
+    )  # fmt: skip
+    full = [template("mug") for template in open_clip.OPENAI_IMAGENET_TEMPLATES]
+    options = TextOptions(talk2dino_ckpt=tmp_path / "head.pth", talk2dino_templates=80)
+    for found, prompts in (
+        (encoder.embed(["cup", "mug"]), [template.format("mug") for template in published]),
+        (text_encoder({"features": "dino"}, "cpu", options).embed(["cup", "mug"]), full),
+    ):
+        expected = load_head(tmp_path / "head.pth")(clip.embed_text(prompts, normalize=False).mean(0)[None])
+        assert found.shape == (2, encoder.width)
+        torch.testing.assert_close(found[1:], torch.nn.functional.normalize(expected, dim=-1))
 
 
 def test_text_of_segments_is_the_plain_phrase(tmp_path):

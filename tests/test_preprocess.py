@@ -14,8 +14,8 @@ from test_transforms import write_blender
 from autoencoder.config import AutoencoderConfig
 from autoencoder.stage import train_autoencoder
 from features import mini
+from features.dino import DinoEncoder
 from features.grid_store import GridStore
-from features.photographs import feature_size
 from features.preprocessing import PreprocessConfig, preprocess
 from features.registry import open_store, text_encoder
 from features.sam_clip import PRESETS
@@ -113,6 +113,23 @@ def test_photographs_become_patch_grids(scene, dino):
     assert _grid(scene, "a.b").shape == (6, 10, 384)
 
 
+def test_a_square_is_prepared_as_published(tmp_path, dino, monkeypatch):
+    """torchvision's default resizing of the whole photograph, not of one shrunk to 1080 pixels before; single precision."""
+    from torchvision.transforms.functional import resize
+
+    scene = SceneFolder(tmp_path / "tall")
+    noise = np.random.default_rng(0).integers(0, 255, (1300, 90, 3), dtype=np.uint8)
+    scene.images.mkdir(parents=True)
+    Image.fromarray(noise).save(scene.images / "one.png")
+    given = []
+    embed = DinoEncoder.embed_patches
+    monkeypatch.setattr(DinoEncoder, "embed_patches", lambda encoder, images: given.append(images) or embed(encoder, images))
+    preprocess(PreprocessConfig(scene.root, square=56, **dino))
+    expected = resize(torch.from_numpy(noise).permute(2, 0, 1).float() / 255, [56, 56])
+    torch.testing.assert_close(given[0][0], expected, atol=1e-6, rtol=0)  # float32 sums in another order
+    assert open_store(scene).settings["resize"] == "bilinear"
+
+
 def test_a_killed_run_continues_where_it_was(scene, dino, monkeypatch):
     write, seen = GridStore.write, []
 
@@ -196,15 +213,6 @@ def test_photographs_are_turned_as_their_cameras_see_them(tmp_path, dino):
     (scene.sparse / "points3D.txt").write_text("")
     preprocess(PreprocessConfig(scene.root, overwrite=True, **dino))
     assert _grid(scene, "one").shape[:2] == (3, 5)  # the camera was found on the pixels as stored
-
-
-def test_sizes_follow_the_published_rule():
-    assert feature_size(1440, 1080, -1) == (1440, 1080)
-    assert feature_size(3000, 2160, -1) == (1500, 1080)
-    assert feature_size(4000, 1000, -1) == (4000, 1000)
-    assert feature_size(1440, 1080, 720) == (720, 540)
-    with pytest.raises(InputError, match="is a width in pixels here"):
-        feature_size(1440, 1080, 1)
 
 
 def test_a_gpu_too_small_ends_with_advice(scene, dino, monkeypatch):
@@ -293,7 +301,6 @@ def test_features_of_a_replaced_photograph_are_made_again_and_only_those(scene, 
 
 
 def test_photographs_are_never_enlarged_for_features(scene, dino, caplog):
-    assert feature_size(120, 90, 100_000) == (120, 90)
     preprocess(PreprocessConfig(scene.root, resolution=100_000, **dino))
     assert caplog.text.count("narrower than --resolution 100000") == 1  # once, not for every photograph
 

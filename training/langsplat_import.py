@@ -39,7 +39,7 @@ class ImportConfig:
     images: Annotated[str, tyro.conf.arg(aliases=["-i"])] = "images"
     """Folder of the photographs inside the scene."""
     resolution: Annotated[int, tyro.conf.arg(aliases=["-r"])] = -1
-    """1, 2, 4 or 8 divides the photographs' size, another value is a width in pixels, -1 keeps it up to 1600 wide."""
+    """-1 keeps the photographs' size up to 1080 pixels high; 1, 2, 4 or 8 divides it; another value is the largest width."""
     eval: bool = False
     """The model was trained without every 8th photograph."""
     white_background: bool = False

@@ -8,8 +8,10 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # isort: split
+from workspace.array_files import load_array, load_member, save_array
 from workspace.errors import InputError
-from workspace.files import atomic, load_array, read_json, save_array, write_json
+from workspace.files import atomic
+from workspace.json_files import read_json, write_json
 from workspace.paths import ASSETS, IMAGE_SUFFIXES, ModelFolder, SceneFolder, image_files, image_key
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "image_files",
     "image_key",
     "load_array",
+    "load_member",
     "read_json",
     "save_array",
     "write_json",

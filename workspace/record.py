@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from workspace.errors import InputError
-from workspace.files import read_json, write_json
+from workspace.json_files import read_json, write_json
 
 RECORD = "stage.json"
 SHOWN = 12  # differences listed in a message

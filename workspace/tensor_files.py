@@ -3,6 +3,7 @@
 import re
 import struct
 import warnings
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from pickle import UnpicklingError
@@ -12,6 +13,7 @@ import torch
 
 from workspace.errors import InputError
 from workspace.files import atomic
+from workspace.tensor_tree import Unsound, copied
 
 # What the reader stumbles over in a file that was cut short or has wrong bytes in it. OSError: a zip that ends early.
 _DAMAGED = (
@@ -24,7 +26,10 @@ _DAMAGED = (
     TypeError,
     OverflowError,
     MemoryError,
+    RecursionError,
+    NotImplementedError,
     struct.error,
+    zipfile.BadZipFile,
     UnpicklingError,
 )
 
@@ -43,6 +48,9 @@ def save_tensors(path: Path, value: Any) -> None:
 def load_tensors(path: Path, expected: str, remedy: str, *, device: torch.device | str = "cpu", safe: Sequence[Any] = ()) -> Any:
     """What `torch.save` wrote: tensors, numbers, strings, and containers of them. Nothing in the file is executed.
 
+    Every tensor is dense, without gradient, and has its numbers in the file: what it declares beyond that is refused before
+    it is allocated.
+
     Args:
         path: the file.
         expected: what it should be, for the message, such as "the checkpoint of a training run".
@@ -51,7 +59,8 @@ def load_tensors(path: Path, expected: str, remedy: str, *, device: torch.device
         safe: further types the file may hold, as `torch.serialization.safe_globals` takes them.
 
     Raises:
-        InputError: the file is missing, no PyTorch file, cut short or damaged, or holds objects that are not safe to load.
+        InputError: the file is missing, no PyTorch file, cut short or damaged, holds objects that are not safe to load, or
+            tensors that are sparse, quantised, without data or larger than the file.
     """
     try:
         with path.open("rb") as file:
@@ -61,18 +70,25 @@ def load_tensors(path: Path, expected: str, remedy: str, *, device: torch.device
     except IsADirectoryError:
         raise InputError(f"{path} is a folder; expected {expected}. {remedy}") from None
     found = _foreign(beginning)
+    size = path.stat().st_size
     if found is None:
+        zipped = beginning.startswith(b"PK")
         try:
+            if zipped:
+                _refuse_packed(path, size)
             with torch.serialization.safe_globals(list(safe)), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of the pickle protocols that torch finds in wrong bytes
-                return torch.load(path, map_location=device, weights_only=True)
+                # Mapped storages cannot grow, so a tensor that declares more than its storage holds is an error of torch.
+                content = torch.load(str(path), map_location="cpu", weights_only=True, mmap=zipped)
+            return copied(content, size, device)
         except torch.cuda.OutOfMemoryError:  # a RuntimeError too, but the file is not to blame
             raise
+        except Unsound as error:
+            found = str(error)
         except (OSError, *_DAMAGED) as error:
             if isinstance(error, OSError) and error.filename is not None:  # the system cannot read it, such as for want of rights
                 raise
             found = _reason(error)
-    size = path.stat().st_size
     raise InputError(f"{path} ({size / 1e6:.1f} MB) {found}; expected {expected}. {remedy}") from None
 
 
@@ -87,6 +103,14 @@ def _foreign(beginning: bytes) -> str | None:
     if beginning.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
         return "is a web page saved under that name"
     return "is not a file of PyTorch"
+
+
+def _refuse_packed(path: Path, size: int) -> None:
+    """torch.save stores its entries as they are: an archive that holds more than its file was packed by something else."""
+    with zipfile.ZipFile(path) as archive:
+        held = sum(entry.file_size for entry in archive.infolist())
+    if held > size:
+        raise Unsound(f"declares {held / 1e6:.1f} MB of entries")
 
 
 def _reason(error: Exception) -> str:

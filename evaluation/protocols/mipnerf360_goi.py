@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from evaluation.labels import PaintedFrame
+from evaluation.labels import PaintedFrame, read_grey
 from evaluation.protocol import LabelProtocol, LabelSet, Measure
 from workspace import InputError
 from workspace.slugs import slug
@@ -89,8 +89,8 @@ def scene_figures(labels: Path, prediction_of: Callable[[str, str], Path], missi
         found = prompts.setdefault(prompt, [])
         file = prediction_of(prompt, path.stem)
         if file.is_file():
-            label = _grey(path) > 0
-            images[name] = compare(label, prediction(_grey(file), label.shape[1], label.shape[0]))
+            label = read_grey(path) > 0
+            images[name] = compare(label, prediction(read_grey(file), label.shape[1], label.shape[0]))
             found.append(images[name])
         else:
             absent.append(name)
@@ -110,13 +110,6 @@ def mean(parts: Sequence[Figures]) -> Figures:
 
 def _ratio(part: int, whole: int, of_nothing: float) -> float:
     return part / whole if whole else of_nothing
-
-
-def _grey(path: Path) -> UInt8[np.ndarray, "h w"]:
-    picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE)
-    if picture is None:
-        raise InputError(f"{path} is not a readable picture; expected a mask, 0 where the prompt is not.")
-    return picture
 
 
 def read(folder: Path) -> LabelSet:

@@ -1,0 +1,100 @@
+"""Pictures opened by one guarded reader: the wanted formats alone, and no more pixels than the file can justify."""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from workspace.errors import InputError
+
+Image.MAX_IMAGE_PIXELS = None  # replaced by the limit below, which depends on the size of the file
+
+ORIENTATION = 0x0112  # EXIF tag
+# Pillow would choose by content: a .jpg that holds EPS would be run by Ghostscript.
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
+MOST_PIXELS = 64_000_000  # of any file; an RGB picture of this size takes 256 MB once decoded
+MOST_PIXELS_PER_BYTE = 4  # above that; photographs hold 1 to 4, so that a panorama or a scan of any size is read
+# What Pillow's decoders and its EXIF parser raise on wrong bytes.
+_DAMAGED = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    AttributeError,
+    ArithmeticError,
+    MemoryError,
+    RecursionError,
+    RuntimeError,
+    AssertionError,
+    struct.error,
+    zlib.error,
+)
+
+
+@contextmanager
+def open_picture(path: Path) -> Iterator[Image.Image]:
+    """Open a picture: JPEG, PNG, BMP, TIFF or WebP, whatever its extension. Pixels are decoded when they are first used.
+
+    Errors of the decoder inside the block become InputError, so the block should hold nothing but what reads pixels.
+
+    Raises:
+        InputError: `<path>: <reason>`; the file is missing, no such picture, cut short or damaged, or declares more pixels
+            than 64 million and than four for each of its bytes.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            _refuse_oversized(path, image.size)
+            yield image
+    except UnidentifiedImageError:
+        empty = path.is_file() and not path.stat().st_size
+        raise InputError(f"{path}: {'the file is empty' if empty else 'it is no JPEG, PNG, BMP, TIFF or WebP image'}") from None
+    except _DAMAGED as error:
+        reason = f"{error}".replace(f"'{path}'", "the file") or type(error).__name__
+        raise InputError(f"{path}: {reason.splitlines()[0][:300]}") from None
+
+
+def exif_entry(image: Image.Image, tag: int, folder: int | None = None) -> Any:
+    """One EXIF entry, or None where there is none or the data is damaged: no photograph is refused for its EXIF data.
+
+    Args:
+        image: an open picture.
+        tag: number of the entry.
+        folder: number of the entry that points at the sub-folder which holds `tag`.
+    """
+    try:
+        exif = image.getexif()
+        return (exif if folder is None else exif.get_ifd(folder)).get(tag)
+    except _DAMAGED:
+        return None
+
+
+def exif_bytes(image: Image.Image) -> bytes:
+    """All EXIF data, to be saved with another picture; empty where there is none or it is damaged."""
+    try:
+        return image.getexif().tobytes()
+    except _DAMAGED:
+        return b""
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The picture turned as its EXIF orientation says; as it is stored where it has none, or damaged EXIF data."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except _DAMAGED:
+        return image
+
+
+def _refuse_oversized(path: Path, size: tuple[int, int]) -> None:
+    width, height = size
+    stored = path.stat().st_size
+    if width * height > max(MOST_PIXELS, MOST_PIXELS_PER_BYTE * stored):
+        raise InputError(
+            f"{path}: its header declares {width}x{height} pixels in {stored / 1e6:.1f} MB; expected at most "
+            f"{MOST_PIXELS / 1e6:.0f} million, or {MOST_PIXELS_PER_BYTE} for each byte of the file"
+        )

@@ -1,0 +1,61 @@
+"""JSON files: written whole or not at all, read with one clear error for everything a file can hold that is no usable JSON."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any, NoReturn
+
+from workspace.errors import InputError
+from workspace.files import atomic
+
+_INT64 = 2**63
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON, whole or not at all. Non-finite numbers are refused: they are not JSON."""
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file. Every number in it is finite, every integer fits in 64 bits, every string can be written again.
+
+    Raises:
+        InputError: the file is missing or a folder, is not UTF-8 or not JSON, is nested too deeply, or holds NaN, Infinity,
+            a larger integer or half a surrogate pair.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_int64)
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()  # "\ud800" alone is valid JSON, but no text
+        return value
+    except FileNotFoundError:
+        raise InputError(f"No file {path}.") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder; expected a JSON file.") from None
+    except RecursionError:
+        raise InputError(f"{path} is not valid JSON: it is nested too deeply.") from None
+    except UnicodeEncodeError:
+        raise InputError(f"{path} is not valid JSON: a string holds half a surrogate pair.") from None
+    except ValueError as error:  # not JSON, not UTF-8, or a number refused below
+        raise InputError(f"{path} is not valid JSON: {error}.") from None
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is beyond the largest number")
+    return value
+
+
+def _int64(text: str) -> int:
+    # counted before it is converted: the time of int() grows with the square of the digits
+    value = int(text) if len(text) <= 20 else _INT64
+    if not -_INT64 <= value < _INT64:
+        raise ValueError(f"the integer {text[:20]}... of {len(text)} digits does not fit in 64 bits")
+    return value

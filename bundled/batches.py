@@ -1,4 +1,4 @@
-"""What a training step of the bundled encoder sees: pieces of a few worlds, and sayings that tell them apart."""
+"""Training batches of the bundled encoder: pieces of a few worlds, and captions that distinguish them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,53 +8,53 @@ import cv2
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from bundled.captions import Look, sayings_of
+from bundled.captions import Description, captions_of
 from bundled.crops import CROP, Pieces
 
-WORLDS, PER_WORLD = 8, 20  # a query must find its object among those around it, so pieces of one world are seen together
-STRANGERS, HYBRIDS = 32, 96  # sayings about pieces that are not in the batch, and such as mix up two that are
+WORLDS, PER_WORLD = 8, 20  # a query compares objects of one scene, so a batch has several of each world
+STRANGERS, HYBRIDS = 32, 96  # captions of pieces that are not in the batch, and captions that mix two that are
 
 
 class Batches:
-    """Draws batches. Rare looks come as often as half their number would have them: the table is a tenth of all pieces."""
+    """Draws batches. A piece is weighted by count^-1/2 of its description, because the table alone is a tenth of all pieces."""
 
     def __init__(self, pieces: Pieces, rng: np.random.Generator) -> None:
-        self.looks, self.rng = pieces.crop_looks, rng
-        self.distinct = sorted({*pieces.crop_looks}, key=repr)
+        self.descriptions, self.rng = pieces.crop_descriptions, rng
+        self.distinct = sorted({*pieces.crop_descriptions}, key=repr)
         self.worlds = []
         for world in np.unique(pieces.crop_worlds):
             rows = np.flatnonzero(pieces.crop_worlds == world)
-            counts = Counter(self.looks[i] for i in rows)
-            weight = np.array([counts[self.looks[i]] ** -0.5 for i in rows])
+            counts = Counter(self.descriptions[i] for i in rows)
+            weight = np.array([counts[self.descriptions[i]] ** -0.5 for i in rows])
             self.worlds.append((rows, weight / weight.sum()))
 
-    def draw(self) -> tuple[Int[np.ndarray, " b"], list[Look]]:
-        """Rows of the pieces and the sayings."""
-        rng, rows, sayings = self.rng, [], []
+    def draw(self) -> tuple[Int[np.ndarray, " b"], list[Description]]:
+        """Rows of the pieces and the captions."""
+        rng, rows, captions = self.rng, [], []
         for world in rng.choice(len(self.worlds), min(WORLDS, len(self.worlds)), replace=False):
             candidates, weight = self.worlds[world]
             chosen = rng.choice(candidates, min(PER_WORLD, len(candidates)), replace=False, p=weight)
-            looks = [self.looks[i] for i in chosen]
-            sayings += [_any_of(rng, sayings_of(look)) for look in looks]
-            sayings += [hybrid(rng, looks) for _ in range(HYBRIDS // WORLDS)]
+            descriptions = [self.descriptions[i] for i in chosen]
+            captions += [_any_of(rng, captions_of(description)) for description in descriptions]
+            captions += [mixed_caption(rng, descriptions) for _ in range(HYBRIDS // WORLDS)]
             rows.append(chosen)
-        sayings += [_any_of(rng, sayings_of(_any_of(rng, self.distinct))) for _ in range(STRANGERS)]
-        return np.concatenate(rows), sayings
+        captions += [_any_of(rng, captions_of(_any_of(rng, self.distinct))) for _ in range(STRANGERS)]
+        return np.concatenate(rows), captions
 
 
-def _any_of(rng: np.random.Generator, options: Sequence[Look]) -> Look:
+def _any_of(rng: np.random.Generator, options: Sequence[Description]) -> Description:
     return options[rng.integers(len(options))]
 
 
-def hybrid(rng: np.random.Generator, looks: Sequence[Look]) -> Look:
-    """A saying with the colour and texture of one piece and the name of another: `turquoise pot` where there are a turquoise
+def mixed_caption(rng: np.random.Generator, descriptions: Sequence[Description]) -> Description:
+    """A caption with the colour and texture of one piece and the name of another: `turquoise pot` where there are a turquoise
     cube and a red pot. It may be true of one of them by chance."""
-    look, name = _any_of(rng, looks), _any_of(rng, looks)
-    return _any_of(rng, sayings_of(replace(look, kind=name.kind, part=name.part, whole_look=None)))
+    description, name = _any_of(rng, descriptions), _any_of(rng, descriptions)
+    return _any_of(rng, captions_of(replace(description, kind=name.kind, part=name.part, whole_adjectives=None)))
 
 
 def augmented(rng: np.random.Generator, crops: UInt8[np.ndarray, "b 64 64 3"]) -> UInt8[np.ndarray, "b 64 64 3"]:
-    """The crops in other light, mirrored, turned, shifted and stretched a little."""
+    """The crops with random brightness, mirroring, rotation, shift and stretch."""
     changed = np.empty_like(crops)
     for i, crop in enumerate(crops):
         turn = cv2.getRotationMatrix2D((CROP / 2, CROP / 2), rng.uniform(-10, 10), rng.uniform(0.9, 1.02))

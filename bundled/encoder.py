@@ -1,4 +1,4 @@
-"""Training of the bundled dual encoder: pieces and patches of toy worlds against true and false sayings about them.
+"""Training of the bundled dual encoder: pieces and patches of toy worlds against true and false captions about them.
 
 The loss is the query itself. LERF's relevancy of a phrase is sigmoid(10 (s_phrase - max s_negative)) with s the cosine, so
 pieces are pushed to a relevancy near 1 for what is true of them and near 0 for what is false, with the canonical negatives
@@ -22,16 +22,16 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
 from bundled.batches import Batches, augmented
-from bundled.captions import GENERIC, TEMPLATES, spoken
+from bundled.captions import GENERIC, TEMPLATES, caption_text
 from bundled.crops import CROP, PATCH, Pieces
-from bundled.truth import FALSE, TRUE, UNKNOWN, Looks, truth_matrix
+from bundled.truth import FALSE, TRUE, UNKNOWN, DescriptionTable, truth_matrix
 from features import mini
 from toy_world.materials import PALETTE, TEXTURES
 from toy_world.objects import KINDS
 from workspace import atomic, write_json
 
 EMBEDDING = 64
-GENERIC_COSINE = 0.25  # cosine of the generic words with everything; true sayings lie above, false ones below
+GENERIC_COSINE = 0.25  # cosine of the generic words with everything; true captions lie above, false ones below
 SHARPNESS = 2.0  # logits are this times those of the relevancy, so that training does not stop at the decision
 WINDOWS = 2  # per step
 CONFIG = {
@@ -43,11 +43,11 @@ CONFIG = {
 
 def words() -> list[str]:
     """Every word of the captions."""
-    looks = {look for kind in KINDS for look in (kind.name, *kind.textures, *kind.colors)}
+    nouns = {word for kind in KINDS for word in (kind.name, *kind.textures, *kind.colors)}
     parts = {part for kind in KINDS for part in _part_names(kind)}
     room = {"table", "floor", "wall", "painting", "canvas", "frame"}
     grammar = {word for template in TEMPLATES for word in template.format("").split()} | {"of", "the", "'s"}
-    return sorted(looks | parts | room | grammar | {*GENERIC, *PALETTE, *TEXTURES})
+    return sorted(nouns | parts | room | grammar | {*GENERIC, *PALETTE, *TEXTURES})
 
 
 def _part_names(kind) -> set[str]:  # noqa: ANN001
@@ -93,30 +93,31 @@ def normalised(pictures: Tensor) -> Float[Tensor, "b 3 h w"]:
 
 
 def train(pieces: Pieces, steps: int, start: Path | None = None, learning_rate: float = 1.5e-3) -> torch.nn.Module:
-    """A model trained for `steps` batches of pieces, windows and sayings, from random weights or those of `start`."""
+    """A model trained for `steps` batches of pieces, windows and captions, from random weights or those of `start`."""
     torch.manual_seed(steps)
     rng = np.random.default_rng(steps)
     tokenizer, model = mini.tokenizer(), new_model(start).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, steps, pct_start=0.05)
-    crop_looks, patch_looks = Looks(pieces.crop_looks), Looks([look for pair in pieces.patch_looks for look in pair])
+    crop_table = DescriptionTable(pieces.crop_descriptions)
+    patch_table = DescriptionTable([entry for pair in pieces.patch_descriptions for entry in pair])
     batches = Batches(pieces, rng)
     progress = tqdm(range(steps), desc="mini encoder", mininterval=2)
     for _ in progress:
-        rows, sayings = batches.draw()
-        text = tokenizer([spoken(rng, s) for s in sayings] + list(GENERIC))
+        rows, captions = batches.draw()
+        text = tokenizer([caption_text(rng, s) for s in captions] + list(GENERIC))
         crops = normalised(torch.from_numpy(augmented(rng, pieces.crops[rows])))
-        # on a CPU and at this few tokens the fused attention's way back takes as long as all the rest of the model
+        # on a CPU and at this few tokens the fused attention's backward pass takes as long as all the rest of the model
         with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             phrases = model.encode_text(text)
             images = model.encode_image(crops)
             windows, patches = _patches(rng, model, pieces)
         images, phrases = (F.normalize(x.float(), dim=-1) for x in (images, phrases))
-        truth = truth_matrix(crop_looks.rows(rows), Looks(sayings))
-        truth[(truth == TRUE) & ~pieces.crop_entire[rows, None]] = UNKNOWN  # a scrap of a mug is no mug, nor a ball
+        truth = truth_matrix(crop_table.rows(rows), DescriptionTable(captions))
+        truth[(truth == TRUE) & ~pieces.crop_entire[rows, None]] = UNKNOWN  # a fragment of a mug is no mug, nor a ball
         truth = torch.from_numpy(truth)
-        of_part = truth_matrix(patch_looks.rows(2 * patches), Looks(sayings))
-        of_whole = truth_matrix(patch_looks.rows(2 * patches + 1), Looks(sayings))
+        of_part = truth_matrix(patch_table.rows(2 * patches), DescriptionTable(captions))
+        of_whole = truth_matrix(patch_table.rows(2 * patches + 1), DescriptionTable(captions))
         patch_truth = torch.from_numpy(np.maximum(of_part, of_whole))
         patch_truth[torch.from_numpy((of_part < 0) | (of_whole < 0)) & (patch_truth != TRUE)] = UNKNOWN
         loss = relevancy_loss(images, phrases, truth) + contrast(images, phrases, truth, model.logit_scale)
@@ -138,7 +139,7 @@ def _patches(
     rows = rng.integers(0, len(pieces.windows), WINDOWS)
     tokens = mini.patch_tokens(model.visual, normalised(torch.from_numpy(pieces.windows[rows])))
     parts = pieces.window_parts[rows].reshape(-1)
-    # as many patches of each thing as of any other, or the table and the walls would be most of them
+    # each object is sampled equally often: otherwise most patches would show the table and the walls
     known = np.flatnonzero(parts >= 0)
     _, inverse, counts = np.unique(parts[known], return_inverse=True, return_counts=True)
     weight = 1 / counts[inverse]
@@ -147,19 +148,19 @@ def _patches(
 
 
 def relevancy_loss(images: Float[Tensor, "b d"], phrases: Float[Tensor, "p d"], truth: Tensor) -> Tensor:
-    """Cross-entropy of the relevancy of each saying for each picture; the last phrases are the generic ones."""
+    """Cross-entropy of the relevancy of each caption for each picture; the last phrases are the generic ones."""
     cosine = images @ phrases.T
     generic = cosine[:, -len(GENERIC) :]
     logits = SHARPNESS * 10 * (cosine[:, : -len(GENERIC)] - generic.amax(1, keepdim=True))
     false = F.softplus(logits)[truth == FALSE]
-    hardest = false.topk(max(1, len(false) // 20)).values  # most are plainly false and teach nothing
+    hardest = false.topk(max(1, len(false) // 20)).values  # most are easy and have no gradient
     true = F.softplus(-logits)[truth == TRUE]
     level = (generic - GENERIC_COSINE).square().mean()
     return true.mean() + 0.5 * false.mean() + 0.5 * hardest.mean() + 5 * level
 
 
 def contrast(images: Float[Tensor, "b d"], phrases: Float[Tensor, "p d"], truth: Tensor, logit_scale: Tensor) -> Tensor:
-    """CLIP's loss in both directions with all that is true as positives and the undecidable left out."""
+    """CLIP's loss in both directions with true pairs as positives and undecided ones left out."""
     logits = logit_scale.exp() * (images @ phrases[: -len(GENERIC)].T)
     logits = logits.masked_fill((truth != TRUE) & (truth != FALSE), -1e4)
     positive = truth == TRUE

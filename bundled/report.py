@@ -7,13 +7,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bundled.captions import GENERIC, Look
+from bundled.captions import GENERIC, Description
 from bundled.crops import Pieces
 from bundled.encoder import normalised
-from bundled.truth import TRUE, Looks, truth_matrix
+from bundled.truth import TRUE, DescriptionTable, truth_matrix
 from features import mini
 
-SHUFFLES = 50  # of the control; one deal of descriptions is luck, the table alone being a tenth of the pieces
+SHUFFLES = 50  # of the control; a single permutation is noisy: the table alone is a tenth of the pieces
 
 
 def embed_phrases(model: torch.nn.Module, phrases: Sequence[str]) -> Float[Tensor, "p d"]:
@@ -21,29 +21,28 @@ def embed_phrases(model: torch.nn.Module, phrases: Sequence[str]) -> Float[Tenso
     return model.encode_text(mini.tokenizer()(list(phrases)), normalize=True)
 
 
-def report(model: torch.nn.Module, worlds: Sequence[Pieces], unseen: Callable[[Look], bool]) -> dict[str, float]:
+def report(model: torch.nn.Module, worlds: Sequence[Pieces], unseen: Callable[[Description], bool]) -> dict[str, float]:
     """Retrieval and relevancy over held-out worlds.
 
-    Each piece chooses among the full descriptions of all pieces of its world. The control is the same with the
-    descriptions dealt out at random. Relevancy is LERF's, with the canonical negatives, over everything that can be said
-    of the world's pieces.
+    Each piece is matched with the full descriptions of all pieces of its world. The control permutes the descriptions at
+    random. Relevancy is LERF's, with the canonical negatives, over the same descriptions.
     """
     hits, hits_unseen, control, chance, true_relevancy, false_relevancy, patch_hits = [], [], [], [], [], [], []
     generic = embed_phrases(model, GENERIC)
     rng = np.random.default_rng(0)
     for pieces in worlds:
         crops = model.encode_image(normalised(torch.from_numpy(pieces.crops[pieces.crop_entire])), normalize=True)
-        looks = [look for look, entire in zip(pieces.crop_looks, pieces.crop_entire, strict=True) if entire]
-        descriptions = sorted({*looks}, key=repr)
-        phrases = embed_phrases(model, [look.words() for look in descriptions])
-        truth = truth_matrix(Looks(looks), Looks(descriptions)) == TRUE
+        descriptions = [found for found, entire in zip(pieces.crop_descriptions, pieces.crop_entire, strict=True) if entire]
+        choices = sorted({*descriptions}, key=repr)
+        phrases = embed_phrases(model, [choice.words() for choice in choices])
+        truth = truth_matrix(DescriptionTable(descriptions), DescriptionTable(choices)) == TRUE
         cosine = crops @ phrases.T
         best = cosine.argmax(1).numpy()
         right = truth[np.arange(len(truth)), best]
         hits += right.tolist()
-        hits_unseen += right[[unseen(look) for look in looks]].tolist()
+        hits_unseen += right[[unseen(entry) for entry in descriptions]].tolist()
         for _ in range(SHUFFLES):
-            control += truth[np.arange(len(truth)), rng.permutation(len(descriptions))[best]].tolist()
+            control += truth[np.arange(len(truth)), rng.permutation(len(choices))[best]].tolist()
         chance.append(truth.mean())
         relevancy = torch.sigmoid(10 * (cosine - (crops @ generic.T).amax(1, keepdim=True))).numpy()
         true_relevancy += (relevancy[truth] > 0.5).tolist()
@@ -65,8 +64,8 @@ def report(model: torch.nn.Module, worlds: Sequence[Pieces], unseen: Callable[[L
 def _patch_hits(model: torch.nn.Module, pieces: Pieces) -> list[bool]:
     tokens = mini.patch_tokens(model.visual, normalised(torch.from_numpy(pieces.windows))).flatten(0, 2)
     parts = pieces.window_parts.reshape(-1)
-    wholes = sorted({whole for _, whole in pieces.patch_looks}, key=repr)
-    number = np.array([wholes.index(whole) for _, whole in pieces.patch_looks])
-    best = (tokens @ embed_phrases(model, [look.words() for look in wholes]).T).argmax(1).numpy()
+    wholes = sorted({whole for _, whole in pieces.patch_descriptions}, key=repr)
+    number = np.array([wholes.index(whole) for _, whole in pieces.patch_descriptions])
+    best = (tokens @ embed_phrases(model, [whole.words() for whole in wholes]).T).argmax(1).numpy()
     known = parts >= 0
     return (best[known] == number[parts[known]]).tolist()

@@ -1,4 +1,4 @@
-"""Trains the bundled encoder on toy worlds and reports how well it retrieves on worlds and looks it has never seen.
+"""Trains the bundled encoder on toy worlds and reports its retrieval on worlds, and pairs of colour and kind, left out of it.
 
     python -m bundled.train_encoder
 
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from bundled.captions import Look
+from bundled.captions import Description
 from bundled.crops import Pieces, join, world_pieces
 from bundled.encoder import save, train, write_architecture
 from bundled.report import report
@@ -51,33 +51,34 @@ class TrainMiniConfig:
 def draw(seed: int, views: int, cache: Path) -> Pieces:
     """Pieces of one world, from the cache when it was drawn before."""
     folder = cache / f"{seed}_{views}"
-    if not (folder / "looks.json").exists():
+    if not (folder / "descriptions.json").exists():
         pieces = world_pieces(seed, views)
         for name in ARRAYS:
             save_array(folder / f"{name}.npy", getattr(pieces, name))
-        looks = {"crops": [asdict(k) for k in pieces.crop_looks], "patches": [[asdict(k) for k in p] for p in pieces.patch_looks]}
-        write_json(folder / "looks.json", looks)
-    looks = read_json(folder / "looks.json")
+        patches = [[asdict(entry) for entry in pair] for pair in pieces.patch_descriptions]
+        descriptions = {"crops": [asdict(entry) for entry in pieces.crop_descriptions], "patches": patches}
+        write_json(folder / "descriptions.json", descriptions)
+    descriptions = read_json(folder / "descriptions.json")
     crops, entire, windows, parts = (load_array(folder / f"{name}.npy") for name in ARRAYS)
-    crop_looks = [Look(**look) for look in looks["crops"]]
-    patch_looks = [(Look(**part), Look(**whole)) for part, whole in looks["patches"]]
-    return Pieces(crops, crop_looks, entire, np.full(len(crops), seed), windows, parts, patch_looks)
+    crop_descriptions = [Description(**entry) for entry in descriptions["crops"]]
+    patch_descriptions = [(Description(**part), Description(**whole)) for part, whole in descriptions["patches"]]
+    return Pieces(crops, crop_descriptions, entire, np.full(len(crops), seed), windows, parts, patch_descriptions)
 
 
-def unseen(look: Look) -> bool:
-    """Whether the look, or the whole it is a part of, pairs a colour and a kind kept from training."""
-    words = {look.color} if look.part is None else set((look.whole_look or "").split())
-    return any((word, look.kind) in UNSEEN for word in words)
+def unseen(description: Description) -> bool:
+    """Whether the description, or the whole it is a part of, pairs a colour and a kind kept from training."""
+    words = {description.color} if description.part is None else set((description.whole_adjectives or "").split())
+    return any((word, description.kind) in UNSEEN for word in words)
 
 
 def without_unseen(pieces: Pieces) -> Pieces:
-    """The set without the looks kept from training."""
-    keep = np.array([not unseen(look) for look in pieces.crop_looks])
-    hidden = np.array([unseen(whole) for _, whole in pieces.patch_looks] + [False])
+    """The set without the descriptions kept from training."""
+    keep = np.array([not unseen(description) for description in pieces.crop_descriptions])
+    hidden = np.array([unseen(whole) for _, whole in pieces.patch_descriptions] + [False])
     parts = np.where(hidden[pieces.window_parts], -1, pieces.window_parts)
-    looks = [look for look, kept in zip(pieces.crop_looks, keep, strict=True) if kept]
+    descriptions = [entry for entry, kept in zip(pieces.crop_descriptions, keep, strict=True) if kept]
     entire, worlds = pieces.crop_entire[keep], pieces.crop_worlds[keep]
-    return Pieces(pieces.crops[keep], looks, entire, worlds, pieces.windows, parts, pieces.patch_looks)
+    return Pieces(pieces.crops[keep], descriptions, entire, worlds, pieces.windows, parts, pieces.patch_descriptions)
 
 
 def train_mini(config: TrainMiniConfig) -> None:

@@ -1,7 +1,7 @@
 """Fit the merge probabilities of the graph segmenter on toy worlds: `python -m bundled.train_segmenter`.
 
-The merges themselves make the training set: an oracle merges first, then the model so far, and every pair that either looked
-at is a sample, labelled by the parts and the wholes that the two regions mostly lie on.
+The training set is every pair of regions that was scored during merging, first by an oracle and then by the model of each
+round. A pair is labelled by the part and the object that each of its regions overlaps most.
 """
 
 import logging
@@ -31,7 +31,7 @@ class TrainGraphConfig:
     first_seed: int = 200
     """Seed of the first world; the demo's is 0."""
     rounds: int = 3
-    """Times the model merges, looks at its mistakes, and learns again."""
+    """Rounds of merging with the model and fitting it again on the pairs that it scored."""
     hidden: int = 32
     """Width of the perceptron."""
     epochs: int = 30
@@ -50,7 +50,7 @@ class Sample:
 
 
 class RecordedGraph(RegionGraph):
-    """A region graph that writes down every pair it is asked about, with the truth."""
+    """A region graph that records every pair whose features are asked for, with the ground truth."""
 
     def __init__(self, sample: Sample) -> None:
         lab = to_lab(sample.image)
@@ -62,7 +62,7 @@ class RecordedGraph(RegionGraph):
         self.seen: list[np.ndarray] = []
 
     def merge(self, i: int, j: int) -> None:
-        """As of the graph, with the truth."""
+        """Merge regions and their ground truth."""
         super().merge(i, j)
         self.counts[i] += self.counts[j]
 
@@ -126,14 +126,14 @@ def fit(rows: Float[np.ndarray, "k f"], hidden: int, epochs: int) -> MergeModel:
     return MergeModel({"mean": mean.numpy(), "deviation": deviation.numpy(), **weights})
 
 
-def best_overlaps(sample: Sample, levels: dict[str, Int[np.ndarray, "h w"]], least: int) -> dict[str, list[float]]:
-    """Best IoU over all segments of all levels for each object and each part of at least `least` pixels."""
+def best_overlaps(sample: Sample, levels: dict[str, Int[np.ndarray, "h w"]], smallest: int) -> dict[str, list[float]]:
+    """Best IoU over all segments of all levels for each object and each part of `smallest` pixels or more."""
     wholes = sample.wholes[sample.parts]
     overlaps: dict[str, list[float]] = {"wholes": [], "parts": []}
     for name, truth in (("wholes", wholes), ("parts", sample.parts)):
         for index in np.unique(truth):
             mask = truth == index
-            if mask.sum() >= least:
+            if mask.sum() >= smallest:
                 overlaps[name].append(max(_best(mask, level) for level in levels.values()))
     return overlaps
 

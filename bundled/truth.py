@@ -1,6 +1,6 @@
-"""Which sayings are true of which pieces.
+"""Which captions are true of which pieces.
 
-A piece is seen alone, cut out of its picture. A saying that leaves something out ("mug" of a striped red mug) is true; one
+A piece is seen alone, cut out of its picture. A caption that leaves attributes out ("mug" of a striped red mug) is true; one
 that says something else ("blue mug") is false; one that speaks of what the piece does not show (the colour of the mug a
 handle belongs to) is neither, and is left out of training.
 """
@@ -11,23 +11,26 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Int, Int8
 
-from bundled.captions import Look
+from bundled.captions import Description
 from toy_world.materials import PALETTE, TEXTURES
 
 UNKNOWN, FALSE, TRUE = -1, 0, 1
 ADJECTIVES = (*PALETTE, *TEXTURES)
 
 
-class Looks:
-    """Looks as rows of numbers: kind, part, colour, texture, and the words of the whole's look as bits."""
+class DescriptionTable:
+    """Descriptions as rows of numbers: kind, part, colour, texture, and the adjectives of the whole as bits."""
 
-    def __init__(self, looks: Sequence[Look]) -> None:
-        rows = [[_number(k.kind), _number(k.part), _number(k.color), _number(k.texture), _bits(k.whole_look)] for k in looks]
+    def __init__(self, descriptions: Sequence[Description]) -> None:
+        rows = [
+            [_number(k.kind), _number(k.part), _number(k.color), _number(k.texture), _bits(k.whole_adjectives)]
+            for k in descriptions
+        ]
         self.table = np.array(rows, np.int64).reshape(-1, 5)
 
-    def rows(self, index: Int[np.ndarray, " k"]) -> "Looks":
-        """The looks at `index`."""
-        chosen = Looks(())
+    def rows(self, index: Int[np.ndarray, " k"]) -> "DescriptionTable":
+        """The descriptions at `index`."""
+        chosen = DescriptionTable(())
         chosen.table = self.table[index]
         return chosen
 
@@ -40,9 +43,9 @@ def _bits(words: str | None) -> int:
     return sum(1 << ADJECTIVES.index(word) for word in set((words or "").split()))
 
 
-def truth_matrix(pieces: Looks, sayings: Looks) -> Int8[np.ndarray, "p s"]:
+def truth_matrix(pieces: DescriptionTable, captions: DescriptionTable) -> Int8[np.ndarray, "p s"]:
     """TRUE, FALSE or UNKNOWN for every pair."""
-    p, s = pieces.table[:, None], sayings.table[None]
+    p, s = pieces.table[:, None], captions.table[None]
     agrees = (p[..., 1] == s[..., 1]) & ((s[..., 0] < 0) | (s[..., 0] == p[..., 0]))
     for attribute in (2, 3):
         agrees = agrees & ((s[..., attribute] < 0) | (s[..., attribute] == p[..., attribute]))

@@ -36,7 +36,7 @@ class ClipEncoder:
         visual = self._model.visual
         self.image_size = _side(visual.image_size)
         self.patch_size = _side(getattr(visual, "patch_size", 0))
-        preprocessing = visual.preprocess_cfg  # OpenCLIP keeps there what the weights were trained with
+        preprocessing = visual.preprocess_cfg  # mean and standard deviation that the weights were trained with
         self._mean = torch.tensor(preprocessing["mean"], device=self.device).view(3, 1, 1)
         self._std = torch.tensor(preprocessing["std"], device=self.device).view(3, 1, 1)
         self.width = self.embed_text(["object"]).shape[1]
@@ -88,7 +88,7 @@ def _load(model: str, pretrained: str | None, device: torch.device):
     with quiet():
         try:
             network = open_clip.create_model(model, pretrained=pretrained, precision=precision, device=device, weights_only=True)
-        except Exception as error:  # noqa: BLE001 - a damaged file raises whatever the reader stumbles over
+        except Exception as error:  # noqa: BLE001 - a damaged file raises any exception
             raise InputError(_explain(model, pretrained, error)) from error
         tokenizer = mini.tokenizer() if bundled else open_clip.get_tokenizer(model)
     return network.eval().requires_grad_(False), tokenizer
@@ -97,7 +97,7 @@ def _load(model: str, pretrained: str | None, device: torch.device):
 def _check_names(model: str, pretrained: str | None) -> None:
     import open_clip
 
-    if model.startswith(("hf-hub:", "local-dir:")):  # such a name brings its own weights
+    if model.startswith(("hf-hub:", "local-dir:")):  # such a name includes its weights
         return
     if model not in (known := open_clip.list_models()):
         near = get_close_matches(model, known, n=5, cutoff=0.4)
@@ -129,7 +129,7 @@ def _explain(model: str, pretrained: str | None, error: Exception) -> str:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hold back what libraries log while they load a model; what matters is raised."""
+    """Silence the log of libraries while they load a model; errors are raised."""
     # OpenCLIP and the hub client report each step and each retry, the former through the root logger
     previous = logging.root.manager.disable
     logging.disable(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Dense features of a whole image: patch tokens on a grid at the image's own aspect, in one pass or in sliding windows."""
+"""Dense features of a whole image: patch tokens on a grid at the image's aspect, in one pass or in sliding windows."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -13,13 +13,13 @@ PatchEncoder = Callable[[Tensor], Tensor]  # RGB in [0, 1] [b, 3, height, width]
 
 
 def area_grid(height: int, width: int, side: int, patch: int) -> tuple[int, int]:
-    """Patches (rows, columns) of an image scaled, at its own aspect, to the area of a square of `side` pixels."""
+    """Patches (rows, columns) of an image scaled, at its aspect, to the area of a square of `side` pixels."""
     aspect = (height / width) ** 0.5
     return max(1, round(side / patch * aspect)), max(1, round(side / patch / aspect))
 
 
 def short_side_grid(height: int, width: int, short_side: int, patch: int) -> tuple[int, int]:
-    """Patches (rows, columns) of an image scaled, at its own aspect, to `short_side` pixels on its shorter side."""
+    """Patches (rows, columns) of an image scaled, at its aspect, to `short_side` pixels on its shorter side."""
     scale = short_side / min(height, width) / patch
     return max(1, round(height * scale)), max(1, round(width * scale))
 
@@ -38,9 +38,9 @@ def resize_to_grid(
 def patch_grid(
     encode: PatchEncoder, pixels: Float[Tensor, "1 3 height width"], patch: int, window: tuple[int, int], batch: int = 16
 ) -> Float16[np.ndarray, "h w d"]:
-    """Tokens of every patch of an image. Larger than `window` (rows, columns of patches), it is seen in windows.
+    """Tokens of every patch of an image. An image larger than `window` (rows, columns of patches) is encoded in windows.
 
-    Windows overlap by half; a patch seen by several gets the mean of its tokens.
+    Windows overlap by half; a patch in several of them gets the mean of its tokens.
     """
     rows, columns = pixels.shape[2] // patch, pixels.shape[3] // patch
     window = (min(window[0], rows), min(window[1], columns))
@@ -61,6 +61,6 @@ def patch_grid(
 
 
 def _starts(length: int, window: int) -> list[int]:
-    """Where windows begin, half a window apart, the last one at the end."""
+    """Offsets of windows, half a window apart, the last one at the end."""
     steps = -(-(length - window) // max(1, window // 2))
     return [round(i * (length - window) / steps) for i in range(steps + 1)] if steps else [0]

@@ -1,7 +1,7 @@
 """Segments at three nested levels from a region graph: no weights to download, about a second per image.
 
-Felzenszwalb and Huttenlocher's graph segmentation (skimage) gives small regions. Then neighbours merge greedily, best pair
-first, by how probably they are one part, and after that one whole. The two probabilities come from a perceptron over
+Felzenszwalb and Huttenlocher's graph segmentation (skimage) gives small regions. Neighbours are then merged greedily, best pair
+first, by the probability that they are one part, and after that one whole. The two probabilities come from a perceptron over
 twenty border and region measures (`RegionGraph.features`), fitted on toy worlds by `bundled/train_segmenter.py`.
 """
 
@@ -15,8 +15,8 @@ from features.region_graph import RegionGraph, to_lab
 from workspace import ASSETS
 
 WEIGHTS = ASSETS / "graph_merge.npz"
-SCALE, BLUR, LEAST_PIXELS = 100.0, 0.5, 20  # of the first regions; Lab is divided by 50
-PIECE, PART, WHOLE = 0.7, 0.5, 0.5  # least probability of a merge: of one part (twice), of one whole
+SCALE, BLUR, SMALLEST_REGION = 100.0, 0.5, 20  # of the initial regions; Lab is divided by 50
+PIECE, PART, WHOLE = 0.7, 0.5, 0.5  # minimum probability of a merge: of one part (twice), of one object
 
 
 class MergeModel:
@@ -48,7 +48,7 @@ def _model() -> MergeModel:
 
 def first_regions(lab: Float32[np.ndarray, "h w 3"]) -> Int32[np.ndarray, "h w"]:
     """Small regions of even colour, counted from 0."""
-    return felzenszwalb(lab / 50, scale=SCALE, sigma=BLUR, min_size=LEAST_PIXELS, channel_axis=-1).astype(np.int32)
+    return felzenszwalb(lab / 50, scale=SCALE, sigma=BLUR, min_size=SMALLEST_REGION, channel_axis=-1).astype(np.int32)
 
 
 def graph_segments(image: UInt8[np.ndarray, "h w 3"]) -> dict[str, Int32[np.ndarray, "h w"]]:
@@ -57,7 +57,7 @@ def graph_segments(image: UInt8[np.ndarray, "h w 3"]) -> dict[str, Int32[np.ndar
     labels = first_regions(lab)
     graph, model = RegionGraph(lab, labels), _model()
     levels = {}
-    for level, score, least in (("s", model.part, PIECE), ("m", model.part, PART), ("l", model.whole, WHOLE)):
-        graph.merge_while(score, least)
+    for level, score, threshold in (("s", model.part, PIECE), ("m", model.part, PART), ("l", model.whole, WHOLE)):
+        graph.merge_while(score, threshold)
         levels[level] = graph.roots()[labels]
     return levels

@@ -23,5 +23,5 @@ def digests(photographs: Photographs) -> dict[str, str]:
 
 
 def replaced(made: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Images whose photograph is another one now than the one their features were made from."""
+    """Images whose photograph is no longer the one their features were computed from."""
     return [key for key, digest in made.items() if now.get(key, digest) != digest]

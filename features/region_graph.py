@@ -1,7 +1,7 @@
 """Regions of an image as a graph that shrinks as neighbours merge.
 
-All that is known of a region (its size, colours, border) and of a border between two regions (its length, contrast) are
-sums over pixels, so a merge only adds.
+The statistics of a region (size, colours, border) and of a border between two regions (length, contrast) are sums over
+pixels, so a merge only adds.
 """
 
 import heapq
@@ -17,7 +17,7 @@ BACKGROUND = 0.05  # share of the image from which a region counts as large
 
 
 class RegionGraph:
-    """Adjacent regions of a label map, with what a merge is decided by."""
+    """Region adjacency graph of a label map, with the statistics that merges are scored by."""
 
     def __init__(self, lab: Float32[np.ndarray, "h w 3"], labels: Int32[np.ndarray, "h w"]) -> None:
         """`lab` is CIELAB (L 0 to 100), `labels` count from 0 without gaps."""
@@ -32,11 +32,17 @@ class RegionGraph:
         rows, columns = np.repeat(np.arange(height), width), np.tile(np.arange(width), height)
         self.place = np.stack([np.bincount(flat, columns, count), np.bincount(flat, rows, count)], 1)
         self.box = np.stack(
-            [_least(flat, columns, count), _least(flat, rows, count), _most(flat, columns, count), _most(flat, rows, count)], 1
+            [
+                _minima(flat, columns, count),
+                _minima(flat, rows, count),
+                _maxima(flat, columns, count),
+                _maxima(flat, rows, count),
+            ],
+            1,
         )
         frame = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
         self.frame = np.bincount(frame, minlength=count).astype(np.float64)
-        self.border = self.frame.copy()  # length of a region's border, the picture's frame included
+        self.border = self.frame.copy()  # length of a region's border, including the border of the image
         self.neighbours: list[dict[int, np.ndarray]] = [{} for _ in range(count)]
         self._connect(lab, labels)
         self.parent = np.arange(count)
@@ -65,7 +71,7 @@ class RegionGraph:
             self.border[j] += row[0]
 
     def features(self, i: int, others: list[int]) -> Float32[np.ndarray, "k f"]:
-        """What tells whether `i` belongs to each of its neighbours `others`; symmetric in the two."""
+        """Measures of the pairs of `i` with its neighbours `others`, for a merge score; symmetric in the two regions."""
         j = np.array(others)
         shared = np.stack([self.neighbours[i][k] for k in others])
         size, size_j = self.size[i], self.size[j]
@@ -123,15 +129,15 @@ class RegionGraph:
         self.neighbours[j] = {}
         self.parent[j] = i
 
-    def merge_while(self, score: Callable[[Float32[np.ndarray, "k f"]], Float32[np.ndarray, " k"]], least: float) -> None:
-        """Merge the best-scored pair again and again until none scores `least`."""
+    def merge_while(self, score: Callable[[Float32[np.ndarray, "k f"]], Float32[np.ndarray, " k"]], threshold: float) -> None:
+        """Merge the pair with the highest score repeatedly until none scores `threshold` or more."""
         age = np.zeros(len(self.parent), np.int64)
         queue: list[tuple[float, int, int, int, int]] = []
 
         def push(i: int, others: list[int]) -> None:
             if others:
                 for j, value in zip(others, score(self.features(i, others)), strict=True):
-                    if value >= least:
+                    if value >= threshold:
                         heapq.heappush(queue, (-float(value), i, j, int(age[i]), int(age[j])))
 
         for i, row in enumerate(self.neighbours):
@@ -145,7 +151,7 @@ class RegionGraph:
             push(i, list(self.neighbours[i]))
 
     def roots(self) -> Int32[np.ndarray, " r"]:
-        """Region that each first region has become part of, counted from 0 in the order of the first ones."""
+        """Index of the merged region that holds each initial region, from 0 in the order of the initial ones."""
         root = self.parent.copy()
         while not np.array_equal(root, root[root]):
             root = root[root]
@@ -160,13 +166,13 @@ def _histograms(pixels: Float32[np.ndarray, "p 3"], labels: Int32[np.ndarray, " 
     return np.bincount(labels.astype(np.int64) * size + bins, minlength=count * size).reshape(count, size).astype(np.float64)
 
 
-def _least(labels: Int32[np.ndarray, " p"], values: np.ndarray, count: int) -> np.ndarray:
+def _minima(labels: Int32[np.ndarray, " p"], values: np.ndarray, count: int) -> np.ndarray:
     result = np.full(count, np.iinfo(np.int64).max)
     np.minimum.at(result, labels, values)
     return result
 
 
-def _most(labels: Int32[np.ndarray, " p"], values: np.ndarray, count: int) -> np.ndarray:
+def _maxima(labels: Int32[np.ndarray, " p"], values: np.ndarray, count: int) -> np.ndarray:
     result = np.zeros(count, np.int64)
     np.maximum.at(result, labels, values)
     return result

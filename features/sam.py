@@ -30,11 +30,11 @@ class SamSettings:
     points_per_batch: int = 64
     """Prompts decoded at a time; changes memory, not the masks."""
     pred_iou_thresh: float = 0.7
-    """Masks whose predicted IoU is not above this go."""
+    """Masks whose predicted IoU is not above this are dropped."""
     stability_score_thresh: float = 0.85
-    """Masks whose IoU between thresholds +-1 on the logits is below this go."""
+    """Masks whose IoU between thresholds +-1 on the logits is below this are dropped."""
     box_nms_thresh: float = 0.7
-    """IoU of boxes above which the lower scored mask goes."""
+    """IoU of boxes above which the mask of lower score is dropped."""
     crop_n_layers: int = 1
     """Layer i repeats the grid on 4^i overlapping crops."""
     min_mask_region_area: int = 100
@@ -110,7 +110,7 @@ class SamGenerator:
             )
             parts = torch.arange(3, device=ious.device).repeat(len(ious))
             logits, ious = logits.flatten(0, 1)[:, None], ious.flatten()
-            keep = ious > settings.pred_iou_thresh  # before the masks are enlarged, which is most of the work
+            keep = ious > settings.pred_iou_thresh  # before upsampling, which takes most of the time
             logits, ious, parts = logits[keep], ious[keep], parts[keep]
             masks = self._enlarge(logits)
             stabilities = calculate_stability_score(masks, predictor.model.mask_threshold, 1.0)
@@ -126,7 +126,7 @@ class SamGenerator:
         return predictor.model.postprocess_masks(logits, predictor.input_size, predictor.original_size)[:, 0]
 
     def _suppress_in_crop(self, found: _Candidates, crop: list[int], pool: "_Pool") -> None:
-        """Box suppression of each list among the crop's masks; survivors of any list join the pool, once."""
+        """Box NMS of each list among the crop's masks; masks that survive in any list join the pool once."""
         kept = {}
         for number, level in enumerate(LEVELS):
             members = torch.arange(len(found.ious), device=found.ious.device)
@@ -147,7 +147,7 @@ class SamGenerator:
         pool.crop_areas += [(crop[2] - crop[0]) * (crop[3] - crop[1])] * len(survivors)
 
     def _finish(self, pool: "_Pool", level: str, num_crops: int, size: tuple[int, int]) -> MaskList:
-        """Box suppression between crops, clean-up of small regions, and suppression of what that made alike."""
+        """Box NMS between crops, removal of small regions, and box NMS of the masks that this made equal."""
         order = pool.order[level]
         if num_crops > 1:  # masks from smaller crops come first
             order = _nms(order, pool.masks, [1 / pool.crop_areas[i] for i in order], self.settings.box_nms_thresh)
@@ -155,7 +155,7 @@ class SamGenerator:
         if self.settings.min_mask_region_area > 0 and order:
             cleaned = [pool.clean(i, size, self.settings.min_mask_region_area) for i in order]
             masks = [mask for mask, _ in cleaned]
-            unchanged = [float(not changed) for _, changed in cleaned]  # masks that were clean come first
+            unchanged = [float(not changed) for _, changed in cleaned]  # masks without small regions have the higher score
             kept = _nms(list(range(len(masks))), masks, unchanged, self.settings.box_nms_thresh)
             order, masks = [order[i] for i in kept], [masks[i] for i in kept]
         return MaskList(masks, np.array([pool.ious[i] for i in order]), np.array([pool.stabilities[i] for i in order]))

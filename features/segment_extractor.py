@@ -48,7 +48,7 @@ def _suppressed(image: UInt8[np.ndarray, "h w 3"], lists: Mapping[str, MaskList]
     kept: dict[str, list[Mask]] = {}
     for level, (masks, ious, stabilities) in lists.items():
         compared = [thinned(mask, nms_step) for mask in masks] if nms_step > 1 else masks
-        # survivors keep the segmenter's order, which decides what covers what in the map
+        # survivors keep the segmenter's order, because later masks cover earlier ones in the map
         kept[level] = [masks[i] for i in np.sort(mask_nms(compared, ious * stabilities))]
     return SegmentedPicture(image, kept, {level: segment_map(masks, *image.shape[:2]) for level, masks in kept.items()})
 

@@ -9,8 +9,8 @@ from features.masks import Mask, cut_mask
 def remove_small_regions(mask: Mask, height: int, width: int, min_area: int) -> tuple[Mask, bool]:
     """`mask` without holes and then without islands of fewer than `min_area` pixels, and whether that changed it.
 
-    The largest island stays whatever its size. `height` and `width` are the frame's: background that reaches the frame
-    outside the box is no hole, however little of it lies in the box.
+    The largest island stays whatever its size. `height` and `width` are the frame's: background that continues
+    outside the box counts with its whole area, so a small part of it inside is no hole.
     """
     # Even origin: OpenCV numbers components by 2x2 blocks, and equally large islands are told apart by number.
     left, top = max(0, mask.left - 2) // 2 * 2, max(0, mask.top - 2) // 2 * 2
@@ -41,9 +41,9 @@ def _components(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _outside(labels: np.ndarray, box: tuple[int, int, int, int], height: int, width: int) -> list[tuple[int, int]]:
-    """Labels of the background at the sides where the frame goes on beyond `box`, with the areas they reach there."""
+    """Labels of the background at the sides where the frame continues beyond `box`, with their areas outside it."""
     left, top, right, bottom = box
-    first, last = int(labels[0, 0]), int(labels[-1, -1])  # a margin is one component: any of its pixels tells which
+    first, last = int(labels[0, 0]), int(labels[-1, -1])  # a margin is one component, so one of its pixels suffices
     sides = {
         "left": (left > 0, first, left * height),
         "right": (right < width, last, (width - right) * height),

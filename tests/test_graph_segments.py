@@ -28,7 +28,7 @@ def test_levels_are_nested_partitions(seen):
 
 def test_objects_and_parts_of_an_unseen_world_are_found(seen):
     sample, levels = seen
-    overlaps = best_overlaps(sample, levels, least=460)
+    overlaps = best_overlaps(sample, levels, smallest=460)
     # over ten unseen views the means are 0.85 and 0.85; one view strays from that
     assert np.mean(overlaps["wholes"]) > 0.7
     assert np.mean(overlaps["parts"]) > 0.7

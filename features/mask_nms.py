@@ -21,9 +21,10 @@ def mask_nms(
 ) -> Int64[np.ndarray, " kept"]:
     """Indices of the masks to keep, by descending score; LangSplat's published function.
 
-    In the order of descending score, mask j is dropped when an earlier mask i overlaps it by IoU > `iou_threshold`. Of two masks
-    of which one lies inside the other (at least 85 % of one and less than half of the other in common) the inner one goes
-    when 1 - (common share of i)(common share of j) > 1 - `inner_threshold`. Masks scored `score_threshold` or less are dropped.
+    In the order of descending score, mask j is dropped when an earlier mask i overlaps it by IoU > `iou_threshold`. Of two
+    masks of which one lies inside the other (at least 85 % of one and less than half of the other in common) the inner one is
+    dropped when 1 - (common share of i)(common share of j) > 1 - `inner_threshold`. Masks scored `score_threshold` or less
+    are dropped.
 
     Deviates from the published code, which crashes when one of these criteria would drop every mask: the three best
     then pass that criterion.

@@ -20,7 +20,8 @@ Photographs = dict[str, Photograph]  # by key
 def scene_photographs(scene: SceneFolder) -> Photographs:
     """Photographs of a scene by key: all below `images/`, or where there is no such folder those its cameras name.
 
-    The cameras' sizes come with them, because they decide whether a photograph is used as stored or turned by its EXIF orientation.
+    The cameras' sizes come with them, because they decide whether a photograph is used as stored or turned
+    by its EXIF orientation.
     """
     if not scene.images.is_dir() and scene.root.is_dir():
         found = load_scene(scene.root, eval=True)

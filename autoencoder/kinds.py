@@ -17,6 +17,7 @@ from autoencoder.pca import PCA, fit_pca, pca_settings
 from features.feature_store import FeatureStore
 from workspace import InputError, ModelFolder
 from workspace.record import require
+from workspace.records import CompressorRecord
 from workspace.tensor_files import load_tensors, save_tensors
 
 TRAIN_COMMAND = "python train_autoencoder.py -s <scene>"
@@ -83,5 +84,5 @@ def write_compressor(path: Path, compressor: Compressor) -> None:
 
 def load_compressor(model: ModelFolder, device: torch.device | str = "cpu") -> Compressor:
     """The finished compressor of a model folder; InputError with the command that makes it when there is none."""
-    require(model.autoencoder, "autoencoder", f"{TRAIN_COMMAND} -m {model.root}")
+    require(model.autoencoder, CompressorRecord, f"{TRAIN_COMMAND} -m {model.root}")
     return read_compressor(model.compressor, device)

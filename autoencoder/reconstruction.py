@@ -1,7 +1,5 @@
 """How much of an embedding survives its code."""
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -9,20 +7,9 @@ from torch import Tensor
 
 from autoencoder.compressor import Compressor
 from autoencoder.embeddings import Rows
+from workspace.records import Reconstruction
 
 CHUNK = 8192  # rows decoded at once: 32 MB of activations at 1024 wide
-
-
-@dataclass(frozen=True)
-class Reconstruction:
-    """Cosine between embeddings and their decoded codes over some rows."""
-
-    mean: float
-    """Mean cosine."""
-    percentile_5: float
-    """Cosine that one row in twenty falls below."""
-    rows: int
-    """Embeddings it was measured on."""
 
 
 @torch.no_grad()

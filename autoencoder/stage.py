@@ -2,8 +2,6 @@
 
 import hashlib
 import logging
-from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +15,10 @@ from autoencoder.kinds import KINDS, Kind, read_compressor, write_compressor
 from autoencoder.reconstruction import measure
 from features.feature_store import FeatureStore
 from features.registry import open_store
-from workspace import InputError, ModelFolder, SceneFolder, save_array, write_json
+from workspace import InputError, ModelFolder, SceneFolder, save_array
 from workspace.device import chosen_device
 from workspace.record import RECORD, read_record, stage
+from workspace.records import CompressorInputs, CompressorRecord, CompressorReport
 from workspace.resume import delete_checkpoints
 
 log = logging.getLogger(__name__)
@@ -32,7 +31,7 @@ def train_autoencoder(config: AutoencoderConfig) -> None:
     device = chosen_device(config.device)
     store, kind = open_store(scene, config.features), KINDS[config.method]
     settings = _settings(config, kind, store)
-    inputs = {"features": store.settings, "photographs": store.refuse_replaced()}
+    inputs = CompressorInputs(store.settings, store.refuse_replaced())
     if config.overwrite:
         delete_checkpoints(model, "autoencoder")
     embeddings = Embeddings(
@@ -43,19 +42,19 @@ def train_autoencoder(config: AutoencoderConfig) -> None:
         tokens=settings.get("tokens", "unit"),
         by_level=kind.compressor.by_level,
     )
-    with stage(model.autoencoder, "autoencoder", settings, inputs, config.overwrite) as record:
-        if "report" in record and model.compressor.is_file():
+    with stage(model.autoencoder, CompressorRecord, settings, inputs, config.overwrite) as run:
+        if run.report is not None and model.compressor.is_file():
             compressor = read_compressor(model.compressor, device)
         else:
             if config.checkpoint is None:
                 compressor = kind.fit(embeddings, settings, model)
             else:
                 compressor = _given(config.checkpoint, embeddings)
-            record["report"] = _report(compressor, embeddings)
+            run.report = _report(compressor, embeddings)
             write_compressor(model.compressor, compressor)
-            write_json(model.autoencoder / RECORD, {**record, "complete": False})
+            run.save()
             delete_checkpoints(model, "autoencoder")
-        _print_report(record["report"])
+        _print_report(run.report)
         _write_codes(compressor, embeddings, model)
 
 
@@ -74,7 +73,8 @@ def _settings(config: AutoencoderConfig, kind: Kind, store: FeatureStore) -> dic
 def _checkpoint_tokens(checkpoint: Path) -> Tokens:
     """What the compressor of a file was fitted to: as the stage record beside it says, else as its authors do."""
     if (checkpoint.parent / RECORD).is_file():
-        return "raw" if read_record(checkpoint.parent)["config"].get("tokens") == "raw" else "unit"
+        remedy = f"Copy {checkpoint.name} elsewhere to use it without its record."
+        return read_record(checkpoint.parent, CompressorRecord, remedy).config.tokens
     return read_compressor(checkpoint).foreign_tokens
 
 
@@ -91,23 +91,20 @@ def _given(checkpoint: Path, embeddings: Embeddings) -> Compressor:
     return compressor
 
 
-def _report(compressor: Compressor, embeddings: Embeddings) -> dict[str, Any]:
+def _report(compressor: Compressor, embeddings: Embeddings) -> CompressorReport:
     """Widths, and the reconstruction of fitted and of held-out embeddings."""
-    report = {"method": compressor.method, "feature_width": compressor.feature_width, "code_width": compressor.code_width}
-    report |= {"tokens": embeddings.tokens, **compressor.details()}
-    samples = {"train": embeddings.fitted_sample(), "validation": embeddings.held_out_sample()}
-    return report | {name: asdict(measure(compressor, rows)) if len(rows) else None for name, rows in samples.items()}
+    samples = embeddings.fitted_sample(), embeddings.held_out_sample()
+    train, validation = (measure(compressor, rows) if len(rows) else None for rows in samples)
+    widths = compressor.feature_width, compressor.code_width
+    return CompressorReport(compressor.method, *widths, train, validation, embeddings.tokens, compressor.details())
 
 
-def _print_report(report: Mapping[str, Any]) -> None:
-    log.info(
-        "%s %d -> %d. Cosine of embeddings and decoded codes:", report["method"], report["feature_width"], report["code_width"]
-    )
+def _print_report(report: CompressorReport) -> None:
+    log.info("%s %d -> %d. Cosine of embeddings and decoded codes:", report.method, report.feature_width, report.code_width)
     log.info("  %-12s %8s %8s %14s", "", "rows", "mean", "5th percentile")
-    for name in ("train", "validation"):
-        row = report[name]
+    for name, row in (("train", report.train), ("validation", report.validation)):
         if row is not None:
-            log.info("  %-12s %8d %8.4f %14.4f", name, row["rows"], row["mean"], row["percentile_5"])
+            log.info("  %-12s %8d %8.4f %14.4f", name, row.rows, row.mean, row.percentile_5)
 
 
 @torch.no_grad()

@@ -19,7 +19,8 @@ from statistics import fmean
 from features.registry import open_store
 from query.tables import table
 from workspace import ModelFolder, SceneFolder, command_line, read_json, write_json
-from workspace.record import RECORD
+from workspace.record import require
+from workspace.records import CompressorRecord, LanguageRecord
 
 ROWS = {  # name: features and how they are reduced
     "mini, autoencoder 3": ("mini", "--method autoencoder --code_width 3"),
@@ -73,8 +74,8 @@ def _row(scene: SceneFolder, rgb: ModelFolder, root: Path, features: str, reduct
             {
                 "preprocess": fmean(sum(image["seconds"].values()) for image in images),
                 "reduce": reduce,
-                "cosine": read_json(model.autoencoder / RECORD)["report"]["validation"]["mean"],
-                "field": read_json(model.language / RECORD)["report"]["seconds"],
+                "cosine": require(model.autoencoder, CompressorRecord, "").report.validation.mean,
+                "field": require(model.language, LanguageRecord, "").report.seconds,
                 **{name: figures[name] for name in ("localization_accuracy", "miou")},
             },
         )

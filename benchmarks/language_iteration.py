@@ -24,6 +24,7 @@ from diff_gaussian_rasterization import GaussianRasterizationSettings, GaussianR
 from PIL import Image
 
 from autoencoder.config import AutoencoderConfig
+from autoencoder.kinds import load_compressor
 from autoencoder.stage import train_autoencoder
 from features.registry import open_store
 from features.segment_store import Segments, SegmentStore
@@ -35,7 +36,8 @@ from toy_world.generate import write_toy_world
 from training.language_trainer import LanguageTrainConfig, LanguageTrainer
 from training.rgb_trainer import RgbTrainConfig, train_rgb
 from workspace import ModelFolder, SceneFolder, read_json
-from workspace.record import RECORD, require, stage
+from workspace.record import RECORD, stage
+from workspace.records import FeatureSettings, FeaturesRecord
 
 KEPT = Path("output") / "benchmarks"
 LEVELS = ("s", "m", "l")
@@ -63,8 +65,8 @@ def write_exact_segments(scene: SceneFolder) -> None:
     offsets = np.cumsum([0, *(group.max() + 1 for group in groups)])
     embeddings = generator.standard_normal((offsets[-1], 64)).astype(np.float32)
     embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
-    store = SegmentStore(scene, {"features": "mini", "exact": True})
-    with stage(store.folder, "features", store.settings, {}):
+    store = SegmentStore(scene, FeatureSettings("mini", exact=True))
+    with stage(store.folder, FeaturesRecord, store.settings, {}):
         for key in scene.image_files():
             part = np.asarray(Image.open(scene.part_ids / f"{key}.png"))
             known = part < len(parts)
@@ -132,10 +134,9 @@ def main(config: Config) -> None:
 
     trained = load_trained(model)
     settings = {"levels": LEVELS, "iterations": 0, "init": "zero", "seed": 0}
-    record = require(model.autoencoder, "autoencoder", "")
     language = LanguageTrainConfig(scene.root, model.root, device="cpu")
     trainer = LanguageTrainer(
-        language, settings, trained, trained.scene(), open_store(scene), record["report"], torch.device("cpu")
+        language, settings, trained, trained.scene(), open_store(scene), load_compressor(model), torch.device("cpu")
     )
     cameras = [
         camera.resized(target.width, target.height) for camera, target in zip(trainer.scene.train, trainer.targets, strict=True)

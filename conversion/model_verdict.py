@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from conversion.alignment import Agreement, compare_poses
 from conversion.model_summary import ModelSummary
+from workspace.records import ConvertedCamera, ConvertReport, SecondOpinion
 
 FOCAL_RATIO = 0.02  # square pixels give fx = fy; lenses and fits stay within this
 MIN_REGISTERED = 0.9  # share of the photographs
@@ -33,31 +34,30 @@ class Verdict:
     agreement: Agreement | None  # of the second with the chosen one
     warnings: tuple[str, ...]
 
-    def report(self) -> dict:
+    def report(self) -> ConvertReport:
         """The figures for the stage record."""
-        model = self.model
-        report = {
-            "registered": len(model.poses),
-            "photographs": len(model.poses) + len(self.failed),
-            "failed": list(self.failed),
-            "mapper": model.mapper,
-            "points": model.num_points,
-            "mean_error_px": round(model.mean_error, 4),
-            "mean_track_length": round(model.mean_track_length, 3),
-            "explained_matches": None if model.explained is None else round(model.explained, 4),
-            "cameras": [dict(zip(("model", "width", "height", "fx", "fy"), c, strict=True)) for c in model.cameras],
-            "warnings": list(self.warnings),
-        }
-        if self.second is not None:
-            report["second_opinion"] = {
-                "mapper": self.second.mapper,
-                "registered": len(self.second.poses),
-                "mean_error_px": round(self.second.mean_error, 4),
-                "explained_matches": round(self.second.explained, 4),
-                "mean_difference": None if self.agreement is None else round(self.agreement.mean_center, 5),
-                "max_difference": None if self.agreement is None else round(self.agreement.max_center, 5),
-            }
-        return report
+        model, other = self.model, self.second
+        second = other and SecondOpinion(
+            mapper=other.mapper,
+            registered=len(other.poses),
+            mean_error_px=round(other.mean_error, 4),
+            explained_matches=round(other.explained, 4),
+            mean_difference=self.agreement and round(self.agreement.mean_center, 5),
+            max_difference=self.agreement and round(self.agreement.max_center, 5),
+        )
+        return ConvertReport(
+            registered=len(model.poses),
+            photographs=len(model.poses) + len(self.failed),
+            failed=self.failed,
+            mapper=model.mapper,
+            points=model.num_points,
+            mean_error_px=round(model.mean_error, 4),
+            mean_track_length=round(model.mean_track_length, 3),
+            explained_matches=None if model.explained is None else round(model.explained, 4),
+            cameras=tuple(ConvertedCamera(*camera) for camera in model.cameras),
+            warnings=self.warnings,
+            second_opinion=second,
+        )
 
 
 def judge(models: Sequence[ModelSummary], names: Sequence[str]) -> Verdict:
@@ -114,29 +114,28 @@ def _warnings(model: ModelSummary, num_photographs: int) -> list[str]:
     return warnings
 
 
-def verdict_table(report: dict) -> str:
+def verdict_table(report: ConvertReport) -> str:
     """The figures of a report, one a line, warnings last."""
     rows = [
-        ("photographs placed", f"{report['registered']} of {report['photographs']}"),
-        ("points", f"{report['points']:,}"),
-        ("mean reprojection error", f"{report['mean_error_px']:.2f} px"),
-        ("photographs per point", f"{report['mean_track_length']:.1f}"),
+        ("photographs placed", f"{report.registered} of {report.photographs}"),
+        ("points", f"{report.points:,}"),
+        ("mean reprojection error", f"{report.mean_error_px:.2f} px"),
+        ("photographs per point", f"{report.mean_track_length:.1f}"),
     ]
-    if report["explained_matches"] is not None:
-        rows.append(("matches explained", f"{report['explained_matches']:.1%} ({report['mapper']} mapping)"))
-    second = report.get("second_opinion")
+    if report.explained_matches is not None:
+        rows.append(("matches explained", f"{report.explained_matches:.1%} ({report.mapper} mapping)"))
+    second = report.second_opinion
     if second is not None:
-        text = f"{second['mapper']} mapping: {second['registered']} placed, {second['explained_matches']:.1%} explained"
-        if second["mean_difference"] is not None:
-            text += f", cameras differ by {second['mean_difference']:.2%} of the radius"
+        text = f"{second.mapper} mapping: {second.registered} placed, {second.explained_matches:.1%} explained"
+        if second.mean_difference is not None:
+            text += f", cameras differ by {second.mean_difference:.2%} of the radius"
         rows.append(("second opinion", text))
-    for camera in report["cameras"][:4]:
-        text = f"{camera['model']} {camera['width']}x{camera['height']}, fx {camera['fx']:.1f}, fy {camera['fy']:.1f}"
-        rows.append(("camera", text))
-    if len(report["cameras"]) > 4:
-        rows.append(("", f"and {len(report['cameras']) - 4} more"))
+    for camera in report.cameras[:4]:
+        rows.append(("camera", f"{camera.model} {camera.width}x{camera.height}, fx {camera.fx:.1f}, fy {camera.fy:.1f}"))
+    if len(report.cameras) > 4:
+        rows.append(("", f"and {len(report.cameras) - 4} more"))
     lines = [f"  {name:<24} {value}" for name, value in rows]
-    if report["failed"]:
-        lines += [f"  not placed ({len(report['failed'])}):", *(f"    {name}" for name in report["failed"])]
-    lines += [f"  WARNING: {warning}" for warning in report["warnings"]]
+    if report.failed:
+        lines += [f"  not placed ({len(report.failed)}):", *(f"    {name}" for name in report.failed)]
+    lines += [f"  WARNING: {warning}" for warning in report.warnings]
     return "\n".join(lines)

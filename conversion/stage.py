@@ -11,7 +11,8 @@ from pathlib import Path
 from conversion.model_verdict import verdict_table
 from conversion.steps import STEPS, Conversion, ConvertConfig
 from workspace import InputError, SceneFolder
-from workspace.record import RECORD, read_record, stage
+from workspace.record import RECORD, stage
+from workspace.records import ConvertRecord
 
 log = logging.getLogger(__name__)
 
@@ -30,14 +31,12 @@ def convert(config: ConvertConfig) -> None:
     settings["distorted_model"] = config.distorted_model and str(config.distorted_model.resolve())
     inputs = {"capture": str(config.source_path.resolve()), "fingerprint": _fingerprint(config.source_path)}
 
-    record_path = scene.sparse.parent / RECORD
-    if record_path.exists() and not config.overwrite and read_record(record_path.parent).get("complete"):
-        with stage(scene.sparse.parent, "convert", settings, inputs) as record:
-            log.info("%s is finished:\n%s", scene.root, verdict_table(record["report"]))
-            return
-    with stage(scene.sparse.parent, "convert", settings, inputs, config.overwrite) as record:
-        record["report"] = Conversion(config, scene, inputs).run()
-    log.info("Scene %s:\n%s\nNext: python train.py -s %s", scene.root, verdict_table(record["report"]), scene.root)
+    with stage(scene.sparse.parent, ConvertRecord, settings, inputs, config.overwrite) as run:
+        finished = run.report is not None  # a conversion that did not finish has none
+        if not finished:
+            run.report = Conversion(config, scene, inputs).run()
+    log.info("Scene %s%s:\n%s", scene.root, " is finished" if finished else "", verdict_table(run.report))
+    log.info("Next: python train.py -s %s", scene.root)
 
 
 def _refuse_meaningless(config: ConvertConfig) -> None:

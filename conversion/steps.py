@@ -22,6 +22,7 @@ from conversion.model_verdict import judge
 from conversion.video_frames import extract_frames
 from scene.photographs import check_photographs, find_photographs
 from workspace import InputError, SceneFolder, atomic, read_json, write_json
+from workspace.records import ConvertReport
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class Conversion:
         self.models, self.undistorted = self.work / "models", self.work / "undistorted"
         self.key = ""
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> ConvertReport:
         """All steps in order; the report of the verdict."""
         photographs, names, is_video = self._capture()
         if self.config.distorted_model is None:

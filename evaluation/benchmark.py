@@ -19,6 +19,7 @@ from evaluation.tables import percent
 from query.tables import table
 from workspace import InputError, ModelFolder, command_line, read_json
 from workspace.record import require
+from workspace.records import EvalRecord
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def _totals(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 
 def _metrics(model: ModelFolder, protocol: ProtocolName) -> dict[str, Any]:
     command = f"python eval_query.py -m {model.root} --labels <labels> --protocol {protocol}"
-    require(model.evaluation, "eval", command)
+    require(model.evaluation, EvalRecord, command)
     metrics = read_json(model.metrics)
     if metrics["protocol"] != protocol:
         raise InputError(f"{model.metrics} is of protocol {metrics['protocol']}, not {protocol}. Run: {command}")

@@ -40,6 +40,7 @@ from scene.camera import Camera
 from scene.gaussian_model import GaussianModel
 from workspace import InputError, ModelFolder, command_line, write_json
 from workspace.record import RECORD, stage
+from workspace.records import Eval3dRecord
 
 EVALUATORS: Mapping[str, AlphaRule] = {"opengaussian": opengaussian_mask, "vala": vala_mask}
 
@@ -78,7 +79,7 @@ def _evaluate(config: SelectionConfig, model: ModelFolder) -> None:
     settings |= {key: str(value) for key, value in settings.items() if isinstance(value, Path)}
     inputs = field.fingerprint() | {"features": field.features}
     folder = model.selection_evaluation
-    with stage(folder, "eval_3d", settings, inputs, overwrite=(folder / RECORD).exists()):
+    with stage(folder, Eval3dRecord, settings, inputs, overwrite=(folder / RECORD).exists()):
         scores, gaussians = gaussian_scores(field, question), field.trained.gaussians
         frames = [(cameras[key], frame) for key, frame in labels.truths.items()]
         results = {

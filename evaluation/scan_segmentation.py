@@ -26,6 +26,7 @@ from query.tables import table
 from scene.point_cloud import read_labelled_points
 from workspace import InputError, ModelFolder, command_line, write_json
 from workspace.record import RECORD, stage
+from workspace.records import EvalScanRecord
 
 ANY_LEVEL = "any"
 MOVED = 1e-3  # scene units (metres); a position that was trained differs by more
@@ -70,7 +71,7 @@ def _evaluate(config: ScanConfig, model: ModelFolder) -> tuple[str, dict[str, An
     results: dict[str, Any] = {}
     evaluation = model.scan_evaluation
     inputs = field.fingerprint() | {"features": field.features}
-    with stage(evaluation, "eval_scan", settings, inputs, overwrite=(evaluation / RECORD).exists()):
+    with stage(evaluation, EvalScanRecord, settings, inputs, overwrite=(evaluation / RECORD).exists()):
         for num_classes in scannet.CLASSES:
             question = session.question(scannet.phrases(num_classes))
             truth = scannet.ground_truth(nyu40, field.trained.gaussians.opacities, num_classes)

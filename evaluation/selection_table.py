@@ -16,6 +16,7 @@ from evaluation.tables import percent
 from query.tables import table
 from workspace import InputError, ModelFolder, command_line, read_json
 from workspace.record import require
+from workspace.records import Eval3dRecord
 
 SCENES = ("figurines", "ramen", "teatime", "waldo_kitchen")
 # mIoU / Acc@0.25 in per cent, as table 1 of VALA prints them. It does not say by which evaluator each row was measured.
@@ -94,7 +95,7 @@ def _units(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 
 
 def _metrics(model: ModelFolder) -> dict[str, Any]:
-    require(model.selection_evaluation, "eval_3d", f"python -m evaluation.object_selection -m {model.root} --labels <labels>")
+    require(model.selection_evaluation, Eval3dRecord, f"python -m evaluation.object_selection -m {model.root} --labels <labels>")
     return read_json(model.selection_metrics)
 
 

@@ -24,6 +24,7 @@ from query.views import SplitChoice, View, choose_views, no_views
 from scene.photographs import load_image
 from workspace import InputError, ModelFolder, write_json
 from workspace.record import RECORD, stage
+from workspace.records import EvalRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +88,7 @@ def _evaluate(config: QueryConfig, model: ModelFolder) -> dict[str, Any]:
     rows: list[Row] = []
     inputs = session.field.fingerprint() | {"features": session.field.features}
     # An evaluation holds nothing that took long to make, so the folder always is the last question asked.
-    with stage(model.evaluation, "eval", _recorded(config), inputs, overwrite=(model.evaluation / RECORD).exists()):
+    with stage(model.evaluation, EvalRecord, _recorded(config), inputs, overwrite=(model.evaluation / RECORD).exists()):
         report = Report(config.report_views)
         for view in tqdm(views, desc="views", unit="view", disable=None):
             truth = labels.truths[view.name] if labels else None

@@ -1,6 +1,5 @@
 """`--features dino`: DINOv2 and DINOv3 patch tokens through timm."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from features.grid_store import GridStore
 from features.talk2dino import Talk2DinoText
 from features.text import TextOptions
 from workspace import InputError
+from workspace.records import FeatureSettings
 
 _NO_TOKENS = "timm model '{}' gives no patch tokens on a grid of any size; choose a vit_* model."
 
@@ -75,7 +75,7 @@ class Dino(ExtractorSpec):
             encoder.embed_patches, encoder.patch_size, grid, window, "bilinear" if options.square else "bicubic"
         )
 
-    def text_encoder(self, settings: Mapping[str, Any], device: torch.device | str, options: TextOptions) -> Talk2DinoText:
+    def text_encoder(self, settings: FeatureSettings, device: torch.device | str, options: TextOptions) -> Talk2DinoText:
         """CLIP's text tower and Talk2DINO's head."""
         return Talk2DinoText(options.talk2dino_ckpt, device, options.clip_pretrained, options.talk2dino_templates)
 

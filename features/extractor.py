@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 from features.feature_store import FeatureStore, ImageFeatures
 from features.text import TextEncoder, TextOptions
 from workspace import SceneFolder
+from workspace.records import FeatureSettings
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class ExtractorSpec(ABC):
         """The extractor with its networks; InputError when weights are missing or damaged."""
 
     @abstractmethod
-    def text_encoder(self, settings: Mapping[str, Any], device: torch.device | str, options: TextOptions) -> TextEncoder:
+    def text_encoder(self, settings: FeatureSettings, device: torch.device | str, options: TextOptions) -> TextEncoder:
         """Text encoder of the space of features made with `settings`; InputError when weights are missing or changed."""
 
     def announce(self, options: Any, scene: SceneFolder) -> None:  # noqa: B027 - optional

@@ -4,7 +4,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
+from typing import ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from features.targets import Target
 from scene.camera import Camera
 from scene.photographs import names_text
 from workspace import InputError, SceneFolder
+from workspace.records import FeatureSettings
 
 
 @runtime_checkable
@@ -48,14 +49,14 @@ class FeatureStore(ABC, Generic[Value]):
     dense: ClassVar[bool]
     code_dtype: ClassVar[type[np.floating]]
 
-    def __init__(self, scene: SceneFolder, settings: dict[str, Any]):
+    def __init__(self, scene: SceneFolder, settings: FeatureSettings):
         self.scene = scene
         self.settings = settings
 
     @property
     def extractor(self) -> str:
         """Name of the extractor, as in `--features`."""
-        return self.settings["features"]
+        return self.settings.extractor
 
     @property
     def folder(self) -> Path:
@@ -69,7 +70,7 @@ class FeatureStore(ABC, Generic[Value]):
 
     @classmethod
     @abstractmethod
-    def foreign_settings(cls, scene: SceneFolder) -> dict[str, Any] | None:
+    def foreign_settings(cls, scene: SceneFolder) -> FeatureSettings | None:
         """Settings of the features that another program wrote without a record, or None when there are none.
 
         Raises:

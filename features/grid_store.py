@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +13,9 @@ from features.segment_store import refuse_foreign
 from features.targets import GridTarget
 from scene.camera import Camera
 from workspace import InputError, SceneFolder, load_array, load_member, save_array
+from workspace.records import FeatureSettings
 
-DINOSPLAT = {"features": "dino", "dino_model": "vit_base_patch14_reg4_dinov2.lvd142m"}  # what DinoSplat uses
+DINOSPLAT = FeatureSettings("dino", dino_model="vit_base_patch14_reg4_dinov2.lvd142m")  # what DinoSplat uses
 DINOSPLAT_WIDTH = 768
 LARGEST = np.finfo(np.float16).max  # what is stored; larger tokens would become infinite
 
@@ -48,9 +48,9 @@ class GridStore(FeatureStore[PatchGrid]):
         return scene.dino_features
 
     @classmethod
-    def foreign_settings(cls, scene: SceneFolder) -> dict[str, Any] | None:
+    def foreign_settings(cls, scene: SceneFolder) -> FeatureSettings | None:
         """DinoSplat's: DINOv2 ViT-B/14 with registers, 768 wide."""
-        store = cls(scene, dict(DINOSPLAT))
+        store = cls(scene, DINOSPLAT)
         keys = store.keys()
         present = [key for key in keys if scene.foreign_patch_grid(key).is_file()]
         if not present:

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from features.segment_extractor import map_extractor
 from features.segment_store import SegmentStore
 from features.text import ClipText, TextOptions
 from workspace import InputError, SceneFolder
+from workspace.records import FeatureSettings
 
 log = logging.getLogger(__name__)
 
@@ -27,12 +27,12 @@ class _Mini(ExtractorSpec):
     def settings(self, options: Any) -> dict[str, Any]:
         return {"mini_weights": weights_hash()}
 
-    def text_encoder(self, settings: Mapping[str, Any], device: torch.device | str, options: TextOptions) -> ClipText:
-        made, present = settings.get("mini_weights"), weights_hash()
+    def text_encoder(self, settings: FeatureSettings, device: torch.device | str, options: TextOptions) -> ClipText:
+        made, present = settings.text("mini_weights"), weights_hash()
         if made != present:
             raise InputError(
                 f"The features were made with bundled weights {made}, the code now brings {present}: their spaces differ. Run: "
-                f"python preprocess.py -s <scene> --features {settings['features']} --overwrite, and the stages after it."
+                f"python preprocess.py -s <scene> --features {settings.extractor} --overwrite, and the stages after it."
             )
         return ClipText(mini.MODEL, None, device)
 

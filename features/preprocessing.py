@@ -16,9 +16,10 @@ from features.registry import DEFAULT, EXTRACTORS, ExtractorName
 from features.sam_clip import SamClipOptions
 from scene.photographs import names_text
 from scene.picture_size import picture_size
-from workspace import InputError, SceneFolder, read_json
+from workspace import InputError, SceneFolder
 from workspace.device import Device, chosen_device
-from workspace.record import RECORD, stage
+from workspace.record import read_record, stage
+from workspace.records import FeatureSettings, FeaturesRecord
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ def preprocess(config: PreprocessConfig) -> None:
     picture_size(1, 1, config.resolution)  # refuses a wrong one before any work
     spec = EXTRACTORS[config.features]
     resolution = spec.resolution(config.resolution, config)
-    settings = {"features": config.features, "resolution": resolution, **spec.settings(config)}
+    settings = FeatureSettings(config.features, resolution=resolution, **spec.settings(config))
     photographs = scene_photographs(scene)
     store = spec.store(scene, settings)
     device = chosen_device(config.device)
@@ -73,11 +74,11 @@ def preprocess(config: PreprocessConfig) -> None:
     if config.overwrite or missing(mine):
         # networks are loaded before the folder is touched, because weights may be missing, and only when there is work
         extractor = spec.load(config, device)
-        log.info("features: %s", ", ".join(f"{name} {value}" for name, value in settings.items() if name != "features"))
+        log.info("%s", settings)
         spec.announce(config, scene)
 
     failures: dict[str, str] = {}
-    with stage(store.folder, "features", settings, {}, config.overwrite) as record:
+    with stage(store.folder, FeaturesRecord, settings, {}, config.overwrite) as run:
         if extractor is not None:
             todo = missing(mine)
             if len(todo) < len(mine):
@@ -86,10 +87,10 @@ def preprocess(config: PreprocessConfig) -> None:
                 log.info("%d photographs were replaced; their features are made again: %s", len(old), names_text(old))
             wanted = {key: photographs[key] for key in todo}
             failures = extract_all(store, wanted, extractor, scene.extraction_log(store.folder, shard), resolution)
-        record["complete"] = not missing(photographs)
+        run.complete = not missing(photographs)
     remaining = missing(photographs)
-    if not remaining and not read_json(store.folder / RECORD)["complete"]:
-        with stage(store.folder, "features", settings, {}):  # another shard finished between the check and the record
+    if not remaining and not read_record(store.folder, FeaturesRecord, "Repeat the command.").complete:
+        with stage(store.folder, FeaturesRecord, settings, {}):  # another shard finished between the check and the record
             pass
     if failures:
         lines = "\n".join(f"  {reason}" for reason in failures.values())

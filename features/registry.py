@@ -3,8 +3,7 @@
 A new extractor is one file with an `ExtractorSpec` and one line here; one of a new kind brings its `FeatureStore` with it.
 """
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -16,6 +15,7 @@ from features.sam_clip import SamClip
 from features.text import TextEncoder, TextOptions
 from workspace import InputError, SceneFolder
 from workspace.record import RECORD, read_record, require
+from workspace.records import FeatureSettings, FeaturesRecord
 
 EXTRACTORS: dict[str, ExtractorSpec] = {
     "sam_clip": SamClip(),
@@ -41,21 +41,21 @@ def open_store(scene: SceneFolder, extractor: str | None = None) -> FeatureStore
     preprocess, wanted = f"python preprocess.py -s {scene.root} --features", extractor or DEFAULT
     recorded = (folder / RECORD).exists()
     if recorded:
-        settings = read_record(folder, f"Run: {preprocess} {wanted} --overwrite")["config"]
+        settings = read_record(folder, FeaturesRecord, f"Run: {preprocess} {wanted} --overwrite").config
     else:
         settings = store.foreign_settings(scene) if folder.is_dir() else None
-    made = settings.get("features", wanted) if settings else wanted
+    made = settings.extractor if settings else wanted
     if extractor is not None and made != extractor:
         raise InputError(
             f"{folder} holds {made} features, not {extractor}. To replace them: {preprocess} {extractor} --overwrite"
         )
     if recorded or settings is None:
-        settings = require(folder, "features", f"{preprocess} {made}")["config"]
+        settings = require(folder, FeaturesRecord, f"{preprocess} {made}").config
     return store(scene, settings)
 
 
 def text_encoder(
-    settings: Mapping[str, Any],
+    settings: FeatureSettings,
     device: torch.device | str,
     options: TextOptions = TextOptions(),  # noqa: B008 - frozen
 ) -> TextEncoder:
@@ -64,7 +64,7 @@ def text_encoder(
     Raises:
         InputError: weights are missing or are not those the features were made with.
     """
-    return spec_of(settings["features"]).text_encoder(settings, device, options)
+    return spec_of(settings.extractor).text_encoder(settings, device, options)
 
 
 def spec_of(extractor: str) -> ExtractorSpec:

@@ -1,7 +1,6 @@
 """`--features sam_clip`: LangSplat's segments, SAM's masks at four levels with OpenCLIP embeddings."""
 
 import logging
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from features.segment_extractor import mask_extractor
 from features.segment_store import SegmentStore
 from features.text import ClipText, TextOptions
 from workspace import SceneFolder
+from workspace.records import FeatureSettings
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +60,9 @@ class SamClip(ExtractorSpec):
         generator = SamGenerator(load_sam(options.sam_ckpt_path, options.sam_model_type, device), sam)
         return mask_extractor(generator.generate, ClipEncoder(options.clip_model, options.clip_pretrained, device), nms_step)
 
-    def text_encoder(self, settings: Mapping[str, Any], device: torch.device | str, options: TextOptions) -> ClipText:
+    def text_encoder(self, settings: FeatureSettings, device: torch.device | str, options: TextOptions) -> ClipText:
         """Text tower of the same model; its weights may lie elsewhere now."""
-        return ClipText(settings["clip_model"], options.clip_pretrained or settings["clip_pretrained"], device)
+        return ClipText(settings.text("clip_model"), options.clip_pretrained or settings.text("clip_pretrained"), device)
 
     def announce(self, options: SamClipOptions, scene: SceneFolder) -> None:
         """How a preset differs from the published settings."""

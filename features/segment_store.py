@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,9 +13,10 @@ from features.targets import SegmentTarget
 from scene.camera import Camera
 from workspace import InputError, SceneFolder, load_array, save_array
 from workspace.record import RECORD
+from workspace.records import FeatureSettings
 
 LEVELS = ("default", "s", "m", "l")  # SAM's masks pooled, then subpart, part and whole; the order in every file
-LANGSPLAT = {"features": "sam_clip", "clip_model": "ViT-B-16", "clip_pretrained": "laion2b_s34b_b88k"}  # what LangSplat uses
+LANGSPLAT = FeatureSettings("sam_clip", clip_model="ViT-B-16", clip_pretrained="laion2b_s34b_b88k")  # what LangSplat uses
 LANGSPLAT_WIDTH = 512
 INT16_SEGMENTS = 2**15 - 1
 
@@ -53,9 +53,9 @@ class SegmentStore(FeatureStore[Segments]):
         return scene.language_features
 
     @classmethod
-    def foreign_settings(cls, scene: SceneFolder) -> dict[str, Any] | None:
+    def foreign_settings(cls, scene: SceneFolder) -> FeatureSettings | None:
         """LangSplat's: SAM and OpenCLIP ViT-B-16 `laion2b_s34b_b88k`, 512 wide."""
-        store = cls(scene, dict(LANGSPLAT))
+        store = cls(scene, LANGSPLAT)
         keys = store.keys()
         present = [key for key in keys if scene.segment_maps(key).is_file()]
         if not present:

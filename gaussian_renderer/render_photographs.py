@@ -24,6 +24,7 @@ from scene.image_names import match_names
 from workspace import InputError, ModelFolder, atomic
 from workspace.device import Device, chosen_device
 from workspace.record import RECORD, read_record, stage
+from workspace.records import RenderRecord
 
 log = logging.getLogger(__name__)
 
@@ -100,14 +101,14 @@ def _draw_split(trained: TrainedModel, split: str, cameras: Sequence[Camera], wa
     settings["cameras"] = _fingerprint(cameras)
     inputs = {"geometry": trained.gaussians.geometry_hash()}
     # of chosen names only the pictures are replaced, never the folder they lie in
-    with stage(folder, "render", settings, inputs, overwrite and len(wanted) == len(cameras)) as record:
+    with stage(folder, RenderRecord, settings, inputs, overwrite and len(wanted) == len(cameras)) as run:
         for camera in wanted if overwrite else ():
             _file(folder, camera).unlink(missing_ok=True)
         missing = [camera for camera in wanted if not _file(folder, camera).exists()]
         for camera in tqdm(missing, desc=f"render {split}", unit="view"):
             image = render(camera, trained.gaussians, trained.background).image
             save_picture(_file(folder, camera), picture_bytes(image))
-        record["complete"] = all(_file(folder, camera).exists() for camera in cameras)
+        run.complete = all(_file(folder, camera).exists() for camera in cameras)
     log.info("%d pictures drawn, %d were there: %s", len(missing), len(wanted) - len(missing), folder)
     return folder
 
@@ -116,7 +117,8 @@ def _other_length(trained: TrainedModel, frames: int) -> bool:
     """Whether the pictures of the flight are of another number of frames. They are kept only to go on after an
     interruption, so that a video of another length simply takes their place."""
     folder = trained.folder.renders("path", "rgb")
-    return (folder / RECORD).exists() and read_record(folder)["config"].get("views") != frames
+    remedy = "Add --overwrite to replace the folder."
+    return (folder / RECORD).exists() and read_record(folder, RenderRecord, remedy).config.views != frames
 
 
 def _file(folder: Path, camera: Camera) -> Path:

@@ -1,8 +1,8 @@
 """What RGB training left in a model folder: the Gaussians, how they were made, and the scene they were made from."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -13,6 +13,7 @@ from scene.gaussian_files import load_ply
 from scene.gaussian_model import GaussianModel
 from workspace import InputError, ModelFolder
 from workspace.record import require
+from workspace.records import RgbRecord, RgbSettings
 
 
 @dataclass(frozen=True)
@@ -22,16 +23,14 @@ class TrainedModel:
     folder: ModelFolder
     gaussians: GaussianModel
     iteration: int
-    config: dict[str, Any]
-    """Settings of the RGB stage, among them source_path, images, resolution, eval and white_background."""
-
-    photographs: dict[str, str]
+    config: RgbSettings
+    photographs: Mapping[str, str]
     """Digests of the photographs they were trained on, by name; empty when they were trained elsewhere."""
 
     @property
     def background(self) -> Float[Tensor, "3"]:
         """RGB behind the Gaussians, 0..1."""
-        return torch.full((3,), float(self.config["white_background"]), device=self.gaussians.means.device)
+        return torch.full((3,), float(self.config.white_background), device=self.gaussians.means.device)
 
     def scene(self, source_path: Path | None = None, resolution: int | None = None) -> Scene:
         """The scene as training saw it; `source_path` if it was moved since, `resolution` to see it at another size.
@@ -39,13 +38,13 @@ class TrainedModel:
         Raises:
             InputError: the scene is not where it was, or cannot be read.
         """
-        root = Path(self.config["source_path"]) if source_path is None else source_path
+        root = Path(self.config.source_path) if source_path is None else source_path
         if not root.is_dir():
             raise InputError(
                 f"The scene folder {root} is gone; {self.folder.root} was trained from it. If it was moved, add -s <scene>."
             )
-        resolution = self.config["resolution"] if resolution is None else resolution
-        return load_scene(root, images=self.config["images"], resolution=resolution, eval=self.config["eval"])
+        resolution = self.config.resolution if resolution is None else resolution
+        return load_scene(root, images=self.config.images, resolution=resolution, eval=self.config.eval)
 
 
 def load_trained(folder: ModelFolder, iteration: int = -1, device: torch.device | str = "cpu") -> TrainedModel:
@@ -54,7 +53,7 @@ def load_trained(folder: ModelFolder, iteration: int = -1, device: torch.device 
     Raises:
         InputError: nothing was trained there, or not to its end, or there are no Gaussians of that iteration.
     """
-    record = require(folder.point_clouds, "rgb", f"python train.py -s <scene> -m {folder.root}")
-    photographs = record["inputs"].get("photographs", {})
+    record = require(folder.point_clouds, RgbRecord, f"python train.py -s <scene> -m {folder.root}")
     iteration = folder.found_iteration(iteration)
-    return TrainedModel(folder, load_ply(folder.point_cloud(iteration)).to(device), iteration, record["config"], photographs)
+    gaussians = load_ply(folder.point_cloud(iteration)).to(device)
+    return TrainedModel(folder, gaussians, iteration, record.config, record.inputs.photographs)

@@ -3,7 +3,6 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from gaussian_renderer.trained_model import TrainedModel, load_trained
 from scene.camera import Camera
 from workspace import InputError, ModelFolder, load_array
 from workspace.record import require
+from workspace.records import CompressorRecord, FeatureSettings, LanguageRecord
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class LanguageField:
     channels: Float[Tensor, "n lc"]
     """What is blended: the codes of all levels side by side."""
     compressor: Compressor
-    features: dict[str, Any]
-    """Configuration of the features the field was trained on; it says which text encoder fits."""
+    features: FeatureSettings
+    """Settings of the features the field was trained on; it says which text encoder fits."""
 
     def code_maps(self, camera: Camera) -> Float[Tensor, "levels c h w"]:
         """Rendered codes of one view, all levels in one pass; zero where there is no Gaussian."""
@@ -53,15 +53,15 @@ def load_field(model: ModelFolder, device: torch.device, level: str | None = Non
         InputError: a stage has not run, the codes belong to other Gaussians, or there is no such level.
     """
     command = f"python train.py -s <scene> -m {model.root} --include_feature"
-    record = require(model.language, "language", command)
-    trained = load_trained(model, record["config"].get("gaussians", -1), device)
+    record = require(model.language, LanguageRecord, command)
+    trained = load_trained(model, record.config.gaussians, device)
     compressor = load_compressor(model, device)
-    features = require(model.autoencoder, "autoencoder", "python train_autoencoder.py -s <scene>")["inputs"]["features"]
-    levels = tuple(record["config"]["levels"])
+    features = require(model.autoencoder, CompressorRecord, "python train_autoencoder.py -s <scene>").inputs.features
+    levels = record.config.levels
     if level is not None and level not in levels:
         raise InputError(f"{model.language} has the levels {', '.join(levels)}, not {level!r}. Choose one of them with --level.")
     levels = (level,) if level else tuple(name for name in levels if name != "default") or levels
-    if trained.gaussians.geometry_hash() != record["inputs"]["geometry"]:
+    if trained.gaussians.geometry_hash() != record.inputs.geometry:
         raise InputError(
             f"The codes in {model.language} belong to other Gaussians than {model.point_cloud(trained.iteration)}. "
             f"Train them again: {command} --overwrite"

@@ -23,7 +23,8 @@ from query.views import choose_views
 from scene.camera import Camera
 from scene.photographs import load_image
 from workspace import ModelFolder, atomic, save_array
-from workspace.record import stage
+from workspace.record import OpenStage, stage
+from workspace.records import RenderRecord
 from workspace.slugs import slug
 
 log = logging.getLogger(__name__)
@@ -76,11 +77,11 @@ def _draw_split(
     asked = size | {"negatives": list(config.negatives), "compare": config.compare}
     with ExitStack() as stages:
 
-        def begin(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
-            return stages.enter_context(stage(folder, "render", settings, field.fingerprint(), config.overwrite))
+        def begin(folder: Path, settings: dict[str, Any]) -> OpenStage:
+            return stages.enter_context(stage(folder, RenderRecord, settings, field.fingerprint(), config.overwrite))
 
-        records = {codes: begin(codes, size)}
-        records |= {folder: begin(folder, asked | {"phrase": phrase}) for phrase, folder in phrases.items()}
+        runs = {codes: begin(codes, size)}
+        runs |= {folder: begin(folder, asked | {"phrase": phrase}) for phrase, folder in phrases.items()}
         for camera in tqdm(chosen, desc=f"language {split}", unit="view", disable=None):
             missing = [phrase for phrase, folder in phrases.items() if not _map_file(folder, camera).exists()]
             drawn = all(_map_file(codes / level, camera).exists() for level in field.levels)
@@ -94,10 +95,10 @@ def _draw_split(
                 for i, phrase in enumerate(missing):
                     _write_relevancy(phrases[phrase], camera, relevancy[:, i])
         files = [codes / level for level in field.levels]
-        records[codes]["complete"] = all(_map_file(folder, camera).exists() for folder in files for camera in cameras)
+        runs[codes].complete = all(_map_file(folder, camera).exists() for folder in files for camera in cameras)
         for folder in phrases.values():
-            records[folder]["complete"] = all(_map_file(folder, camera).exists() for camera in cameras)
-    log.info("%d views: %s", len(chosen), ", ".join(map(str, records)))
+            runs[folder].complete = all(_map_file(folder, camera).exists() for camera in cameras)
+    log.info("%d views: %s", len(chosen), ", ".join(map(str, runs)))
 
 
 def _map_file(folder: Path, camera: Camera) -> Path:

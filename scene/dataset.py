@@ -16,6 +16,7 @@ from scene.point_cloud import read_point_cloud
 from scene.transforms import random_points, read_blender, read_nerfstudio
 from workspace import InputError, SceneFolder, image_key
 from workspace.record import RECORD, require
+from workspace.records import ConvertRecord
 
 __all__ = ["PhotographCache", "Scene", "load_image", "load_scene"]
 
@@ -93,7 +94,7 @@ def load_scene(source_path: Path | str, *, images: str = "images", resolution: i
 def _read_colmap(folder: SceneFolder, images: str) -> tuple[list[Camera], np.ndarray, np.ndarray]:
     photographs = folder.root / images
     if (folder.sparse.parent / RECORD).exists():
-        require(folder.sparse.parent, "convert", f"python convert.py -s <photographs or video> -o {folder.root}")
+        require(folder.sparse.parent, ConvertRecord, f"python convert.py -s <photographs or video> -o {folder.root}")
     if not folder.sparse.is_dir():
         above = sorted(path.name for path in folder.sparse.parent.iterdir())
         hint = (

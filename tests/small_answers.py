@@ -18,6 +18,7 @@ from scene.gaussian_model import GaussianModel
 from toy_world.labels import lerf_label
 from workspace import ModelFolder, save_array, write_json
 from workspace.record import stage
+from workspace.records import CompressorRecord, LanguageRecord, RgbRecord
 
 WIDTH, HEIGHT, FOCAL, NUM_VIEWS, FEATURE_WIDTH = 160, 120, 150.0, 9, 12
 BALLS = ("red ball", "grüner Ball", "ball's twin", "青い玉")
@@ -93,16 +94,16 @@ def write_model(root: Path, scene: Path, noise: float = 0.0) -> ModelFolder:
     """A trained model folder: level s tells all balls apart, m the rows, l none."""
     model, world, (balls, negatives) = ModelFolder(root), _world(), embeddings()
     settings = {"source_path": str(scene), "images": "images", "resolution": -1, "eval": True, "white_background": False}
-    with stage(model.point_clouds, "rgb", settings, {}):
+    with stage(model.point_clouds, RgbRecord, settings, {}):
         save_ply(model.point_cloud(7), world)
     features = {"features": "mini"}
     # An uncovered pixel decodes to the mean, which is one of the negatives.
     compressor = PCA(0.2 * negatives[0], torch.cat([balls, negatives]), torch.tensor(1.0))
-    with stage(model.autoencoder, "autoencoder", {"method": "pca"}, {"features": features}):
+    with stage(model.autoencoder, CompressorRecord, {"method": "pca"}, {"features": features}):
         write_compressor(model.compressor, compressor)
     rows = torch.stack([balls[:2].mean(0)] * 2 + [balls[2:].mean(0)] * 2)
     levels = {"s": balls, "m": rows, "l": balls.mean(0).expand(4, -1)}
-    with stage(model.language, "language", {"levels": list(levels), "gaussians": 7}, {"geometry": world.geometry_hash()}):
+    with stage(model.language, LanguageRecord, {"levels": list(levels), "gaussians": 7}, {"geometry": world.geometry_hash()}):
         for level, wanted in levels.items():
             codes = compressor.encode(wanted) + noise * torch.randn(
                 4, 6, generator=torch.Generator().manual_seed(int(100 * noise))

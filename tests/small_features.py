@@ -11,6 +11,7 @@ from scene.dataset import load_scene
 from scene.gaussian_model import GaussianModel
 from workspace import SceneFolder
 from workspace.record import stage
+from workspace.records import FeatureSettings, FeaturesRecord
 
 FEATURE_WIDTH = 24
 GROUPS = {"default": 6, "s": 6, "m": 3, "l": 2}  # things told apart at each level
@@ -37,8 +38,8 @@ def write_small_segments(root, config=None):
     """language_features/ with a finished record, as `features: mini`."""
     scene, generator = SceneFolder(root), torch.Generator().manual_seed(3)
     tables = [_embeddings(count, generator) for count in GROUPS.values()]
-    store = SegmentStore(scene, config or {"features": "mini"})
-    with stage(store.folder, "features", store.settings, {}):
+    store = SegmentStore(scene, config or FeatureSettings("mini"))
+    with stage(store.folder, FeaturesRecord, store.settings, {}):
         for name, shares, alpha in _views(root):
             maps, start = [], 0
             for count in GROUPS.values():
@@ -54,8 +55,8 @@ def write_small_grids(root):
     """dino_features/ with a finished record, as `features: mini_dense`, 7x10 patches of 4x4 pixels."""
     scene, generator = SceneFolder(root), torch.Generator().manual_seed(4)
     table = _embeddings(7, generator)
-    store = GridStore(scene, {"features": "mini_dense"})
-    with stage(store.folder, "features", store.settings, {}):
+    store = GridStore(scene, FeatureSettings("mini_dense"))
+    with stage(store.folder, FeaturesRecord, store.settings, {}):
         for name, shares, alpha in _views(root):
             everything = torch.cat([shares, 1 - alpha[None]])
             patches = F.avg_pool2d(everything, 4).permute(1, 2, 0) @ table

@@ -201,7 +201,7 @@ def _layers(**halves):
         ({"mean": torch.zeros(8), "directions": torch.zeros(2, 8), "scale": torch.zeros(())}, "the scale is 0.0"),
         ({"mean": torch.zeros(8).int(), "directions": torch.zeros(2, 8).int(), "scale": torch.ones(())}, "torch.int32"),
         ({"mean": torch.zeros(8), "directions": torch.full((2, 8), torch.nan), "scale": torch.ones(())}, "not finite"),
-        ({"mean": torch.zeros(1).expand(10**9), "directions": torch.zeros(2, 8), "scale": torch.ones(())}, "declares more"),
+        ({"mean": torch.zeros(1).expand(10**9), "directions": torch.zeros(2, 8), "scale": torch.ones(())}, "declares 4000"),
         ({0: torch.zeros(3, 8), "decoder.0.weight": torch.zeros(8, 3)}, "not named tensors"),
         (_layers(encoder=[(3, 8)], decoder=[(8, 4)]), "takes 8 entries and gives 3, the decoder takes 4 and gives 8"),
         (_layers(encoder=[(0, 8), (3, 0)], decoder=[(8, 3)]), "encoder.0.weight .* is empty"),

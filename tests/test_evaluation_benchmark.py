@@ -11,6 +11,7 @@ from evaluation.scores import by_split, over_scenes, summary
 from query.views import HELD_OUT, TRAINING
 from workspace import InputError, ModelFolder, write_json
 from workspace.record import stage
+from workspace.records import EvalRecord
 from workspace.slugs import slug
 
 QUERIES = {"ramen": 71, "figurines": 56, "teatime": 59, "waldo_kitchen": 22}
@@ -64,7 +65,7 @@ def evaluated(folder, scene, accuracy, miou, protocol="lerf_ovs"):
         "localization_hits": round(accuracy * queries),
         "miou": miou,
     }
-    with stage(model.evaluation, "eval", {}, {}):
+    with stage(model.evaluation, EvalRecord, {}, {}):
         write_json(
             model.metrics, {"scene": scene, "protocol": protocol, **figures, "by_split": {"training": figures}, "rows": []}
         )

@@ -10,6 +10,7 @@ from features.registry import open_store
 from features.segment_store import Segments, SegmentStore
 from workspace import InputError, SceneFolder
 from workspace.record import stage
+from workspace.records import FeatureSettings, FeaturesRecord
 
 
 @pytest.fixture
@@ -22,11 +23,11 @@ def scene(tmp_path):
 
 
 def _store(scene):
-    return SegmentStore(scene, {"features": "sam_clip"})
+    return SegmentStore(scene, FeatureSettings("sam_clip"))
 
 
 def _grids(scene):
-    return GridStore(scene, {"features": "dino"})
+    return GridStore(scene, FeatureSettings("dino"))
 
 
 def _segments(width=512):
@@ -57,7 +58,7 @@ def test_segments_of_langsplat_are_read(scene):
     store = open_store(scene)
     assert store.read("left/c").maps.dtype == np.int32
     np.testing.assert_array_equal(store.read("left/c").maps, maps)
-    assert store.settings == {"features": "sam_clip", "clip_model": "ViT-B-16", "clip_pretrained": "laion2b_s34b_b88k"}
+    assert store.settings == FeatureSettings("sam_clip", clip_model="ViT-B-16", clip_pretrained="laion2b_s34b_b88k")
     scene.segment_maps("a.b").unlink()
     with pytest.raises(InputError, match=r"lacks 1 of 2 images, for example 'a.b'"):
         open_store(scene)
@@ -127,12 +128,12 @@ def test_damaged_grids_are_refused(scene):
 
 
 def test_record_tells_spaces_apart(scene):
-    with stage(scene.language_features, "features", {"features": "mini"}, {}):
+    with stage(scene.language_features, FeaturesRecord, {"features": "mini"}, {}):
         pass
     assert open_store(scene).extractor == "mini"
     with pytest.raises(InputError, match="holds mini features, not sam_clip.*--features sam_clip --overwrite"):
         open_store(scene, "sam_clip")
-    with stage(scene.dino_features, "features", {"features": "dino"}, {}):
+    with stage(scene.dino_features, FeaturesRecord, {"features": "dino"}, {}):
         pass
     with pytest.raises(InputError, match="has both language_features and dino_features; say which"):
         open_store(scene)

@@ -16,6 +16,7 @@ from features.talk2dino import Talk2DinoText, load_head
 from features.text import TextOptions
 from query.render_language import LanguageRenderConfig
 from workspace import InputError
+from workspace.records import FeatureSettings
 
 
 def test_clip_embeddings_are_those_of_open_clip(tmp_path):
@@ -214,7 +215,7 @@ def test_dino_text_averages_the_prompts_and_goes_through_the_head(tmp_path, monk
     monkeypatch.setattr("features.talk2dino.TEXT_WEIGHTS", str(weights))
     monkeypatch.setattr("features.talk2dino.TEXT_WIDTH", 32)
     _head_file(tmp_path / "head.pth", text=32)
-    encoder = text_encoder({"features": "dino"}, "cpu", TextOptions(talk2dino_ckpt=tmp_path / "head.pth"))
+    encoder = text_encoder(FeatureSettings("dino"), "cpu", TextOptions(talk2dino_ckpt=tmp_path / "head.pth"))
     assert isinstance(encoder, Talk2DinoText)
     assert encoder.negatives == ("object", "things", "stuff", "texture")
     clip = ClipEncoder(name, str(weights))
@@ -226,7 +227,7 @@ def test_dino_text_averages_the_prompts_and_goes_through_the_head(tmp_path, monk
     options = TextOptions(talk2dino_ckpt=tmp_path / "head.pth", talk2dino_templates=80)
     for found, prompts in (
         (encoder.embed(["cup", "mug"]), [template.format("mug") for template in published]),
-        (text_encoder({"features": "dino"}, "cpu", options).embed(["cup", "mug"]), full),
+        (text_encoder(FeatureSettings("dino"), "cpu", options).embed(["cup", "mug"]), full),
     ):
         expected = load_head(tmp_path / "head.pth")(clip.embed_text(prompts, normalize=False).mean(0)[None])
         assert found.shape == (2, encoder.width)
@@ -235,7 +236,7 @@ def test_dino_text_averages_the_prompts_and_goes_through_the_head(tmp_path, monk
 
 def test_text_of_segments_is_the_plain_phrase(tmp_path):
     name, weights = small_clip(tmp_path)
-    config = {"features": "sam_clip", "clip_model": name, "clip_pretrained": str(weights)}
+    config = FeatureSettings("sam_clip", clip_model=name, clip_pretrained=str(weights))
     encoder = text_encoder(config, "cpu")
     torch.testing.assert_close(encoder.embed(["red mug"]), ClipEncoder(name, str(weights)).embed_text(["red mug"]))
     assert encoder.negatives == ("object", "things", "stuff", "texture")
@@ -244,7 +245,7 @@ def test_text_of_segments_is_the_plain_phrase(tmp_path):
 
 def test_clip_weights_that_are_elsewhere_now_can_be_named_when_asking(tmp_path, monkeypatch):
     name, weights = small_clip(tmp_path)
-    made = {"features": "sam_clip", "clip_model": name, "clip_pretrained": str(tmp_path / "gone.pt")}
+    made = FeatureSettings("sam_clip", clip_model=name, clip_pretrained=str(tmp_path / "gone.pt"))
     with pytest.raises(InputError, match=r"Give --clip_pretrained a file"):
         text_encoder(made, "cpu")
     assert text_encoder(made, "cpu", TextOptions(clip_pretrained=str(weights))).width == 32
@@ -252,11 +253,11 @@ def test_clip_weights_that_are_elsewhere_now_can_be_named_when_asking(tmp_path, 
     monkeypatch.setattr("features.talk2dino.TEXT_WIDTH", 32)
     _head_file(tmp_path / "head.pth", text=32)
     options = TextOptions(talk2dino_ckpt=tmp_path / "head.pth", clip_pretrained=str(weights))
-    assert text_encoder({"features": "dino"}, "cpu", options).width == 768
+    assert text_encoder(FeatureSettings("dino"), "cpu", options).width == 768
     for config in (QueryConfig, LanguageRenderConfig):
         assert tyro.cli(config, args=["-m", "model", "--clip_pretrained", "here.pt"]).clip_pretrained == "here.pt"
 
 
 def test_features_of_an_older_bundled_encoder_are_refused():
     with pytest.raises(InputError, match=r"bundled weights 0123, .*--features mini_dense --overwrite"):
-        text_encoder({"features": "mini_dense", "mini_weights": "0123"}, "cpu")
+        text_encoder(FeatureSettings("mini_dense", mini_weights="0123"), "cpu")

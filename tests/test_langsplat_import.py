@@ -63,7 +63,7 @@ def test_three_checkpoints_and_an_autoencoder_become_a_model_that_renders_their_
     assert load_compressor(model).feature_width == 512
     camera = trained.scene().train[2]
     field = load_field(model, torch.device("cpu"))
-    assert field.levels == ("s", "m", "l") and field.features["clip_pretrained"] == "laion2b_s34b_b88k"
+    assert field.levels == ("s", "m", "l") and field.features.text("clip_pretrained") == "laion2b_s34b_b88k"
     for shown, level in zip(field.code_maps(camera), codes, strict=True):
         published = level / (level.norm(dim=-1, keepdim=True) + 1e-9)
         expected = render(camera, trained.gaussians, None, published).image

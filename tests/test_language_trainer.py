@@ -27,7 +27,9 @@ from training.language_targets import residual
 from training.language_trainer import LanguageTrainConfig, train_language
 from training.language_views import PreparedViews
 from training.rgb_trainer import RgbTrainConfig, train_rgb
-from workspace import InputError, ModelFolder, SceneFolder, read_json
+from workspace import InputError, ModelFolder, SceneFolder
+from workspace.record import read_record, require
+from workspace.records import LanguageRecord
 from workspace.resume import load_checkpoint
 
 
@@ -56,28 +58,28 @@ def _train(place, **changes):
 
 
 def _report(model):
-    return read_json(model.language / "stage.json")["report"]
+    return require(model.language, LanguageRecord, "-").report
 
 
 def test_lifted_codes_show_the_photographs_codes_in_held_out_views(place, caplog):
     caplog.set_level("INFO")
     model = _train(place, init="lift", iterations=100)
-    record = read_json(model.language / "stage.json")
-    assert record["config"]["levels"] == ["s", "m", "l"]
-    assert record["inputs"]["geometry"] == load_trained(model).gaussians.geometry_hash()
+    record = require(model.language, LanguageRecord, "-")
+    assert record.config.levels == ("s", "m", "l")
+    assert record.inputs.geometry == load_trained(model).gaussians.geometry_hash()
     for level, least in (("s", 0.85), ("m", 0.6), ("l", 0.9)):  # about 0 for unrelated codes; m has most borders of unlike codes
         codes = np.load(model.level_codes(level))
         assert codes.shape == (len(load_trained(model).gaussians), 3) and codes.dtype == np.float32
-        assert record["report"]["held-out"][level]["cosine"] > least
+        assert record.report.held_out[level].cosine > least
     assert "held-out" in caplog.text
     assert not list(model.checkpoints.glob("language_*"))
 
 
 def test_from_zero_the_loss_falls(place):
-    first, last = (_report(_train(place, iterations=n, overwrite=True))["train"] for n in (0, 60))
+    first, last = (_report(_train(place, iterations=n, overwrite=True)).train for n in (0, 60))
     for level in ("s", "m", "l"):
-        assert first[level]["cosine"] == 0 and last[level]["cosine"] > 0.3
-        assert last[level]["l1"] < 0.8 * first[level]["l1"]
+        assert first[level].cosine == 0 and last[level].cosine > 0.3
+        assert last[level].l1 < 0.8 * first[level].l1
 
 
 @pytest.mark.parametrize("init", ["zero", "lift"])
@@ -87,7 +89,7 @@ def test_levels_trained_together_are_levels_trained_alone(place, init):
     together = {level: np.load(model.level_codes(level)) for level in ("s", "m", "l")}
     for number, level in enumerate(("s", "m", "l"), start=1):
         _train(place, init=init, feature_level=number, overwrite=True)
-        assert read_json(model.language / "stage.json")["config"]["levels"] == [level]
+        assert require(model.language, LanguageRecord, "-").config.levels == (level,)
         # what is left is the last bit: the rasterizer sums eight channels at a time and a ninth in another order
         np.testing.assert_allclose(np.load(model.level_codes(level)), together[level], rtol=1e-4, atol=1e-6)
 
@@ -108,7 +110,7 @@ def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(place, monkeyp
         with pytest.raises(KeyboardInterrupt):
             _train(place, init="lift")
     assert load_checkpoint(model, "language")["iteration"] == 37
-    assert not read_json(model.language / "stage.json")["complete"]
+    assert not read_record(model.language, LanguageRecord, "-").complete
     _train(place, init="lift")
     assert {level: model.level_codes(level).read_bytes() for level in whole} == whole
 
@@ -203,7 +205,7 @@ def test_patch_features_give_one_level_of_any_width(prepared, tmp_path):
     model = _train(place, init="lift")
     assert np.load(model.level_codes("grid")).shape[1] == 5
     # about 0 for unrelated codes; centred codes of near-equal patches point anywhere, and the background has no Gaussians
-    assert _report(model)["held-out"]["grid"]["cosine"] > 0.3
+    assert _report(model).held_out["grid"].cosine > 0.3
     with pytest.raises(InputError, match="mini_dense features have one level"):
         _train(place, feature_level=1)
 
@@ -213,7 +215,7 @@ def test_maps_smaller_than_the_photographs_are_rendered_at_their_size(place):
     for key in store.keys():
         segments = store.read(key)
         store.write(key, Segments(segments.embeddings, np.ascontiguousarray(segments.maps[:, ::2, ::2])))
-    assert _report(_train(place, init="lift", iterations=20))["held-out"]["s"]["cosine"] > 0.8
+    assert _report(_train(place, init="lift", iterations=20)).held_out["s"].cosine > 0.8
 
 
 def test_maps_of_another_picture_are_refused(place):
@@ -243,7 +245,7 @@ def test_features_of_another_extractor_are_refused(place):
     found = json.loads(record.read_text())
     found["config"]["clip_model"] = "ViT-L-14"
     record.write_text(json.dumps(found))
-    with pytest.raises(InputError, match=r"made with \{'features': 'mini'\};[\s\S]*now has .*ViT-L-14"):
+    with pytest.raises(InputError, match=r"made with features mini;[\s\S]*has .*ViT-L-14"):
         _train(place)
 
 

@@ -60,7 +60,7 @@ def sam_clip(tmp_path, monkeypatch):
 
 def test_photographs_become_segments(scene, sam_clip):
     preprocess(PreprocessConfig(scene.root, **sam_clip))
-    assert open_store(scene).settings["clip_model"] == "small-clip"
+    assert open_store(scene).settings.text("clip_model") == "small-clip"
     for key in ("one", "a.b", "left/one"):
         segments = open_store(scene).read(key)
         embeddings, maps = segments.embeddings, segments.maps
@@ -127,7 +127,7 @@ def test_a_square_is_prepared_as_published(tmp_path, dino, monkeypatch):
     preprocess(PreprocessConfig(scene.root, square=56, **dino))
     expected = resize(torch.from_numpy(noise).permute(2, 0, 1).float() / 255, [56, 56])
     torch.testing.assert_close(given[0][0], expected, atol=1e-6, rtol=0)  # float32 sums in another order
-    assert open_store(scene).settings["resize"] == "bilinear"
+    assert open_store(scene).settings.text("resize") == "bilinear"
 
 
 def test_a_killed_run_continues_where_it_was(scene, dino, monkeypatch):

@@ -25,6 +25,7 @@ from scene.photographs import check_photograph
 from scene.point_cloud import read_point_cloud
 from scene.transforms import read_nerfstudio
 from workspace import InputError, SceneFolder, load_array, load_member, read_json
+from workspace.records import FeatureSettings
 from workspace.tensor_files import load_tensors
 
 
@@ -156,7 +157,7 @@ def test_foreign_grids(tmp_path, tokens, expected):
     scene = SceneFolder(tmp_path)
     scene.dino_features.mkdir()
     np.savez(scene.foreign_patch_grid("a"), tokens)
-    store = GridStore(scene, {"features": "dino"})
+    store = GridStore(scene, FeatureSettings("dino"))
     refused(lambda _: store.read("a"), scene.foreign_patch_grid("a"), expected)
 
 
@@ -170,7 +171,7 @@ def test_segment_maps_are_checked_before_they_are_cast(tmp_path, value, dtype):
     np.save(scene.segment_embeddings("a"), np.eye(2, 4, dtype=np.float32))
     np.save(scene.segment_maps("a"), np.full((4, 2, 2), value, dtype))
     refused(
-        lambda _: SegmentStore(scene, {"features": "sam_clip"}).read("a"),
+        lambda _: SegmentStore(scene, FeatureSettings("sam_clip")).read("a"),
         scene.segment_maps("a"),
         "expected indices from -1 to 1",
     )

@@ -18,6 +18,7 @@ from scene.gaussian_files import load_checkpoint, save_ply
 from scene.gaussian_model import GaussianModel
 from workspace import InputError, ModelFolder, save_array
 from workspace.record import stage
+from workspace.records import CompressorRecord, CompressorReport, LanguageRecord, RgbRecord
 
 log = logging.getLogger(__name__)
 
@@ -64,18 +65,19 @@ def import_langsplat(config: ImportConfig) -> None:
 
     seen = {"images": config.images, "resolution": config.resolution, "eval": config.eval}
     settings = {**seen, "source_path": config.source_path.resolve().as_posix(), "white_background": config.white_background}
-    with stage(model.point_clouds, "rgb", settings, {"checkpoints": digests}, config.overwrite):
+    with stage(model.point_clouds, RgbRecord, settings, {"checkpoints": digests}, config.overwrite):
         save_ply(model.point_cloud(iteration), gaussians)
-    with stage(model.autoencoder, "autoencoder", {"checkpoint": encoder}, {"features": LANGSPLAT}, config.overwrite) as record:
+    fitted = {"checkpoint": encoder}, {"features": LANGSPLAT}
+    with stage(model.autoencoder, CompressorRecord, *fitted, config.overwrite) as run:
         write_compressor(model.compressor, compressor)
-        record["report"] = {name: getattr(compressor, name) for name in ("method", "feature_width", "code_width")}
+        run.report = CompressorReport(compressor.method, compressor.feature_width, compressor.code_width)
     inputs: dict[str, Any] = {
         "checkpoints": digests,
         "geometry": geometry,
         "autoencoder": _digest(model.compressor),
         "features": LANGSPLAT,
     }
-    with stage(model.language, "language", {"levels": config.levels, "gaussians": iteration}, inputs, config.overwrite):
+    with stage(model.language, LanguageRecord, {"levels": config.levels, "gaussians": iteration}, inputs, config.overwrite):
         for level, values in codes.items():
             save_array(model.level_codes(level), values.numpy())
     log.info("%s Gaussians of iteration %d with levels %s: %s", f"{len(gaussians):,}", iteration, ", ".join(codes), model.root)

@@ -1,6 +1,6 @@
 """How well a language field reproduces the codes of the photographs, level by level."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -9,15 +9,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from training.language_targets import Target, residual
-
-Quality = dict[str, dict[str, float]]
-"""Level -> {"cosine": mean over pixels that have a code, "l1": the training loss}."""
+from workspace.records import LanguageReport, LevelQuality
 
 
 @torch.no_grad()
 def measure_codes(
     views: Iterable[tuple[PreparedView, Target]], channels: Float[Tensor, "n lc"], levels: Sequence[str]
-) -> Quality:
+) -> dict[str, LevelQuality]:
     """Mean over views of rendered against target codes."""
     cosines, losses, count = torch.zeros(len(levels)), torch.zeros(len(levels)), 0
     for view, target in views:
@@ -28,14 +26,14 @@ def measure_codes(
         losses += residual(target, rendered).abs().unflatten(0, (len(levels), -1)).mean((1, 2, 3)).cpu()
         count += 1
     return {
-        level: {"cosine": cosine.item(), "l1": loss.item()}
+        level: LevelQuality(cosine.item(), loss.item())
         for level, cosine, loss in zip(levels, cosines / count, losses / count, strict=True)
     }
 
 
-def table(splits: Mapping[str, Quality]) -> str:
-    """One line per level and split."""
+def table(report: LanguageReport) -> str:
+    """One line per level, of training views and then of held-out views."""
     lines = [f"{'level':<8} {'views':<9} cosine      L1"]
-    for split, quality in splits.items():
-        lines += [f"{level:<8} {split:<9} {row['cosine']:6.4f}  {row['l1']:6.4f}" for level, row in quality.items()]
+    for views, quality in (("train", report.train), ("held-out", report.held_out or {})):
+        lines += [f"{level:<8} {views:<9} {row.cosine:6.4f}  {row.l1:6.4f}" for level, row in quality.items()]
     return "\n".join(lines)

@@ -29,7 +29,8 @@ from training.language_views import PreparedViews
 from training.view_quality import train_sample
 from workspace import InputError, ModelFolder, SceneFolder, save_array
 from workspace.device import Device, chosen_device
-from workspace.record import require, stage
+from workspace.record import plain, require, stage
+from workspace.records import CompressorRecord, LanguageRecord, LanguageReport
 from workspace.resume import delete_checkpoints, load_checkpoint, save_checkpoint, stop_requests
 
 log = logging.getLogger(__name__)
@@ -107,17 +108,16 @@ def train_language(config: LanguageTrainConfig) -> None:
         "autoencoder": hashlib.sha256(model.compressor.read_bytes()).hexdigest(),
         "features": store.settings,
     }
-    with stage(model.language, "language", settings, inputs, config.overwrite) as record:
+    with stage(model.language, LanguageRecord, settings, inputs, config.overwrite) as run:
         if config.overwrite or not config.resume:
             delete_checkpoints(model, "language")
-        if config.resume and "report" in record and all(model.level_codes(level).exists() for level in levels):
+        if config.resume and run.report is not None and all(model.level_codes(level).exists() for level in levels):
             log.info("Already trained; --no-resume trains again.")
         else:
             trainer = LanguageTrainer(config, settings, trained, scene, store, compressor, device)
-            record["report"] = trainer.run({**settings, **inputs})
-        views = {name: record["report"][name] for name in ("train", "held-out") if name in record["report"]}
-        log.info("Rendered against target codes:\n%s", table(views))
-        log.info("%.0f s for %d iterations: %s", record["report"]["seconds"], iterations, model.language)
+            run.report = trainer.run(plain({**settings, **inputs}))
+        log.info("Rendered against target codes:\n%s", table(run.report))
+        log.info("%.0f s for %d iterations: %s", run.report.seconds, iterations, model.language)
 
 
 def _refuse_meaningless(config: LanguageTrainConfig) -> None:
@@ -131,7 +131,7 @@ def _refuse_meaningless(config: LanguageTrainConfig) -> None:
 
 def _refuse_replaced(trained: TrainedModel, scene: Scene) -> None:
     """Gaussians of the photographs that were there before do not fit the features of those that are there now."""
-    if Path(trained.config["source_path"]) != scene.folder.root.resolve():
+    if Path(trained.config.source_path) != scene.folder.root.resolve():
         return  # another folder was named on purpose, such as one with smaller photographs
     changed = [name for name, digest in scene.photographs.items() if trained.photographs.get(name, digest) != digest]
     if changed:
@@ -145,16 +145,15 @@ def _refuse_replaced(trained: TrainedModel, scene: Scene) -> None:
 def _compressed_features(scene: SceneFolder, model: ModelFolder) -> FeatureStore:
     """The features the compressor was fitted to, which must be the scene's."""
     command = f"python train_autoencoder.py -s {scene.root} -m {model.root}"
-    autoencoder = require(model.autoencoder, "autoencoder", command)
-    compressed = autoencoder["inputs"]["features"]
-    store = open_store(scene, compressed["features"])
-    if store.settings != compressed:
+    fitted = require(model.autoencoder, CompressorRecord, command).inputs
+    store = open_store(scene, fitted.features.extractor)
+    if store.settings != fitted.features:
         raise InputError(
-            f"The codes in {model.autoencoder} are of features made with {compressed};\n{scene.root} now has {store.settings}. "
+            f"The codes in {model.autoencoder} are of features made with {fitted.features};\n{scene.root} has {store.settings}. "
             f"Compress these: {command} --overwrite"
         )
     made = store.refuse_replaced()
-    if autoencoder["inputs"].get("photographs", made) != made:  # an imported compressor knows no photographs
+    if fitted.photographs not in (None, made):  # an imported compressor knows no photographs
         raise InputError(
             f"The features of {scene.root} were made again since {model.autoencoder}, from other photographs. "
             f"Compress these: {command} --overwrite"
@@ -192,7 +191,7 @@ class LanguageTrainer:
         self.optimizer = torch.optim.Adam([self.codes], lr=config.language_feature_lr, eps=ADAM_EPS, fused=True)
         self.iteration, self.seconds = 0, 0.0
 
-    def run(self, settings: dict[str, Any]) -> dict[str, Any]:
+    def run(self, settings: dict[str, Any]) -> LanguageReport:
         """Train to the last iteration, write the codes, and return the report; a stop request leaves a checkpoint."""
         iterations, interval = self.settings["iterations"], self.config.checkpoint_interval
         began = time.perf_counter()
@@ -277,17 +276,16 @@ class LanguageTrainer:
         self.iteration, self.seconds = saved["iteration"], saved["seconds"]
         log.info("Continuing after iteration %d.", self.iteration)
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self) -> LanguageReport:
         """Write the codes and measure them; the checkpoint is no longer needed."""
         for level, codes in zip(self.levels, self.codes.detach().split(self.code_width, 1), strict=True):
             save_array(self.model.level_codes(level), codes.contiguous().cpu().numpy())
         channels = self.channels().detach()
         sample = [self.scene.train.index(camera) for camera in train_sample(self.scene.train)]
-        report: dict[str, Any] = {"seconds": round(self.seconds, 1), "device": str(self.device)}
-        report["train"] = measure_codes([(self.views[i], self.targets[i]) for i in sample], channels, self.levels)
+        train, held_out = measure_codes([(self.views[i], self.targets[i]) for i in sample], channels, self.levels), None
         if self.scene.test:
             targets = self.read_targets(self.scene.test, "reading held-out codes")
             views = self.prepared(self.scene.test, targets)
-            report["held-out"] = measure_codes(zip(views, targets, strict=True), channels, self.levels)
+            held_out = measure_codes(zip(views, targets, strict=True), channels, self.levels)
         delete_checkpoints(self.model, "language")
-        return report
+        return LanguageReport(round(self.seconds, 1), str(self.device), train, held_out)

@@ -28,6 +28,7 @@ from training.view_quality import measure_views, summary, table, train_sample
 from workspace import InputError, ModelFolder, read_json, write_json
 from workspace.device import Device, chosen_device
 from workspace.record import stage
+from workspace.records import RgbRecord
 from workspace.resume import delete_checkpoints, load_checkpoint, save_checkpoint, stop_requests
 
 log = logging.getLogger(__name__)
@@ -125,7 +126,7 @@ def train_rgb(config: RgbTrainConfig) -> None:
         if not config.start_checkpoint.is_file():
             raise InputError(f"No file {config.start_checkpoint}.")
         inputs["start_checkpoint"] = hashlib.sha256(config.start_checkpoint.read_bytes()).hexdigest()[:16]
-    with stage(model.point_clouds, "rgb", settings, inputs, config.overwrite):
+    with stage(model.point_clouds, RgbRecord, settings, inputs, config.overwrite):
         if config.overwrite or not config.resume:
             delete_checkpoints(model, "rgb")
         done = model.point_cloud(schedule.iterations).exists() and model.rgb_metrics.exists()

@@ -1,4 +1,4 @@
-"""What an extractor is: a function from a picture to its features, and what the pipeline must know of it besides."""
+"""Interface of extractors: a function from a picture to its features, its settings, and the text encoder of its space."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -39,14 +39,16 @@ class ExtractorSpec(ABC):
     """One choice of `--features`: its settings, its networks, the text that can be compared with it.
 
     Attributes:
-        store: Kind of features it makes.
+        store: Kind of features it computes.
+        options: Its flags, a frozen dataclass with `kw_only` that the configuration of stage 1 inherits, or None.
     """
 
     store: ClassVar[type[FeatureStore]]
+    options: ClassVar[type | None] = None
 
     @abstractmethod
     def settings(self, options: Any) -> dict[str, Any]:
-        """What decides the result, for the record; InputError when `options` make no sense."""
+        """Settings that change the result, for the record; InputError when `options` are out of range."""
 
     def resolution(self, given: int, options: Any) -> int:
         """Size of the pictures it takes, as in `scene.picture_size`, when the user asks for `given`."""

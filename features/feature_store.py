@@ -1,4 +1,4 @@
-"""What every kind of features offers: values by image, read and written, and everything the stages after it ask."""
+"""Interface of every kind of features: values by image, read and written, and what later stages ask of them."""
 
 import json
 from abc import ABC, abstractmethod
@@ -33,7 +33,7 @@ Value = TypeVar("Value", bound=ImageFeatures)
 class FeatureStore(ABC, Generic[Value]):
     """Features of one kind in a scene folder, one value per photograph, by the photograph's key.
 
-    A kind of features is one subclass. Nothing outside it asks which kind it is.
+    A kind of features is one subclass; no other code depends on which kind it is.
 
     Attributes:
         levels: Levels that a target can show, in the order of `--feature_level`.
@@ -41,7 +41,8 @@ class FeatureStore(ABC, Generic[Value]):
         dense: One embedding for each patch of the picture: neighbours are nearly equal, so a share of them suffices to fit a
             compressor. Otherwise one for each segment.
         code_dtype: Type in which the codes of an image are kept.
-        settings: What decided the features, as recorded; says which text encoder fits (`features.text.text_encoder`).
+        settings: Settings that the features were computed with, as recorded; they decide the text encoder
+            (`features.registry.text_encoder`).
     """
 
     levels: ClassVar[tuple[str, ...]]

@@ -8,12 +8,10 @@ from typing import Annotated
 
 import tyro
 
-from features.dino import DinoOptions
 from features.extraction import extract_all, parse_shard
 from features.photographs import scene_photographs
 from features.provenance import digests, replaced
-from features.registry import DEFAULT, EXTRACTORS, ExtractorName
-from features.sam_clip import SamClipOptions
+from features.registry import DEFAULT, EXTRACTORS, OPTIONS, ExtractorName
 from scene.photographs import names_text
 from scene.picture_size import picture_size
 from workspace import InputError, SceneFolder
@@ -25,8 +23,8 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class PreprocessConfig(SamClipOptions, DinoOptions):
-    """Features of every photograph."""
+class CommonOptions:
+    """Flags that every extractor has."""
 
     source_path: Annotated[Path, tyro.conf.arg(aliases=["-s"])]
     """Scene folder, with photographs in images/."""
@@ -40,6 +38,11 @@ class PreprocessConfig(SamClipOptions, DinoOptions):
     """i/n: this process does every n-th image from the i-th on; n processes or machines share the work."""
     overwrite: bool = False
     """Replace features made with other settings."""
+
+
+@dataclass(frozen=True)
+class PreprocessConfig(*reversed(OPTIONS), CommonOptions):
+    """Features of every photograph: the common flags, then those of each extractor."""
 
 
 def preprocess(config: PreprocessConfig) -> None:

@@ -1,6 +1,6 @@
-"""The extractors by name, and the two doors to what they made: the store of a scene's features, and their text encoder.
+"""The extractors by name, the store of a scene's features, and the text encoder of their space.
 
-A new extractor is one file with an `ExtractorSpec` and one line here; one of a new kind brings its `FeatureStore` with it.
+A new extractor is one file with an `ExtractorSpec` and one line here. A new kind of features is a `FeatureStore` in that file.
 """
 
 from typing import Literal
@@ -24,6 +24,7 @@ EXTRACTORS: dict[str, ExtractorSpec] = {
     "mini_dense": MiniGrid(),
 }
 DEFAULT = "sam_clip"
+OPTIONS = tuple(dict.fromkeys(spec.options for spec in EXTRACTORS.values() if spec.options is not None))
 ExtractorName = Literal[tuple(EXTRACTORS)]
 
 

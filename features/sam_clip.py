@@ -42,6 +42,7 @@ class SamClip(ExtractorSpec):
     """SAM and OpenCLIP."""
 
     store = SegmentStore
+    options = SamClipOptions
 
     def settings(self, options: SamClipOptions) -> dict[str, Any]:
         """Names of the networks, SAM's settings and the step of the mask comparison."""

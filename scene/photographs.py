@@ -124,7 +124,8 @@ def load_image(camera: Camera, background: tuple[float, float, float] = (0.0, 0.
     with open_picture(camera.image_path) as image:
         pixels = _colors(image if fits(image.size, size) else upright(image))
     if pixels.size != size:
-        # BOX is the mean over each target pixel's footprint, fractional borders included; when enlarging it
+        # Deviates from 3DGS, which shrinks with Pillow's bicubic filter, and LangSplat's features, cv2's bilinear one: one filter
+        # for both stages. BOX is the mean over each target pixel's footprint, fractional borders included; when enlarging it
         # would repeat pixels, hence the cubic.
         shrinks = size[0] <= pixels.width and size[1] <= pixels.height
         pixels = pixels.resize(size, Image.Resampling.BOX if shrinks else Image.Resampling.BICUBIC)

@@ -41,6 +41,7 @@ class Dino(ExtractorSpec):
     """Patch tokens of a timm model; text through Talk2DINO."""
 
     store = GridStore
+    embeddings = "raw"
     options = DinoOptions
 
     def settings(self, options: DinoOptions) -> dict[str, Any]:

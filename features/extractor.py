@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from features.feature_store import FeatureStore, ImageFeatures
 from features.text import TextEncoder, TextOptions
 from workspace import SceneFolder
-from workspace.records import FeatureSettings
+from workspace.records import FeatureSettings, Tokens
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,12 @@ class ExtractorSpec(ABC):
 
     Attributes:
         store: Kind of features it computes.
+        embeddings: Whether they are stored as the network returns them or with unit length.
         options: Its flags, a frozen dataclass with `kw_only` that the configuration of stage 1 inherits, or None.
     """
 
     store: ClassVar[type[FeatureStore]]
+    embeddings: ClassVar[Tokens] = "unit"
     options: ClassVar[type | None] = None
 
     @abstractmethod

@@ -17,7 +17,7 @@ from scene.picture_size import picture_size
 from workspace import InputError, SceneFolder
 from workspace.device import Device, chosen_device
 from workspace.record import read_record, stage
-from workspace.records import FeatureSettings, FeaturesRecord
+from workspace.records import FeatureSettings, FeaturesRecord, FeaturesReport
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ def preprocess(config: PreprocessConfig) -> None:
                 log.info("%d photographs were replaced; their features are made again: %s", len(old), names_text(old))
             wanted = {key: photographs[key] for key in todo}
             failures = extract_all(store, wanted, extractor, scene.extraction_log(store.folder, shard), resolution)
-        run.complete = not missing(photographs)
+        run.complete, run.report = not missing(photographs), FeaturesReport(spec.embeddings)
     remaining = missing(photographs)
     if not remaining and not read_record(store.folder, FeaturesRecord, "Repeat the command.").complete:
         with stage(store.folder, FeaturesRecord, settings, {}):  # another shard finished between the check and the record

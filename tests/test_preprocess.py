@@ -105,6 +105,8 @@ def dino(tmp_path, monkeypatch):
 def test_photographs_become_patch_grids(scene, dino):
     preprocess(PreprocessConfig(scene.root, **dino))
     grid = _grid(scene, "a.b")
+    record = json.loads((scene.dino_features / "stage.json").read_text())
+    assert record["report"] == {"embeddings": "raw"} and np.linalg.norm(grid.astype(float), axis=-1).min() > 5
     assert grid.shape == (3, 5, 384)  # 120 x 90 at the area of 4 x 4 patches
     assert grid.dtype == np.float16
     preprocess(PreprocessConfig(scene.root, overwrite=True, square=56, **dino))

@@ -118,15 +118,24 @@ class FeatureSettings:
         return ", ".join(f"{name} {value}" for name, value in self.recorded.items())
 
 
+Tokens = Literal["raw", "unit"]
+
+
+@dataclass(frozen=True)
+class FeaturesReport:
+    """What is in the files."""
+
+    embeddings: Tokens
+    """Whether embeddings are stored as the network returned them or with unit length."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class FeaturesRecord(StageRecord):
     """Stage 1, `language_features/` and `dino_features/`."""
 
     stage: ClassVar[str] = "features"
     config: FeatureSettings
-
-
-Tokens = Literal["raw", "unit"]
+    report: FeaturesReport | None = None
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def test_any_number_of_channels(library, channels):
     assert_matches_reference(library, make_view(24, 21), make_gaussians(60, channels), channels)
 
 
-@pytest.mark.parametrize(("channels", "capability"), [(40, 9), (72, 8), (35, 7)])
+@pytest.mark.parametrize(("channels", "capability"), [(40, 9), (72, 8), (35, 7), (261, 9)])
 def test_many_channels_with_and_without_tensor_cores(library, channels, capability):
     assert_matches_reference(library, make_view(24, 21), make_gaussians(60, channels), channels, capability=capability)
 

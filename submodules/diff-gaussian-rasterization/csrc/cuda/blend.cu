@@ -1,5 +1,6 @@
 // Blending: one warp per 8x4 pixels, front to back.
 #include "../backend.h"
+#include "alpha.h"
 #include "blend_many.h"
 #include "channels.h"
 #include "device.h"
@@ -7,15 +8,18 @@
 namespace gaussian::cuda {
 namespace {
 
+constexpr int kUnroll = 4;  // splats side by side: their exponentials do not wait for each other
+
 template <int C>
 struct BlendStage {
-  static constexpr int kStride = (C + 3) / 4 * 4;  // rows start on 16 bytes: four channels in one load
   BlockSplat splats[kWarp];
-  alignas(16) float features[kWarp * kStride];
+  alignas(16) float features[C > 0 ? kWarp * kStagedStride<C> : 4];
+  uint32_t gaussians[kWarp];
   BlockQueue queue;
 };
 
-template <int C>
+// Blends C channels and, with kGeometry, alpha and depth; these go with the first chunk of channels.
+template <int C, bool kGeometry>
 __global__ void __launch_bounds__(kGroupThreads)
     blend_kernel(int width, int height, State state, Features<float> features, Images<float> images) {
   __shared__ BlendStage<C> stages[kWarpsPerGroup];
@@ -23,39 +27,35 @@ __global__ void __launch_bounds__(kGroupThreads)
   const Pixel pixel(state, width, height);
   const int64_t first_channel = static_cast<int64_t>(blockIdx.y) * C;
 
-  float transmittance = 1.f, depth = 0.f, sums[C] = {};
-  uint32_t last = 0;
-  bool done = !pixel.inside;
+  Transmittance transmittance(pixel.inside);
+  float depth = 0.f, sums[C > 0 ? C : 1] = {};
+  uint32_t last = ~0u;  // position of the last splat that found the pixel not done
   BlockList<false> list(state, pixel, tile_length(state, pixel.tile), stage.queue);
-  while (!__all_sync(kFullWarp, done)) {
+  while (!__all_sync(kFullWarp, transmittance.done())) {
     BlockList<false>::Entry mine;
     const int count = list.fetch(mine);
     if (count == 0) break;
-    if (pixel.lane < count) stage.splats[pixel.lane] = mine.splat;
-    __syncwarp();
-    stage_features<C, BlendStage<C>::kStride>(features, first_channel, stage.splats, count, pixel.lane, stage.features);
-    __syncwarp();
-    int last_blended = -1;
-    for (int i = 0; i < count; ++i) {
-      if (i % 8 == 0 && __all_sync(kFullWarp, done)) break;
-      const BlockSplat s = stage.splats[i];
-      const float exponent = log2_alpha(s, pixel.dx, pixel.dy);
-      if (done || exponent < static_cast<float>(kLog2MinAlpha)) continue;
-      const float alpha = fminf(fast_exp2(exponent), static_cast<float>(kMaxAlpha));
-      const float behind = transmittance * (1.f - alpha);
-      if (behind < static_cast<float>(kMinTransmittance)) {
-        done = true;
-        continue;
-      }
-      const float weight = alpha * transmittance;
-      depth += weight * s.depth;
-#pragma unroll
-      for (int c = 0; c < C; ++c) sums[c] += weight * stage.features[i * BlendStage<C>::kStride + c];
-      transmittance = behind;
-      last_blended = i;
+    stage.splats[pixel.lane] = pixel.lane < count ? mine.splat : null_splat();
+    if constexpr (C > 0) {
+      stage.gaussians[pixel.lane] = mine.gaussian;
+      __syncwarp();
+      stage_features<C>(features, first_channel, stage.gaussians, count, pixel.lane, stage.features);
     }
-    const uint32_t last_position = __shfl_sync(kFullWarp, mine.position, max(last_blended, 0));
-    if (last_blended >= 0) last = last_position + 1;
+    __syncwarp();
+    for (int first = 0; first < count; first += kUnroll) {
+      if (__all_sync(kFullWarp, transmittance.done())) break;
+#pragma unroll
+      for (int i = first; i < first + kUnroll; ++i) {
+        const BlockSplat s = stage.splats[i];
+        const float weight = transmittance.blend(alpha_at(s, pixel.dx, pixel.dy));
+        if constexpr (kGeometry) {
+          depth = fmaf(weight, s.depth, depth);
+          last = transmittance.done() ? last : s.position;
+        }
+#pragma unroll
+        for (int c = 0; c < C; ++c) sums[c] = fmaf(weight, stage.features[i * kStagedStride<C> + c], sums[c]);
+      }
+    }
   }
   if (!pixel.inside) return;
   const int64_t pixels = static_cast<int64_t>(width) * height;
@@ -64,14 +64,14 @@ __global__ void __launch_bounds__(kGroupThreads)
     const int64_t channel = first_channel + c;
     if (channel >= features.channels) break;
     const float background = features.background ? features.background[channel] : 0.f;
-    images.image[channel * pixels + pixel.index] = sums[c] + transmittance * background;
+    images.image[channel * pixels + pixel.index] = sums[c] + transmittance.behind() * background;
   }
-  if (blockIdx.y != 0) return;
+  if (!kGeometry || blockIdx.y != 0) return;
   if (images.depth) images.depth[pixel.index] = depth;
   if (!images.alpha) return;
-  images.alpha[pixel.index] = 1.f - transmittance;
-  state.transmittance[pixel.index] = transmittance;
-  state.last[pixel.index] = last;
+  images.alpha[pixel.index] = 1.f - transmittance.behind();
+  state.transmittance[pixel.index] = transmittance.behind();
+  state.last[pixel.index] = min(last + 1, tile_length(state, pixel.tile));
 }
 
 }  // namespace
@@ -85,9 +85,10 @@ void blend(const Camera<float>& camera, const Prepared& prepared, const Features
     return blend_many(camera, state, features, images, stream);
   const dim3 groups(static_cast<unsigned>(state.tiles_x * state.tiles_y * kGroupsPerTile),
                     chunks_of(features.channels, kMaxChannels));
+  const bool geometry = images.alpha || images.depth;
   with_channels<kMaxChannels>(features.channels, [&](auto channels) {
-    launch("blend_kernel", blend_kernel<channels>, groups, kGroupThreads, stream, camera.width, camera.height, state,
-           features, images);
+    launch("blend_kernel", geometry ? blend_kernel<channels, true> : blend_kernel<channels, false>, groups,
+           kGroupThreads, stream, camera.width, camera.height, state, features, images);
   });
 }
 

@@ -34,6 +34,27 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
+// From rows of scratch memory to those of the caller, which are zero so far.
+__global__ void __launch_bounds__(kThreads)
+    spread_rows_kernel(int64_t num_visible, const DeviceSplat* splats, FeatureRows rows, int64_t channels,
+                       float* grad_features) {
+  const int64_t entry = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  const int64_t rank = entry / rows.stride, channel = entry % rows.stride;
+  if (rank >= num_visible || channel >= channels) return;
+  grad_features[splats[rank].gaussian * channels + channel] = rows.values[entry];
+}
+
+// The caller's rows where vectors of four floats fit them, else scratch memory.
+FeatureRows feature_rows(float* grad_features, int64_t channels, int64_t num_visible, const Allocator& scratch,
+                         cudaStream_t stream) {
+  const bool fits = channels % 4 == 0 && reinterpret_cast<uintptr_t>(grad_features) % sizeof(float4) == 0;
+  if (!grad_features || fits) return {grad_features, channels, false};
+  const int64_t stride = (channels + 3) / 4 * 4;
+  float* const values = allocate<float>(scratch, num_visible * stride);
+  clear(values, num_visible * stride * static_cast<int64_t>(sizeof(float)), stream);
+  return {values, stride, true};
+}
+
 }  // namespace
 
 void blend_backward(const Camera<float>& camera, const Gaussians<float>& gaussians, const Prepared& prepared,
@@ -53,16 +74,21 @@ void blend_backward(const Camera<float>& camera, const Gaussians<float>& gaussia
   zero(gradients.covariances, 6);
   zero(gradients.opacities, 1);
   if (prepared.num_pairs == 0) return;
-  if (!gradients.geometry()) {
-    if (gradients.features && image_gradients.image)
-      feature_backward(camera, state, features.channels, image_gradients.image, gradients.features, stream);
-    return;
+  const bool features_wanted = gradients.features && image_gradients.image;
+  const FeatureRows rows = feature_rows(features_wanted ? gradients.features : nullptr, features.channels,
+                                        prepared.num_visible, scratch, stream);
+  if (gradients.geometry()) {
+    SplatSums* sums = allocate<SplatSums>(scratch, prepared.num_visible);
+    clear(sums, prepared.num_visible * static_cast<int64_t>(sizeof(SplatSums)), stream);
+    splat_backward(camera, state, features, image_gradients, sums, rows, stream);
+    launch("project_backward_kernel", project_backward_kernel, blocks_for(prepared.num_visible), kThreads, stream,
+           camera, gaussians, prepared.num_visible, state.splats, sums, gradients);
+  } else if (features_wanted) {
+    feature_backward(camera, state, features.channels, image_gradients.image, rows, stream);
   }
-  SplatSums* sums = allocate<SplatSums>(scratch, prepared.num_visible);
-  clear(sums, prepared.num_visible * static_cast<int64_t>(sizeof(SplatSums)), stream);
-  splat_backward(camera, state, features, image_gradients, sums, gradients.features, stream);
-  launch("project_backward_kernel", project_backward_kernel, blocks_for(prepared.num_visible), kThreads, stream, camera,
-         gaussians, prepared.num_visible, state.splats, sums, gradients);
+  if (rows.by_rank)
+    launch("spread_rows_kernel", spread_rows_kernel, blocks_for(prepared.num_visible * rows.stride), kThreads, stream,
+           prepared.num_visible, state.splats, rows, features.channels, gradients.features);
 }
 
 }  // namespace gaussian::cuda

@@ -22,9 +22,15 @@ struct Pixel {
   float dx, dy;   // of its centre from the centre of the block
   int64_t index;  // in one channel of the image
 
-  __device__ Pixel(const State& state, int width, int height) {
-    tile = static_cast<int>(blockIdx.x) / kGroupsPerTile;
-    block = static_cast<int>(blockIdx.x) % kGroupsPerTile * kWarpsPerGroup + static_cast<int>(threadIdx.x) / kWarp;
+  // Every warp of the thread block has pixels of its own.
+  __device__ Pixel(const State& state, int width, int height)
+      : Pixel(state, width, height,
+              static_cast<int>(blockIdx.x) * kWarpsPerGroup + static_cast<int>(threadIdx.x) / kWarp) {}
+
+  // `index_of_block` counts the blocks of all tiles.
+  __device__ Pixel(const State& state, int width, int height, int index_of_block) {
+    tile = index_of_block / kBlocksPerTile;
+    block = index_of_block % kBlocksPerTile;
     lane = static_cast<int>(threadIdx.x) % kWarp;
     constexpr int across = kTile / kBlockWidth;
     block_x = tile % state.tiles_x * kTile + block % across * kBlockWidth;
@@ -43,13 +49,8 @@ struct Pixel {
 struct alignas(16) BlockSplat {
   float t1, ux, uy, t2;  // t1 and t2 at the centre of the block
   float vy, log2_opacity, depth;
-  uint32_t gaussian;
+  uint32_t position;  // in the tile's list
 };
-
-__device__ __forceinline__ float log2_alpha(const BlockSplat& s, float dx, float dy) {
-  const float t1 = s.t1 + s.ux * dx + s.uy * dy, t2 = s.t2 + s.vy * dy;
-  return s.log2_opacity - t1 * t1 - t2 * t2;
-}
 
 struct BlockQueue {
   uint32_t positions[2 * kWarp];  // in the tile's list
@@ -60,8 +61,8 @@ class BlockList {
  public:
   struct Entry {
     BlockSplat splat;
-    uint32_t position;  // in the tile's list
     uint32_t rank;      // in State::splats
+    uint32_t gaussian;  // in the caller's arrays
   };
 
   // Covers the first `length` pairs of the tile.
@@ -90,16 +91,17 @@ class BlockList {
     __syncwarp();
     const int count = min(queued_, kWarp);
     const bool held = lane_ + kWarp < queued_;
-    entry.position = lane_ < count ? queue_.positions[lane_] : 0;
+    const uint32_t position = lane_ < count ? queue_.positions[lane_] : 0;
     const uint32_t next = held ? queue_.positions[lane_ + kWarp] : 0;
     __syncwarp();
     if (held) queue_.positions[lane_] = next;
     queued_ -= count;
     if (lane_ < count) {
-      entry.rank = ranks_[entry.position];
+      entry.rank = ranks_[position];
       const DeviceSplat s = splats_[entry.rank];
       const float x = center_x_ - s.x, y = center_y_ - s.y;
-      entry.splat = {s.ux * x + s.uy * y, s.ux, s.uy, s.vy * y, s.vy, s.log2_opacity, s.depth, s.gaussian};
+      entry.splat = {s.ux * x + s.uy * y, s.ux, s.uy, s.vy * y, s.vy, s.log2_opacity, s.depth, position};
+      entry.gaussian = s.gaussian;
     }
     return count;
   }
@@ -119,16 +121,6 @@ class BlockList {
 // Pairs of a tile: fewer than 2^31, since a splat is there once.
 __device__ __forceinline__ uint32_t tile_length(const State& state, int tile) {
   return static_cast<uint32_t>(state.tile_starts[tile + 1] - state.tile_starts[tile]);
-}
-
-__device__ __forceinline__ float fast_exp2(float x) {
-#ifdef __CUDA_ARCH__
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));  // 2^-22 relative; exp2f adds code for denormal results
-  return y;
-#else
-  return std::exp2(x);
-#endif
 }
 
 }  // namespace gaussian::cuda

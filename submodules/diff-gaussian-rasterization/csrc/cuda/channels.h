@@ -11,6 +11,7 @@ constexpr int kMaxChannels = 32;
 // Calls function(std::integral_constant<int, C>) with the smallest compiled C that holds a chunk of `channels`.
 template <int kMost, class Function>
 void with_channels(int64_t channels, const Function& function) {
+  if (channels <= 0) return function(std::integral_constant<int, 0>());
   if (channels <= 1) return function(std::integral_constant<int, 1>());
   if (channels <= 3) return function(std::integral_constant<int, 3>());
   if (channels <= 4) return function(std::integral_constant<int, 4>());
@@ -25,15 +26,50 @@ inline unsigned chunks_of(int64_t channels, int most) {
   return channels <= most ? 1u : static_cast<unsigned>((channels + most - 1) / most);
 }
 
-// Channels of row `row` of the batch, from the Gaussian that lane `row` holds; zero behind the last channel.
-template <int C, int kStride>
-__device__ void stage_features(const Features<float>& features, int64_t first_channel, const BlockSplat* splats,
-                               int count, int lane, float* staged) {
-  for (int i = lane; i < count * C; i += kWarp) {
+// Rows of staged channels start on 16 bytes: four channels in one load.
+template <int C>
+constexpr int kStagedStride = (C + 3) / 4 * 4;
+
+// Stages channels [first_channel, first_channel + C) of up to 32 Gaussians, zero behind the last channel and in the
+// rows from `count` on. Each lane keeps its place in the row, so that little is left to compute per element.
+template <int C>
+__device__ __forceinline__ void stage_features(const Features<float>& features, int64_t first_channel,
+                                               const uint32_t* gaussians, int count, int lane, float* staged) {
+  constexpr int kStride = kStagedStride<C>;
+  const float* const values = features.values + first_channel;
+  const uint32_t channels = static_cast<uint32_t>(features.channels);
+  const bool whole = first_channel + C <= features.channels;
+  if constexpr (C % 4 == 0) {
+    constexpr int kLanes = C / 4, kRows = kWarp / kLanes;
+    if (whole && features.channels % 4 == 0 && reinterpret_cast<uintptr_t>(values) % sizeof(float4) == 0) {
+      const int part = lane % kLanes * 4;
+#pragma unroll
+      for (int k = 0; k < kLanes; ++k) {
+        const int row = k * kRows + lane / kLanes;
+        float4 loaded = {0.f, 0.f, 0.f, 0.f};
+        if (row < count)
+          loaded = *reinterpret_cast<const float4*>(values + static_cast<uint64_t>(gaussians[row]) * channels + part);
+        *reinterpret_cast<float4*>(staged + row * kStride + part) = loaded;
+      }
+      return;
+    }
+  } else if (whole) {
+    constexpr int kEach = C % 3 == 0 ? 3 : 1, kLanes = C / kEach, kRows = kWarp / kLanes;
+    const int part = lane % kLanes * kEach;
+#pragma unroll
+    for (int first = 0; first < kWarp; first += kRows) {
+      const int row = first + lane / kLanes;
+      if (lane >= kLanes * kRows || row >= kWarp) break;
+      const float* source = values + (row < count ? static_cast<uint64_t>(gaussians[row]) * channels : 0) + part;
+#pragma unroll
+      for (int c = 0; c < kEach; ++c) staged[row * kStride + part + c] = row < count ? source[c] : 0.f;
+    }
+    return;
+  }
+  for (int i = lane; i < kWarp * C; i += kWarp) {
     const int row = i / C, c = i % C;
-    const int64_t channel = first_channel + c;
-    staged[row * kStride + c] =
-        channel < features.channels ? features.values[splats[row].gaussian * features.channels + channel] : 0.f;
+    const bool given = row < count && first_channel + c < features.channels;
+    staged[row * kStride + c] = given ? values[static_cast<uint64_t>(gaussians[row]) * channels + c] : 0.f;
   }
 }
 

@@ -4,55 +4,81 @@
 #include "blend_backward.h"
 #include "channels.h"
 #include "device.h"
-#include "front_to_back.h"
+#include "shared_weights.h"
 
 namespace gaussian::cuda {
 namespace {
 
-// No thread keeps channels of its own here, only its share of the fragments: chunks may be wider.
-constexpr int kMaxFeatureChannels = 64;
-
-template <int C>
-__global__ void __launch_bounds__(kGroupThreads)
-    feature_backward_kernel(int width, int height, State state, int64_t channels, const float* grad_image,
-                            float* grad_features) {
-  __shared__ WayStage<kRowStride> stages[kWarpsPerGroup];
-  WayStage<kRowStride>& stage = stages[threadIdx.x / kWarp];
-  const Pixel pixel(state, width, height);
-  const int64_t first_channel = static_cast<int64_t>(blockIdx.y) * C;
-
-  constexpr int kTiles = (C + kMmaColumns - 1) / kMmaColumns;
-  ColumnFragments grads[kTiles];
+// Columns of a product: channels of the gradient image from `first_channel` on.
+template <int kTiles>
+__device__ __forceinline__ void load_gradients(ColumnFragments (&grads)[kTiles], const Pixel& pixel, int width,
+                                               int height, int64_t first_channel, int64_t channels,
+                                               const float* grad_image) {
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile)
     fill_columns(grads[tile], pixel.lane, [&](int dx, int dy, int column) {
-      return image_value(grad_image, first_channel + tile * kMmaColumns + column, channels, pixel.block_x + dx,
+      return image_value(grad_image, first_channel + channel_of<kTiles>(tile, column), channels, pixel.block_x + dx,
                          pixel.block_y + dy, width, height);
     });
+}
+
+// Up to 32 channels: every warp has pixels of its own.
+template <int C>
+__global__ void __launch_bounds__(kGroupThreads)
+    feature_backward_kernel(int width, int height, State state, int64_t channels, const float* grad_image,
+                            FeatureRows rows) {
+  __shared__ WayStage<kRowStride> stages[kWarpsPerGroup];
+  WayStage<kRowStride>& stage = stages[threadIdx.x / kWarp];
+  const Pixel pixel(state, width, height);
+
+  constexpr int kTiles = (C + kMmaColumns - 1) / kMmaColumns;
+  ColumnFragments grads[kTiles];
+  load_gradients(grads, pixel, width, height, 0, channels, grad_image);
 
   FrontToBack way(pixel);
-  walk(way, state, pixel, stage, [&](int first, int count, int, uint32_t) {
+  walk(way, state, pixel, rows.by_rank, stage, [&](int first, int count) {
     float sums[kTiles][4];
     multiply(stage.weights, grads, pixel.lane, sums);
-#pragma unroll
-    for (int tile = 0; tile < kTiles; ++tile)
-      for_each_entry(sums[tile], pixel.lane, [&](int row, int column, float value) {
-        const int64_t channel = first_channel + tile * kMmaColumns + column;
-        if (first + row < count && tile * kMmaColumns + column < C && channel < channels && value != 0.f)
-          atomicAdd(grad_features + stage.splats[first + row].gaussian * channels + channel, value);
-      });
+    add_rows(sums, pixel.lane, stage.rows + first, count - first, rows, 0, static_cast<int>(channels));
   });
+}
+
+// More: the warps of a thread block have the same pixels and 32 channels each.
+__global__ void __launch_bounds__(kMaxSharingWarps* kWarp, 2)
+    feature_backward_many_kernel(int width, int height, State state, int64_t channels, const float* grad_image,
+                                 FeatureRows rows) {
+  __shared__ SharedStage<kRowStride> stage;
+  const Pixel pixel(state, width, height, static_cast<int>(blockIdx.x));
+  const int64_t first_channel = first_shared_channel();
+  const int mine = static_cast<int>(smaller<int64_t>(larger<int64_t>(channels - first_channel, 0), kWarpChannels));
+
+  constexpr int kTiles = kWarpChannels / kMmaColumns;
+  ColumnFragments grads[kTiles];
+  load_gradients(grads, pixel, width, height, first_channel, channels, grad_image);
+
+  FrontToBack way(pixel);
+  walk_together(
+      way, state, pixel, rows.by_rank, stage, [&](int half, const BlockSplat*, const uint32_t* splat_rows, int count) {
+        float sums[kTiles][4];
+        multiply(stage.weights[half], grads, pixel.lane, sums);
+        add_rows(sums, pixel.lane, splat_rows + half * kMmaRows, count - half * kMmaRows, rows, first_channel, mine);
+      });
 }
 
 }  // namespace
 
 void feature_backward(const Camera<float>& camera, const State& state, int64_t channels, const float* grad_image,
-                      float* grad_features, cudaStream_t stream) {
-  const dim3 groups(static_cast<unsigned>(state.tiles_x * state.tiles_y * kGroupsPerTile),
-                    chunks_of(channels, kMaxFeatureChannels));
-  with_channels<kMaxFeatureChannels>(channels, [&](auto c) {
-    launch("feature_backward_kernel", feature_backward_kernel<c>, groups, kGroupThreads, stream, camera.width,
-           camera.height, state, channels, grad_image, grad_features);
+                      const FeatureRows& rows, cudaStream_t stream) {
+  if (channels > kMaxChannels) {
+    launch("feature_backward_many_kernel", feature_backward_many_kernel, sharing_grid(state, channels),
+           sharing_warps(channels) * kWarp, stream, camera.width, camera.height, state, channels, grad_image, rows);
+    return;
+  }
+  const dim3 groups(static_cast<unsigned>(state.tiles_x * state.tiles_y * kGroupsPerTile));
+  with_channels<kMaxChannels>(channels, [&](auto c) {
+    constexpr int kCompiled = c > 0 ? c : 1;
+    launch("feature_backward_kernel", feature_backward_kernel<kCompiled>, groups, kGroupThreads, stream, camera.width,
+           camera.height, state, channels, grad_image, rows);
   });
 }
 

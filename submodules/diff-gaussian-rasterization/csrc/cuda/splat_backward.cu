@@ -1,6 +1,7 @@
 // Gradient of blending with respect to splats and features: back to front, the transmittance in front of a splat
 // recovered from the one behind it. Atomic additions make repeated runs agree only up to rounding, as in
 // feature_backward.cu.
+#include "alpha.h"
 #include "blend_backward.h"
 #include "channels.h"
 #include "device.h"
@@ -11,41 +12,42 @@ namespace {
 
 template <int C>
 struct SplatStage {
-  static constexpr int kStride = (C + 3) / 4 * 4;
   BlockSplat splats[kWarp];
-  alignas(16) float features[kWarp * kStride];
-  uint32_t positions[kWarp];
+  alignas(16) float features[kWarp * kStagedStride<C>];
+  uint32_t gaussians[kWarp];
   uint32_t ranks[kWarp];
   PixelMatrix<kRowStride> weights;
   PixelMatrix<kRowStride> slopes;  // dL / d ln(alpha)
   BlockQueue queue;
 };
 
-__device__ __forceinline__ void add(float* address, float a, float b) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-  atomicAdd(reinterpret_cast<float2*>(address), make_float2(a, b));
-#else
-  atomicAdd(address, a);
-  atomicAdd(address + 1, b);
-#endif
-}
+constexpr int kDepthColumn = 6;  // of a row of moments, behind the six
 
 // Turns moments of g about the centre of the block (1, x, y, xx, xy, yy) into those of t1 and t2, which are linear in
-// x, y.
-__device__ __forceinline__ void add_moments(const float* moments, const BlockSplat& s, SplatSums* sums) {
+// x, y. Two lanes for each splat, four sums each.
+__device__ __forceinline__ void add_moments(const float* moments, const BlockSplat& s, int half, SplatSums* sums) {
   const float m1 = moments[0], mx = moments[1], my = moments[2], mxx = moments[3], mxy = moments[4], myy = moments[5];
   const float linear = s.ux * mx + s.uy * my;
-  const float quadratic = s.ux * s.ux * mxx + 2.f * s.ux * s.uy * mxy + s.uy * s.uy * myy;
-  add(&sums->g, m1, s.t1 * m1 + linear);
-  add(&sums->g_t2, s.t2 * m1 + s.vy * my, s.t1 * (s.t1 * m1 + 2.f * linear) + quadratic);
-  add(&sums->g_t1t2, s.t2 * (s.t1 * m1 + linear) + s.vy * (s.t1 * my + s.ux * mxy + s.uy * myy),
-      s.t2 * (s.t2 * m1 + 2.f * s.vy * my) + s.vy * s.vy * myy);
+  const float t1 = s.t1 * m1 + linear, t2 = s.t2 * m1 + s.vy * my;
+  float4 v;
+  if (half == 0) {
+    const float quadratic = s.ux * s.ux * mxx + 2.f * s.ux * s.uy * mxy + s.uy * s.uy * myy;
+    v = make_float4(m1, t1, t2, s.t1 * (t1 + linear) + quadratic);
+  } else {
+    const float t1t2 = s.t2 * t1 + s.vy * (s.t1 * my + s.ux * mxy + s.uy * myy);
+    const float t2t2 = s.t2 * (t2 + s.vy * my) + s.vy * s.vy * myy;
+    v = make_float4(t1t2, t2t2, moments[kDepthColumn], 0.f);
+  }
+  add(&sums->g + 4 * half, v);
 }
 
+// Thread blocks of a multiprocessor that registers are spared for.
+constexpr int groups_wanted(int channels) { return channels <= 4 ? 5 : channels <= 9 ? 4 : channels <= 16 ? 3 : 2; }
+
 template <int C>
-__global__ void __launch_bounds__(kGroupThreads)
+__global__ void __launch_bounds__(kGroupThreads, groups_wanted(C))
     splat_backward_kernel(int width, int height, State state, Features<float> features,
-                          ImageGradients<float> image_gradients, SplatSums* sums, float* grad_features) {
+                          ImageGradients<float> image_gradients, SplatSums* sums, FeatureRows rows) {
   using Stage = SplatStage<C>;
   __shared__ Stage stages[kWarpsPerGroup];
   Stage& stage = stages[threadIdx.x / kWarp];
@@ -53,9 +55,11 @@ __global__ void __launch_bounds__(kGroupThreads)
   const int lane = pixel.lane;
   const bool first_chunk = blockIdx.y == 0;
   const int64_t first_channel = static_cast<int64_t>(blockIdx.y) * C;
+  const int channels = static_cast<int>(smaller<int64_t>(features.channels - first_channel, C));
 
   // Alpha, depth and each chunk of channels contribute to g linearly; the first chunk takes alpha and depth.
-  float grad_pixel[C], grad_depth = 0.f, behind = 0.f, transmittance = 0.f;
+  float grad_pixel[C], grad_depth = 0.f, transmittance = 0.f;
+  float behind = 0.f;  // what lies behind the current splat, as if nothing stood in front, times its gradient
   uint32_t last = 0;
 #pragma unroll
   for (int c = 0; c < C; ++c)
@@ -71,7 +75,6 @@ __global__ void __launch_bounds__(kGroupThreads)
       for (int c = 0; c < C; ++c)
         if (first_channel + c < features.channels) behind += grad_pixel[c] * features.background[first_channel + c];
     }
-    behind *= transmittance;  // what lies behind the current splat, weighted by its gradient
   }
 
   // Columns: the channels, then depth.
@@ -80,7 +83,7 @@ __global__ void __launch_bounds__(kGroupThreads)
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile)
     fill_columns(grads[tile], lane, [&](int dx, int dy, int column) {
-      const int c = tile * kMmaColumns + column, px = pixel.block_x + dx, py = pixel.block_y + dy;
+      const int c = channel_of<kTiles>(tile, column), px = pixel.block_x + dx, py = pixel.block_y + dy;
       if (c < C) return image_value(image_gradients.image, first_channel + c, features.channels, px, py, width, height);
       return c == C && first_chunk ? image_value(image_gradients.depth, 0, 1, px, py, width, height) : 0.f;
     });
@@ -98,62 +101,55 @@ __global__ void __launch_bounds__(kGroupThreads)
     typename BlockList<true>::Entry mine;
     const int count = list.fetch(mine);
     if (count == 0) break;
-    if (lane < count) {
-      stage.splats[lane] = mine.splat;
-      stage.positions[lane] = mine.position;
-      stage.ranks[lane] = mine.rank;
-    }
+    stage.splats[lane] = lane < count ? mine.splat : null_splat();
+    stage.gaussians[lane] = mine.gaussian;
+    stage.ranks[lane] = mine.rank;
     __syncwarp();
-    stage_features<C, Stage::kStride>(features, first_channel, stage.splats, count, lane, stage.features);
+    stage_features<C>(features, first_channel, stage.gaussians, count, lane, stage.features);
     __syncwarp();
     for (int first = 0; first < count; first += kMmaRows) {
-      bool any = false;
+      float largest = 0.f;
+#pragma unroll 2
       for (int row = 0; row < kMmaRows; ++row) {
         const int i = first + row;
-        float weight = 0.f, slope = 0.f;
-        if (i < count && stage.positions[i] < last) {
-          const BlockSplat s = stage.splats[i];
-          const float exponent = log2_alpha(s, pixel.dx, pixel.dy);
-          if (exponent >= static_cast<float>(kLog2MinAlpha)) {
-            const float unclamped = fast_exp2(exponent);
-            const float alpha = fminf(unclamped, static_cast<float>(kMaxAlpha));
-            const float inverse = 1.f / (1.f - alpha);
-            transmittance *= inverse;
-            weight = alpha * transmittance;
-            float along = grad_depth * s.depth;
+        const BlockSplat s = stage.splats[i];
+        const float evaluated = unclamped_alpha(s, pixel.dx, pixel.dy);
+        const float unclamped = s.position < last ? evaluated : 0.f;  // blending had stopped before the splats behind
+        const float alpha = fminf(unclamped, static_cast<float>(kMaxAlpha));
+        transmittance *= fast_reciprocal(1.f - alpha);  // now in front of the splat
+        const float weight = alpha * transmittance;
+        float along = grad_depth * s.depth;
 #pragma unroll
-            for (int c = 0; c < C; ++c) along += grad_pixel[c] * stage.features[i * Stage::kStride + c];
-            if (unclamped <= static_cast<float>(kMaxAlpha)) slope = weight * along - alpha * inverse * behind;
-            behind += weight * along;
-            any = true;
-          }
-        }
+        for (int c = 0; c < C; ++c) along = fmaf(grad_pixel[c], stage.features[i * kStagedStride<C> + c], along);
+        const float difference = along - behind;
+        behind = fmaf(alpha, difference, behind);
+        largest = fmaxf(largest, weight);
         stage.weights.values[row * kRowStride + lane] = weight;
-        stage.slopes.values[row * kRowStride + lane] = slope;
+        stage.slopes.values[row * kRowStride + lane] =
+            unclamped <= static_cast<float>(kMaxAlpha) ? weight * difference : 0.f;
       }
-      if (!__any_sync(kFullWarp, any)) continue;
+      if (!__any_sync(kFullWarp, largest > 0.f)) continue;
       __syncwarp();
       float products[kTiles][4], moments[1][4];
       multiply(stage.weights, grads, lane, products);
       multiply(stage.slopes, monomials, lane, moments);
+      if (rows.values)
+        add_rows(products, lane, (rows.by_rank ? stage.ranks : stage.gaussians) + first, count - first, rows,
+                 first_channel, channels);
+      __syncwarp();  // the slopes have been read: their place takes the moments, a row of eight for each splat
+      for_each_entry(moments[0], lane, [&](int row, int column, float value) {
+        if (column < kDepthColumn) stage.slopes.values[row * kMmaColumns + column] = value;
+      });
 #pragma unroll
       for (int tile = 0; tile < kTiles; ++tile)
         for_each_entry(products[tile], lane, [&](int row, int column, float value) {
-          const int c = tile * kMmaColumns + column;
-          if (first + row >= count || value == 0.f) return;
-          if (c == C) atomicAdd(&sums[stage.ranks[first + row]].depth, value);
-          if (grad_features && c < C && first_channel + c < features.channels)
-            atomicAdd(grad_features + stage.splats[first + row].gaussian * features.channels + first_channel + c,
-                      value);
+          if (channel_of<kTiles>(tile, column) == C) stage.slopes.values[row * kMmaColumns + kDepthColumn] = value;
         });
       __syncwarp();
-      for_each_entry(moments[0], lane, [&](int row, int column, float value) {
-        stage.slopes.values[row * kMmaColumns + column] = value;
-      });
-      __syncwarp();
-      if (lane < kMmaRows && first + lane < count)
-        add_moments(stage.slopes.values + lane * kMmaColumns, stage.splats[first + lane],
-                    sums + stage.ranks[first + lane]);
+      const int row = lane % kMmaRows;
+      if (first + row < count)
+        add_moments(stage.slopes.values + row * kMmaColumns, stage.splats[first + row], lane / kMmaRows,
+                    sums + stage.ranks[first + row]);
       __syncwarp();
     }
   }
@@ -162,13 +158,14 @@ __global__ void __launch_bounds__(kGroupThreads)
 }  // namespace
 
 void splat_backward(const Camera<float>& camera, const State& state, const Features<float>& features,
-                    const ImageGradients<float>& image_gradients, SplatSums* sums, float* grad_features,
+                    const ImageGradients<float>& image_gradients, SplatSums* sums, const FeatureRows& rows,
                     cudaStream_t stream) {
   const dim3 groups(static_cast<unsigned>(state.tiles_x * state.tiles_y * kGroupsPerTile),
                     chunks_of(features.channels, kMaxChannels));
   with_channels<kMaxChannels>(features.channels, [&](auto c) {
-    launch("splat_backward_kernel", splat_backward_kernel<c>, groups, kGroupThreads, stream, camera.width,
-           camera.height, state, features, image_gradients, sums, grad_features);
+    constexpr int kCompiled = c > 0 ? c : 1;
+    launch("splat_backward_kernel", splat_backward_kernel<kCompiled>, groups, kGroupThreads, stream, camera.width,
+           camera.height, state, features, image_gradients, sums, rows);
   });
 }
 

@@ -33,7 +33,7 @@ struct State {
   uint32_t* ranks;       // [num_pairs] index into splats
   int64_t* tile_starts;  // [tiles + 1] the pairs of tile t begin at tile_starts[t]
   float* transmittance;  // [H, W] left behind the last splat of a pixel; written when alpha is blended
-  uint32_t* last;        // [H, W] pairs of the tile up to and with that splat; written likewise
+  uint32_t* last;        // [H, W] pairs of the tile until blending stopped at the pixel; written likewise
   uint8_t* block_masks;  // [num_pairs] bit b: the splat reaches block b of the tile
   int64_t bytes;
   int tiles_x, tiles_y;

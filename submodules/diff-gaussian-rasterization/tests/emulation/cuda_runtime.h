@@ -98,6 +98,16 @@ T atomicAdd(T* address, T value) {
   ++emulation::runtime.atomics;
   return before;
 }
+// Vectors of floats, as on compute capability 9.0: one operation, which has to be aligned.
+template <class Vector, int kSize>
+void atomic_add_vector(Vector* address, const float* values) {
+  if (reinterpret_cast<uintptr_t>(address) % sizeof(Vector) != 0)
+    emulation::fail("an atomic addition is not aligned", 0, 0);
+  for (int i = 0; i < kSize; ++i) reinterpret_cast<float*>(address)[i] += values[i];
+  ++emulation::runtime.atomics;
+}
+inline void atomicAdd(float2* address, float2 value) { atomic_add_vector<float2, 2>(address, &value.x); }
+inline void atomicAdd(float4* address, float4 value) { atomic_add_vector<float4, 4>(address, &value.x); }
 template <class T>
 T atomicMin(T* address, T value) {
   const T before = *address;

@@ -72,6 +72,13 @@ int rasterize(View* view) {
     view->num_visible = prepared.num_visible;
     view->num_pairs = pairs = prepared.num_pairs;
     gaussian::cuda::blend(view->camera, prepared, view->features, view->images, scratch.allocator(), execution);
+    // Blending over a prepared view, where alpha and depth are not wanted again, is another kernel.
+    const int64_t pixels = view->features.channels * view->camera.width * int64_t{view->camera.height};
+    float* again = static_cast<float*>(Memory::allocate(&scratch, static_cast<size_t>(pixels) * sizeof(float)));
+    gaussian::cuda::blend(view->camera, prepared, view->features, {again, nullptr, nullptr}, scratch.allocator(),
+                          execution);
+    if (std::memcmp(again, view->images.image, static_cast<size_t>(pixels) * sizeof(float)) != 0)
+      throw std::logic_error("blending a prepared view gives another image");
     if (view->gradients.features || view->gradients.geometry())
       gaussian::cuda::blend_backward(view->camera, view->gaussians, prepared, view->features, view->image_gradients,
                                      view->gradients, scratch.allocator(), execution);

@@ -56,9 +56,8 @@ __global__ void __launch_bounds__(kGroupThreads)
   const float* const weights = stage.weights.values + row * kRowStride;
 
   FrontToBack way(pixel);
-  walk(way, state, pixel, stage, [&](int first, int count, int, uint32_t mine) {
-    const uint32_t position = __shfl_sync(kFullWarp, mine, first + row);
-    float* const pair_sums = tile_sums + position * stride;
+  walk(way, state, pixel, false, stage, [&](int first, int count) {
+    float* const pair_sums = tile_sums + stage.splats[first + row].position * stride;
     if (centres_only) {
       const int centre = first + row < count ? centre_pixel(stage.splats[first + row]) : -1;
       const int centre_region = __shfl_sync(kFullWarp, region, max(centre, 0));

@@ -11,7 +11,7 @@ def main(args: list[str]) -> None:
     """Train what the arguments ask for. The two kinds of training have their own flags; see --help with and without."""
     rest = [arg for arg in args if arg not in INCLUDE_FEATURE]
     if len(rest) < len(args):
-        from training.language_trainer import LanguageTrainConfig, train_language
+        from training.language import LanguageTrainConfig, train_language
 
         run(train_language, LanguageTrainConfig, rest)
     else:

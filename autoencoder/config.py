@@ -11,7 +11,7 @@ from features.registry import ExtractorName
 from workspace.device import Device
 
 Tokens = Literal["raw", "unit"]
-Method = Literal["autoencoder", "pca"]
+Method = Literal["autoencoder", "pca", "codebook"]
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,12 @@ class AutoencoderConfig:
     features: ExtractorName | None = None
     """Which features, when the scene has segments and patch grids."""
     method: Method = "autoencoder"
-    """The published network, or principal components: seconds instead of minutes, linear, best with 16 channels or more."""
+    """The published network; principal components: seconds instead of minutes, linear, best with 16 channels or more; or a
+    codebook, whose language field is lifted in one pass over the photographs instead of trained (docs/language.md)."""
     code_width: int | None = None
-    """Channels of a code; 3 when not given."""
+    """Channels of a code; 3 when not given. Of a codebook the channels that are rendered, 32 when not given."""
+    codebook_size: int | None = None
+    """Codes of a codebook at each level; 256 when not given."""
     checkpoint: Path | None = None
     """Take this compressor instead of fitting one: LangSplat's best_ckpt.pth or another model's compressor.pth."""
     checkpoint_tokens: Tokens | None = None
@@ -49,8 +52,8 @@ class AutoencoderConfig:
     cosine_axis: CosineAxis = "feature"
     """Axis of the cosine in the loss; the published code takes it over the batch."""
     train_share: float | None = None
-    """Share of all embeddings to fit, the others measure; by default 0.95 for segments, 0.2 for patch tokens, and 0.95
-    of either for principal components."""
+    """Share of all embeddings to fit, the others measure; by default 0.95 for segments, 0.2 for patch tokens, 0.95 of
+    either for principal components, and all segments for a codebook."""
     seed: int = 0
     """Of the initial weights, the split and the order of embeddings."""
     device: Device = "auto"

@@ -33,7 +33,8 @@ from gaussian_renderer.trained_model import load_trained
 from scene.camera import Camera
 from scene.gaussian_model import GaussianModel
 from toy_world.generate import write_toy_world
-from training.language_trainer import LanguageTrainConfig, LanguageTrainer
+from training.language_config import LanguageRun, LanguageTrainConfig
+from training.language_trainer import LanguageTrainer
 from training.rgb_trainer import RgbTrainConfig, train_rgb
 from workspace import ModelFolder, SceneFolder, read_json
 from workspace.record import RECORD, stage
@@ -135,9 +136,8 @@ def main(config: Config) -> None:
     trained = load_trained(model)
     settings = {"levels": LEVELS, "iterations": 0, "init": "zero", "seed": 0}
     language = LanguageTrainConfig(scene.root, model.root, device="cpu")
-    trainer = LanguageTrainer(
-        language, settings, trained, trained.scene(), open_store(scene), load_compressor(model), torch.device("cpu")
-    )
+    run = LanguageRun(trained, trained.scene(), open_store(scene), load_compressor(model), LEVELS, torch.device("cpu"))
+    trainer = LanguageTrainer(language, run, settings)
     cameras = [
         camera.resized(target.width, target.height) for camera, target in zip(trainer.scene.train, trainer.targets, strict=True)
     ]

@@ -8,7 +8,7 @@ from typing import ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from features.photographs import scene_photographs
 from features.provenance import digests, replaced
@@ -103,6 +103,22 @@ class FeatureStore(ABC, Generic[Value]):
         Raises:
             InputError: the codes are not those of the image's embeddings, or the features are of a picture of another shape.
         """
+
+    def membership(self, key: str) -> tuple[Int[np.ndarray, "*shape"], Int[np.ndarray, "*shape"]]:
+        """Of each embedding of image `key` the index of its level in `levels`, and the number of pixels that show it."""
+        shape = self.embeddings(key).shape[:-1]
+        return np.zeros(shape, np.int64), np.ones(shape, np.int64)
+
+    def label_maps(self, key: str, levels: Sequence[str], camera: Camera) -> Int[np.ndarray, "level h w"]:
+        """At each pixel and level the index of the embedding of image `key` that shows there, -1 where there is none.
+
+        Raises:
+            InputError: the features do not say which embedding a pixel has, or are of a picture of another shape.
+        """
+        raise InputError(
+            f"{self.extractor} features do not say which embedding a pixel has, so that they cannot be lifted. Compress them "
+            f"with another method: python train_autoencoder.py -s {self.scene.root} --method pca --overwrite"
+        )
 
     def keys(self) -> list[str]:
         """Keys of the scene's photographs, sorted."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float16
+from jaxtyping import Float, Float16, Int32
 
 from features.feature_store import FeatureStore
 from features.segment_store import refuse_foreign
@@ -95,6 +95,13 @@ class GridStore(FeatureStore[PatchGrid]):
         """Codes at the size of the camera, whatever the size of the grid."""
         self._check_codes(key, codes, self.read(key).tokens.shape[:2], f"patch of {self.folder}")
         return GridTarget(torch.from_numpy(codes).to(device).permute(2, 0, 1).contiguous(), camera.width, camera.height)
+
+    def label_maps(self, key: str, levels: Sequence[str], camera: Camera) -> Int32[np.ndarray, "level h w"]:
+        """The patch under each pixel of the camera."""
+        rows, columns = self.read(key).tokens.shape[:2]
+        row = (np.arange(camera.height) + 0.5) * rows // camera.height
+        column = (np.arange(camera.width) + 0.5) * columns // camera.width
+        return (row[:, None].astype(np.int32) * columns + column.astype(np.int32))[None]
 
 
 def _read_foreign(path: Path) -> np.ndarray:

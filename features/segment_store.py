@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int32
+from jaxtyping import Float, Float32, Int, Int32
 
 from features.feature_store import FeatureStore
 from features.targets import SegmentTarget
@@ -124,6 +124,19 @@ class SegmentStore(FeatureStore[Segments]):
             torch.from_numpy(np.ascontiguousarray(table.T, dtype=np.float32)).to(device),
             complete=not bool((ids == none).any()),
         )
+
+    def membership(self, key: str) -> tuple[Int[np.ndarray, " m"], Int[np.ndarray, " m"]]:
+        """Level and pixels of each segment; a segment that later ones cover has no pixels, and its level is not known."""
+        segments = self.read(key)
+        count = len(segments.embeddings)
+        pixels = np.stack([np.bincount(level[level >= 0], minlength=count) for level in segments.maps])
+        return pixels.argmax(0), pixels.sum(0)
+
+    def label_maps(self, key: str, levels: Sequence[str], camera: Camera) -> Int32[np.ndarray, "level h w"]:
+        """The segment maps of these levels, at their size."""
+        maps = self.read(key).maps
+        self._check_shape(key, camera, *maps.shape[:0:-1])
+        return maps[[LEVELS.index(level) for level in levels]]
 
     def _check_shape(self, key: str, camera: Camera, width: int, height: int) -> None:
         """A map is a resized photograph: its height is what its width asks for, but for rounding."""

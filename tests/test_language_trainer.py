@@ -22,9 +22,9 @@ from features.targets import SegmentTarget
 from gaussian_renderer import prepare_view
 from gaussian_renderer.trained_model import load_trained
 from training import language_trainer
+from training.language import LanguageTrainConfig, train_language
 from training.language_codes import lifted_codes
 from training.language_targets import residual
-from training.language_trainer import LanguageTrainConfig, train_language
 from training.language_views import PreparedViews
 from training.rgb_trainer import RgbTrainConfig, train_rgb
 from workspace import InputError, ModelFolder, SceneFolder

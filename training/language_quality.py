@@ -36,4 +36,14 @@ def table(report: LanguageReport) -> str:
     lines = [f"{'level':<8} {'views':<9} cosine      L1"]
     for views, quality in (("train", report.train), ("held-out", report.held_out or {})):
         lines += [f"{level:<8} {views:<9} {row.cosine:6.4f}  {row.l1:6.4f}" for level, row in quality.items()]
-    return "\n".join(lines)
+    return "\n".join(["Rendered against target codes:", *lines])
+
+
+def lifted_table(report: LanguageReport) -> str:
+    """`table`, and before it what the mixtures keep, one line per level."""
+    lines = [f"{'level':<8} codes  never seen  coverage  kept mass  cosine of kept and full mixture"]
+    lines += [
+        f"{level:<8} {row.codes:5d}  {row.unknown:10d}  {row.coverage:8.3f}  {row.kept_mass:9.3f}  {row.cosine:6.4f}"
+        for level, row in (report.lifted or {}).items()
+    ]
+    return "\n".join([*lines, table(report)])

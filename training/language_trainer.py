@@ -1,37 +1,26 @@
-"""Training the language field: one code per Gaussian and level, on frozen Gaussians, all levels in one pass."""
+"""Optimising a language field: one code per Gaussian and level, on frozen Gaussians, all levels in one pass."""
 
-import hashlib
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
-import tyro
 from torch import Tensor
 from tqdm import tqdm
 
 from autoencoder.compressor import Compressor, FieldPreset
-from autoencoder.kinds import load_compressor
-from features.feature_store import FeatureStore
-from features.registry import open_store
 from features.targets import Target
-from gaussian_renderer.trained_model import TrainedModel, load_trained
 from scene.camera import Camera
-from scene.dataset import Scene
-from scene.photographs import names_text
 from training.language_codes import lifted_codes
-from training.language_quality import measure_codes, table
+from training.language_config import Init, LanguageRun, LanguageTrainConfig
+from training.language_quality import measure_codes
 from training.language_targets import read_target, residual
 from training.language_views import PreparedViews
 from training.view_quality import train_sample
-from workspace import InputError, ModelFolder, SceneFolder, save_array
-from workspace.device import Device, chosen_device
-from workspace.record import plain, require, stage
-from workspace.records import CompressorRecord, LanguageRecord, LanguageReport
-from workspace.resume import delete_checkpoints, load_checkpoint, save_checkpoint, stop_requests
+from workspace import InputError, save_array
+from workspace.records import LanguageReport
+from workspace.resume import load_checkpoint, save_checkpoint, stop_requests
 
 log = logging.getLogger(__name__)
 
@@ -39,165 +28,53 @@ ADAM_EPS = 1e-15
 LOOK_INTERVAL = 10  # iterations between looks at the loss: each waits for the device
 SMOOTHING = 0.9  # of the loss shown
 
-Init = Literal["zero", "lift"]
 PRESETS: dict[FieldPreset, tuple[int, Init]] = {"published": (30_000, "zero"), "fast": (200, "lift")}  # iterations, start
 # At a code of zero the derivative of code / (|code| + 1e-9) is 1e9. Adam remembers that first gradient for a while: until
 # its second moment has decayed, after about 10,000 iterations, the codes hardly leave their first direction.
 ITERATIONS_FROM_ZERO = 20_000
 
 
-@dataclass(frozen=True)
-class LanguageTrainConfig:
-    """Settings of language training. The defaults are those of LangSplat (Qin et al. 2024)."""
-
-    source_path: Annotated[Path | None, tyro.conf.arg(aliases=["-s"])] = None
-    """Scene folder with features; where RGB training read it when not given."""
-    model_path: Annotated[Path | None, tyro.conf.arg(aliases=["-m"])] = None
-    """Model folder with trained Gaussians and codes; output/<scene> when not given."""
-    feature_level: Literal[0, 1, 2, 3] | None = None
-    """Train one level only: 0 default, 1 s, 2 m, 3 l. All of s, m, l when not given; patch features have one level."""
-    preset: FieldPreset | None = None
-    """published: 30,000 iterations from zero. fast: 200 from lifted codes; docs/language.md compares them. When not given,
-    published for codes of an autoencoder and fast for principal components."""
-    iterations: int | None = None
-    """Iterations, one photograph each; the preset's when not given."""
-    init: Init | None = None
-    """Codes to start from: zero, or lift, the mean of the codes each Gaussian is seen with; the preset's when not given."""
-    language_feature_lr: float = 2.5e-3
-    """Adam's step size, in units of a code."""
-    iteration: int = -1
-    """Which Gaussians of the model folder; -1 is the last."""
-    view_cache_gb: float = 4.0
-    """Memory for views prepared once instead of at every visit and, on a CPU, for their blending weights; gigabytes."""
-    seed: int = 0
-    """Of the order of photographs."""
-    checkpoint_interval: int = 1_000
-    """Iterations between resumable checkpoints; the newest is kept until training ends. 0: only when interrupted."""
-    resume: bool = True
-    """Continue from the checkpoint of an interrupted run."""
-    overwrite: bool = False
-    """Replace a language field made with other settings."""
-    device: Device = "auto"
-    """auto takes the GPU when there is one."""
-
-
-def train_language(config: LanguageTrainConfig) -> None:
-    """Fit language codes to the frozen Gaussians of a model (stage 3, language).
-
-    Raises:
-        InputError: a stage before has not run, or features, codes and Gaussians do not belong together.
-    """
-    device = chosen_device(config.device)
-    _refuse_meaningless(config)
-    model = ModelFolder.of(config.source_path, config.model_path)
-    trained = load_trained(model, config.iteration, device)
-    scene = trained.scene(config.source_path)
-    _refuse_replaced(trained, scene)
-    store = _compressed_features(scene.folder, model)
-    compressor = load_compressor(model, device)
-    levels = _levels(config.feature_level, store)
+def code_settings(config: LanguageTrainConfig, compressor: Compressor, levels: tuple[str, ...]) -> dict[str, Any]:
+    """What decides an optimised field; InputError for values without a meaning."""
+    if config.codes_per_gaussian is not None or config.samples != "all":
+        raise InputError(
+            f"--codes_per_gaussian and --samples are of lifted codebooks; the compressor is of method {compressor.method}. Leave "
+            "them out, or make a codebook: python train_autoencoder.py -s <scene> --method codebook"
+        )
     iterations, init = PRESETS[config.preset or compressor.field_preset]
     iterations = iterations if config.iterations is None else config.iterations
     init = config.init or init
     if init == "zero" and iterations < ITERATIONS_FROM_ZERO:
         log.warning("From zero, codes take shape after %d iterations; with fewer use --init lift.", ITERATIONS_FROM_ZERO)
-    settings = {"levels": levels, "iterations": iterations, "init": init}
-    settings |= {"language_feature_lr": config.language_feature_lr, "seed": config.seed, "gaussians": trained.iteration}
-    inputs = {
-        "geometry": trained.gaussians.geometry_hash(),
-        "autoencoder": hashlib.sha256(model.compressor.read_bytes()).hexdigest(),
-        "features": store.settings,
-    }
-    with stage(model.language, LanguageRecord, settings, inputs, config.overwrite) as run:
-        if config.overwrite or not config.resume:
-            delete_checkpoints(model, "language")
-        if config.resume and run.report is not None and all(model.level_codes(level).exists() for level in levels):
-            log.info("Already trained; --no-resume trains again.")
-        else:
-            trainer = LanguageTrainer(config, settings, trained, scene, store, compressor, device)
-            run.report = trainer.run(plain({**settings, **inputs}))
-        log.info("Rendered against target codes:\n%s", table(run.report))
-        log.info("%.0f s for %d iterations: %s", run.report.seconds, iterations, model.language)
+    settings = {"iterations": iterations, "init": init}
+    return settings | {"language_feature_lr": config.language_feature_lr, "seed": config.seed}
 
 
-def _refuse_meaningless(config: LanguageTrainConfig) -> None:
-    for name in ("iterations", "checkpoint_interval", "view_cache_gb"):
-        value = getattr(config, name)
-        if value is not None and not value >= 0:
-            raise InputError(f"--{name} {value}: expected 0 or more.")
-    if not config.language_feature_lr > 0:
-        raise InputError(f"--language_feature_lr {config.language_feature_lr}: expected a positive step size.")
-
-
-def _refuse_replaced(trained: TrainedModel, scene: Scene) -> None:
-    """Gaussians of the photographs that were there before do not fit the features of those that are there now."""
-    if Path(trained.config.source_path) != scene.folder.root.resolve():
-        return  # another folder was named on purpose, such as one with smaller photographs
-    changed = [name for name, digest in scene.photographs.items() if trained.photographs.get(name, digest) != digest]
-    if changed:
-        raise InputError(
-            f"{len(changed)} photographs of {scene.folder.root} were replaced since the Gaussians in {trained.folder.root} were "
-            f"trained: {names_text(changed)}. Train these first: "
-            f"python train.py -s {scene.folder.root} -m {trained.folder.root} --overwrite"
-        )
-
-
-def _compressed_features(scene: SceneFolder, model: ModelFolder) -> FeatureStore:
-    """The features the compressor was fitted to, which must be the scene's."""
-    command = f"python train_autoencoder.py -s {scene.root} -m {model.root}"
-    fitted = require(model.autoencoder, CompressorRecord, command).inputs
-    store = open_store(scene, fitted.features.extractor)
-    if store.settings != fitted.features:
-        raise InputError(
-            f"The codes in {model.autoencoder} are of features made with {fitted.features};\n{scene.root} has {store.settings}. "
-            f"Compress these: {command} --overwrite"
-        )
-    made = store.refuse_replaced()
-    if fitted.photographs not in (None, made):  # an imported compressor knows no photographs
-        raise InputError(
-            f"The features of {scene.root} were made again since {model.autoencoder}, from other photographs. "
-            f"Compress these: {command} --overwrite"
-        )
-    return store
-
-
-def _levels(feature_level: int | None, store: FeatureStore) -> tuple[str, ...]:
-    if feature_level is None:
-        return store.trained_levels
-    if len(store.levels) == 1:
-        raise InputError(f"{store.extractor} features have one level; leave --feature_level out.")
-    return (store.levels[feature_level],)
+def train_codes(config: LanguageTrainConfig, run: LanguageRun, settings: dict[str, Any]) -> LanguageReport:
+    """Optimise the codes of a field and write them; continues an interrupted run."""
+    return LanguageTrainer(config, run, settings).train()
 
 
 class LanguageTrainer:
     """One run of language training on one model."""
 
-    def __init__(
-        self,
-        config: LanguageTrainConfig,
-        settings: dict[str, Any],
-        trained: TrainedModel,
-        scene: Scene,
-        store: FeatureStore,
-        compressor: Compressor,
-        device: torch.device,
-    ):
-        self.config, self.settings, self.model, self.gaussians = config, settings, trained.folder, trained.gaussians
-        self.levels, self.compressor, self.code_width = settings["levels"], compressor, compressor.code_width
-        self.scene, self.store, self.device = scene, store, device
-        self.targets = self.read_targets(scene.train, "reading codes")
-        self.views = self.prepared(scene.train, self.targets)
-        self.codes = torch.zeros(len(self.gaussians), len(self.levels) * self.code_width, device=device, requires_grad=True)
+    def __init__(self, config: LanguageTrainConfig, run: LanguageRun, settings: dict[str, Any]):
+        self.config, self.settings, self.model, self.gaussians = config, settings, run.trained.folder, run.trained.gaussians
+        self.levels, self.compressor, self.code_width = run.levels, run.compressor, run.compressor.code_width
+        self.scene, self.store, self.device = run.scene, run.store, run.device
+        self.targets = self.read_targets(run.scene.train, "reading codes")
+        self.views = self.prepared(run.scene.train, self.targets)
+        self.codes = torch.zeros(len(self.gaussians), len(self.levels) * self.code_width, device=run.device, requires_grad=True)
         self.optimizer = torch.optim.Adam([self.codes], lr=config.language_feature_lr, eps=ADAM_EPS, fused=True)
         self.iteration, self.seconds = 0, 0.0
 
-    def run(self, settings: dict[str, Any]) -> LanguageReport:
+    def train(self) -> LanguageReport:
         """Train to the last iteration, write the codes, and return the report; a stop request leaves a checkpoint."""
         iterations, interval = self.settings["iterations"], self.config.checkpoint_interval
         began = time.perf_counter()
         saved = load_checkpoint(self.model, "language", self.device)
         if saved is not None:
-            self.restore(saved, settings)
+            self.restore(saved)
         elif self.settings["init"] == "lift":
             sizes = len(self.gaussians), len(self.levels)
             self.codes.data.copy_(lifted_codes(self.views, self.targets, *sizes, self.compressor))
@@ -214,7 +91,7 @@ class LanguageTrainer:
                 due = interval > 0 and self.iteration % interval == 0 and self.iteration < iterations
                 if due or stop_requested():
                     self.seconds, began = self.seconds + time.perf_counter() - began, time.perf_counter()
-                    save_checkpoint(self.model, "language", self.iteration, {"settings": settings, **self.saved()})
+                    save_checkpoint(self.model, "language", self.iteration, {"settings": self.settings, **self.saved()})
                 if stop_requested():
                     raise KeyboardInterrupt
         self.seconds += time.perf_counter() - began
@@ -267,9 +144,9 @@ class LanguageTrainer:
             "optimizer": self.optimizer.state_dict(),
         }
 
-    def restore(self, saved: dict[str, Any], settings: dict[str, Any]) -> None:
+    def restore(self, saved: dict[str, Any]) -> None:
         """Continue from `saved`; InputError when it is of a run with other settings."""
-        if saved.get("settings") != settings:
+        if saved.get("settings") != self.settings:
             raise InputError(f"{self.model.checkpoints} holds a language run with other settings. Add --no-resume to discard it.")
         self.codes.data.copy_(saved["codes"])
         self.optimizer.load_state_dict(saved["optimizer"])
@@ -287,5 +164,4 @@ class LanguageTrainer:
             targets = self.read_targets(self.scene.test, "reading held-out codes")
             views = self.prepared(self.scene.test, targets)
             held_out = measure_codes(zip(views, targets, strict=True), channels, self.levels)
-        delete_checkpoints(self.model, "language")
         return LanguageReport(round(self.seconds, 1), str(self.device), train, held_out)

@@ -8,7 +8,7 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # isort: split
-from workspace.array_files import load_array, load_member, save_array
+from workspace.array_files import load_array, load_member, load_records, save_array
 from workspace.errors import InputError
 from workspace.files import atomic
 from workspace.json_files import read_json, write_json
@@ -25,6 +25,7 @@ __all__ = [
     "image_key",
     "load_array",
     "load_member",
+    "load_records",
     "read_json",
     "save_array",
     "write_json",

@@ -53,9 +53,18 @@ def load_array(path: Path) -> np.ndarray:
     Raises:
         InputError: the file is missing, cut short, no .npy file, or holds something other than numbers.
     """
+    return _load(path, _NUMBERS)
+
+
+def load_records(path: Path) -> np.ndarray:
+    """Read one .npy array whose elements have named fields of numbers, without unpickling; errors as `load_array`."""
+    return _load(path, "V")
+
+
+def _load(path: Path, kinds: str) -> np.ndarray:
     try:
         with path.open("rb") as file:
-            return _read(file, path.stat().st_size)
+            return _read(file, path.stat().st_size, kinds)
     except FileNotFoundError:
         raise InputError(f"No file {path}.") from None
     except _DAMAGED as error:
@@ -86,8 +95,8 @@ def load_member(path: Path, name: str) -> np.ndarray:
         _refuse(path, f"a readable .npz archive with an array {name}", error)
 
 
-def _read(file: io.BufferedIOBase, size: int) -> np.ndarray:
-    """The array of an open .npy file of `size` bytes."""
+def _read(file: io.BufferedIOBase, size: int, kinds: str = _NUMBERS) -> np.ndarray:
+    """The array of an open .npy file of `size` bytes, with a dtype of one of `kinds`."""
     beginning = file.read(len(_MAGIC))
     if not beginning.startswith(_MAGIC):
         raise ValueError("it is a zip archive (.npz)" if beginning.startswith(b"PK") else "it has no .npy header")
@@ -96,7 +105,7 @@ def _read(file: io.BufferedIOBase, size: int) -> np.ndarray:
     # version 3 differs from 2 by names of fields alone, and numbers have none
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read_header(file)
-    if dtype.kind not in _NUMBERS or any(length < 0 for length in shape):
+    if dtype.kind not in kinds or dtype.hasobject or any(length < 0 for length in shape):
         raise ValueError(f"it holds {str(dtype)[:40]} {list(shape)}; expected numbers")
     declared, held = dtype.itemsize, size - file.tell()
     for length in shape:

@@ -243,6 +243,22 @@ class LevelQuality:
 
 
 @dataclass(frozen=True)
+class LiftedLevel:
+    """What mixtures of codes keep of what the Gaussians are seen with; means over the Gaussians that are known."""
+
+    codes: int
+    """Size of the level's codebook."""
+    unknown: int
+    """Gaussians that were seen with no code; they are never an answer."""
+    coverage: float
+    """Share of a Gaussian's blending weight on pixels with a code."""
+    kept_mass: float
+    """Share of the blending weight on pixels with a code that the kept codes have."""
+    cosine: float
+    """Between the embeddings of the kept and of the full mixture."""
+
+
+@dataclass(frozen=True)
 class LanguageReport:
     """How long training took, in seconds, and how well it reproduces the codes of training and held-out views, by level."""
 
@@ -250,6 +266,8 @@ class LanguageReport:
     device: str
     train: Mapping[str, LevelQuality]
     held_out: Mapping[str, LevelQuality] | None = None
+    lifted: Mapping[str, LiftedLevel] | None = None
+    """Of a field of mixtures."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,217 @@
+"""Lifting a codebook: what each Gaussian is seen with, in one pass over the photographs and without any training.
+
+The blending weights of a Gaussian are summed by code over all pixels of all views; the codes with the largest sums are its
+mixture. All levels share the pass, views are read, projected and dropped one by one, and the sums have a bounded number of
+places (`training.code_sums`), so that memory does not grow with the number of views.
+"""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+from tqdm import tqdm
+
+from autoencoder.codebook import Codebook
+from autoencoder.compressor import Compressor
+from autoencoder.mixtures import load_mixtures, pack
+from features.targets import SegmentTarget
+from gaussian_renderer import prepare_view
+from scene.camera import Camera
+from training.code_sums import CodeSums
+from training.language_config import LanguageRun, LanguageTrainConfig
+from training.language_quality import measure_codes
+from training.view_quality import train_sample
+from workspace import InputError, ModelFolder, load_array, save_array
+from workspace.records import LanguageReport, LiftedLevel
+from workspace.resume import load_checkpoint, save_checkpoint, stop_requests
+
+log = logging.getLogger(__name__)
+
+CODES_PER_GAUSSIAN = 4
+PLACES = 32  # codes a Gaussian is counted with at each level while views are added
+SAVE_EVERY = 120.0  # seconds between resumable states
+SAMPLE = 20_000  # Gaussians on which kept and full mixtures are compared
+CHUNK = 2048  # of these, at once
+
+
+def lifting_settings(config: LanguageTrainConfig, compressor: Compressor, levels: tuple[str, ...]) -> dict[str, Any]:
+    """What decides a lifted field; InputError for values without a meaning and for levels without codes."""
+    meaningless = [name for name in ("preset", "iterations", "init") if getattr(config, name) is not None]
+    if meaningless:
+        raise InputError(
+            f"--{meaningless[0]}: a codebook is lifted in closed form, there is nothing to iterate. Leave it out, or optimise "
+            "codes instead: python train_autoencoder.py -s <scene> --method pca"
+        )
+    fewest = min(levels, key=lambda level: len(compressor.centroids(level)))
+    available = len(compressor.centroids(fewest))
+    count = config.codes_per_gaussian
+    if count is not None and not 1 <= count <= min(available, PLACES):
+        raise InputError(
+            f"--codes_per_gaussian {count}: expected 1 to {min(available, PLACES)}; the codebook has {available} codes at level "
+            f"{fewest}, and at most {PLACES} of a Gaussian are counted."
+        )
+    return {"codes_per_gaussian": count or CODES_PER_GAUSSIAN, "samples": config.samples}
+
+
+def lift_mixtures(config: LanguageTrainConfig, run: LanguageRun, settings: dict[str, Any]) -> LanguageReport:
+    """Lift a field and write its mixtures; continues an interrupted run.
+
+    Raises:
+        InputError: features or codes are missing, do not belong together, or belong to a picture of another shape.
+    """
+    began, count = time.perf_counter(), settings["codes_per_gaussian"]
+    sums, before = _sums_over_views(run, settings)
+    levels = {}
+    for level, found in zip(run.levels, sums, strict=True):
+        records, levels[level] = _mixed(found, run.compressor, level, count)
+        save_array(run.trained.folder.level_codes(level), records)
+    del sums
+    seconds = before + time.perf_counter() - began
+    quality = {name: _measured(run, cameras) for name, cameras in _measured_views(run).items()}
+    return LanguageReport(round(seconds, 1), str(run.device), quality["train"], quality.get("held_out"), levels)
+
+
+def _sums_over_views(run: LanguageRun, settings: dict[str, Any]) -> tuple[list[CodeSums], float]:
+    """Sums of all training views, and the seconds that an interrupted run took before."""
+    model, cameras = run.trained.folder, run.scene.train
+    sums = [CodeSums(len(run.trained.gaussians), PLACES, run.device) for _ in run.levels]
+    first, before = 0, 0.0
+    saved = load_checkpoint(model, "language", run.device)
+    if saved is not None:
+        if saved.get("settings") != settings:
+            raise InputError(f"{model.checkpoints} holds a language run with other settings. Add --no-resume to discard it.")
+        first, before = saved["views"], saved["seconds"]
+        for found, state in zip(sums, saved["sums"], strict=True):
+            found.restore(state)
+        log.info("Continuing after view %d of %d.", first, len(cameras))
+    del saved
+    began = last = time.monotonic()
+    progress = tqdm(total=len(cameras), initial=first, desc="lifting", unit="view")
+    with stop_requests() as stop_requested, progress:
+        for done, (camera, labels) in enumerate(_labelled_views(run, cameras[first:]), start=first + 1):
+            view = prepare_view(camera.resized(labels.shape[2], labels.shape[1]), run.trained.gaussians)
+            lifted = view.lift(torch.from_numpy(labels).to(run.device), settings["samples"])
+            for index, rows in enumerate(lifted.levels):
+                sums[index].add(rows.gaussians, rows.labels, rows.weights)
+                sums[index].labelled += lifted.labelled[index]
+                sums[index].unlabelled += lifted.unlabelled[index]
+            progress.update()
+            stopping = stop_requested() and done < len(cameras)
+            if stopping or (time.monotonic() - last > SAVE_EVERY and done < len(cameras)):
+                last = time.monotonic()
+                state = {"settings": settings, "views": done, "seconds": before + last - began}
+                save_checkpoint(model, "language", done, {**state, "sums": [found.state() for found in sums]})
+            if stopping:
+                raise KeyboardInterrupt
+    return sums, before
+
+
+def _labelled_views(run: LanguageRun, cameras: Sequence[Camera]) -> Iterator[tuple[Camera, Int[np.ndarray, "l h w"]]]:
+    """Views with their maps of codes, the next one read while the last one is used."""
+    with ThreadPoolExecutor(1) as pool:
+        ahead = None
+        for index, camera in enumerate(cameras):
+            labels = (ahead or pool.submit(code_maps, run, camera)).result()
+            ahead = pool.submit(code_maps, run, cameras[index + 1]) if index + 1 < len(cameras) else None
+            yield camera, labels
+
+
+def code_maps(run: LanguageRun, camera: Camera) -> Int[np.ndarray, "l h w"]:
+    """At each pixel and level the code of the embedding that shows there, -1 where there is none.
+
+    Raises:
+        InputError: features or codes are missing, or do not belong together.
+    """
+    model, store = run.trained.folder, run.store
+    command = f"python train_autoencoder.py -s {store.scene.root} -m {model.root}"
+    path = model.codes(camera.name)
+    if not path.is_file():
+        raise InputError(f"No codes for image '{camera.name}' in {model.autoencoder}. Run: {command}")
+    codes, maps = load_array(path).reshape(-1), store.label_maps(camera.name, run.levels, camera)
+    if codes.dtype != np.uint16 or maps.max(initial=-1) >= len(codes):
+        raise InputError(
+            f"{path} holds {codes.dtype} for {len(codes)} embeddings; expected the uint16 codes of a codebook for at least "
+            f"{maps.max(initial=-1) + 1}. Write the codes again: {command} --method codebook --overwrite"
+        )
+    maps = np.append(codes.astype(np.int32), np.int32(-1))[maps]  # an index of -1 is the last entry
+    for level, found in zip(run.levels, maps, strict=True):
+        size = len(run.compressor.centroids(level))
+        if found.max(initial=-1) >= size:
+            raise InputError(
+                f"{path} names code {found.max()} at level {level}, of {size}: it is of another codebook. "
+                f"Write the codes again: {command} --method codebook --overwrite"
+            )
+    return maps
+
+
+def _mixed(sums: CodeSums, codebook: Codebook, level: str, count: int) -> tuple[np.ndarray, LiftedLevel]:
+    """One level's mixtures as they are stored, and what the report says of them."""
+    indices, weights = sums.largest(count)
+    covered = sums.labelled / (sums.labelled + sums.unlabelled).clamp_min(torch.finfo(torch.float32).tiny)
+    known = sums.labelled > 0
+    kept = weights.sum(1)[known] / sums.labelled[known]
+    return pack(indices, weights, covered, codebook.gram(level)), LiftedLevel(
+        codes=len(codebook.centroids(level)),
+        unknown=int((~known).sum()),
+        coverage=_mean(covered[known]),
+        kept_mass=_mean(kept.clamp_max(1)),
+        cosine=_kept_cosine(sums, indices, weights, codebook.centroids(level), known),
+    )
+
+
+def _kept_cosine(
+    sums: CodeSums, indices: Int[Tensor, "n k"], weights: Float[Tensor, "n k"], centroids: Float[Tensor, "codes d"], known: Tensor
+) -> float:
+    """Mean cosine between the embeddings of kept and of counted mixtures, over a sample of the Gaussians that are known."""
+    rows = known.nonzero().squeeze(1)
+    rows = rows[torch.linspace(0, len(rows) - 1, min(len(rows), SAMPLE), device=rows.device).long()]
+    every, all_weights = sums.largest(PLACES)
+    cosines = []
+    for chunk in rows.split(CHUNK):
+        kept, full = (
+            torch.zeros(len(chunk), len(centroids), device=chunk.device).scatter_add_(1, i[chunk], w[chunk]) @ centroids
+            for i, w in ((indices, weights), (every, all_weights))
+        )
+        cosines.append(F.cosine_similarity(kept, full, dim=1))
+    return _mean(torch.cat(cosines)) if cosines else 0.0
+
+
+def _mean(values: Tensor) -> float:
+    return round(float(values.mean()), 4) if len(values) else 0.0
+
+
+def _measured_views(run: LanguageRun) -> dict[str, Sequence[Camera]]:
+    views = {"train": train_sample(run.scene.train)}
+    return views | {"held_out": run.scene.test} if run.scene.test else views
+
+
+def _measured(run: LanguageRun, cameras: Sequence[Camera]):  # noqa: ANN202
+    """Rendered mixtures against the codes of the photographs, along the codebook's principal directions."""
+    channels = field_channels(run.trained.folder, run.compressor, run.levels, len(run.trained.gaussians))
+    tables = [run.compressor.coordinates(level) for level in run.levels]
+    starts = np.cumsum([0, *map(len, tables)])
+    table = torch.cat([*tables, torch.zeros_like(tables[0][:1])]).T.contiguous()
+
+    def views():  # noqa: ANN202
+        for camera, labels in _labelled_views(run, cameras):
+            ids = np.where(labels < 0, starts[-1], labels + starts[:-1, None, None]).astype(np.int32)
+            target = SegmentTarget(torch.from_numpy(ids).to(run.device), table, complete=bool((labels >= 0).all()))
+            yield prepare_view(camera.resized(target.width, target.height), run.trained.gaussians), target
+
+    return measure_codes(views(), channels, run.levels)
+
+
+def field_channels(model: ModelFolder, codebook: Codebook, levels: Sequence[str], num_gaussians: int) -> Float[Tensor, "n lc"]:
+    """What is rendered of a lifted field: the coordinates of the mixtures of all levels side by side."""
+    channels = []
+    for level in levels:
+        table = codebook.coordinates(level)
+        channels.append(load_mixtures(model.level_codes(level), num_gaussians, len(table), table.device).blend(table))
+    return torch.cat(channels, 1)

@@ -61,6 +61,8 @@ def load_head(path: Path | None) -> Talk2DinoHead:
     }
     if width not in _WIDTHS or found != expected:
         raise InputError(f"{path} is not a Talk2DINO head: expected {expected} with width 768 or 1024, found {found}.")
+    if not all(value.isfinite().all() for value in state.values()):
+        raise InputError(f"{path} holds weights that are not finite. Download it again for --talk2dino_ckpt.")
     head = Talk2DinoHead(width, TEXT_WIDTH)
     head.load_state_dict(state)
     return head.eval().requires_grad_(False)

@@ -200,6 +200,9 @@ def test_talk2dino_head_is_checked(tmp_path):
     _head_file(tmp_path / "more.pth", **{"hidden_layers.1.weight": torch.zeros(2)})
     with pytest.raises(InputError, match="is not a Talk2DINO head"):
         load_head(tmp_path / "more.pth")
+    _head_file(tmp_path / "nan.pth", **{"linear_layer.bias": torch.full((768,), torch.nan)})
+    with pytest.raises(InputError, match="nan.pth holds weights that are not finite"):
+        load_head(tmp_path / "nan.pth")
     (tmp_path / "cut.pth").write_bytes((tmp_path / "wide.pth").read_bytes()[:1000])
     with pytest.raises(
         InputError, match=r"cut.pth \(0.0 MB\) was cut short or damaged; expected a Talk2DINO head.*Download it again"

@@ -16,8 +16,9 @@ from autoencoder.stage import train_autoencoder
 from features import mini
 from features.dino import DinoEncoder
 from features.grid_store import GridStore
+from features.photographs import read_photograph
 from features.preprocessing import PreprocessConfig, preprocess
-from features.registry import open_store, text_encoder
+from features.registry import EXTRACTORS, open_store, text_encoder
 from features.sam_clip import PRESETS
 from workspace import InputError, ModelFolder, SceneFolder
 
@@ -113,6 +114,14 @@ def test_photographs_become_patch_grids(scene, dino):
     assert _grid(scene, "a.b").shape == (4, 4, 384)
     preprocess(PreprocessConfig(scene.root, overwrite=True, windows=2, **dino))
     assert _grid(scene, "a.b").shape == (6, 10, 384)
+
+
+def test_an_extractor_is_a_function_of_the_picture_alone(scene, dino):
+    config = PreprocessConfig(scene.root, **dino)
+    preprocess(config)
+    image, _ = read_photograph("a.b", scene.images / "a.b.JPG", None, -1)
+    extractor = EXTRACTORS["dino"].load(config, torch.device("cpu"))
+    np.testing.assert_array_equal(extractor(image).tokens, _grid(scene, "a.b"))
 
 
 def test_a_square_is_prepared_as_published(tmp_path, dino, monkeypatch):

@@ -149,12 +149,14 @@ def _bounds(polygons: tuple[Float[np.ndarray, "k 2"], ...]) -> Float[np.ndarray,
 
 
 def read_grey(path: Path) -> UInt8[np.ndarray, "h w"]:
-    """Grey values of a mask file, of colours as OpenCV reduces them; InputError when it is no readable picture."""
-    with open_picture(path):  # its format and the size it declares
-        painted = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE)
-    if painted is None:
-        raise InputError(f"{path} is not a readable picture; expected a mask.")
-    return painted
+    """Grey values of a mask file, 0..255; transparency does not count. InputError when it is no readable picture."""
+    with open_picture(path) as image:
+        if image.mode.startswith("I"):
+            return (np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8)
+        if image.mode in ("1", "L", "LA"):
+            return np.array(image.convert("L"))
+        colors = np.asarray(image.convert("RGB"))
+    return cv2.cvtColor(colors, cv2.COLOR_RGB2GRAY)
 
 
 @dataclass(frozen=True)

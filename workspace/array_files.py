@@ -2,6 +2,7 @@
 
 import errno
 import io
+import lzma
 import os
 import zipfile
 import zlib
@@ -32,6 +33,7 @@ _DAMAGED = (
     TokenError,
     zipfile.BadZipFile,
     zlib.error,
+    lzma.LZMAError,
 )
 
 

@@ -107,7 +107,10 @@ def fuzz(count: int, seed: int, only: str = "", number: int | None = None) -> in
                     failures += 1
                     print(f"--seed {seed} --only {target.name!r} --number {i}:\n{outcome}", flush=True)
             shutil.rmtree(folder)
-            print(f"{target.name:34} {outcomes['read']:6} read {outcomes['refused']:6} refused {outcomes['FAILED']:4} failed", flush=True)
+            print(
+                f"{target.name:34} {outcomes['read']:6} read {outcomes['refused']:6} refused {outcomes['FAILED']:4} failed",
+                flush=True,
+            )
     print(
         f"{count // len(chosen) * len(chosen)} inputs, {failures} failures, {(peak() - idle) / 1e6:.0f} MB above idle, slowest "
         f"{slowest:.2f} s, {time.monotonic() - begin:.0f} s in all"

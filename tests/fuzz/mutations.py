@@ -13,10 +13,44 @@ import torch
 
 Mutation = Callable[[bytes, random.Random], bytes]
 
-_INTEGERS = (0, 1, -1, 127, 255, 256, 32767, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**53, 2**63 - 1, 2**63, 2**64 - 1, 10**30)
+_INTEGERS = (
+    0,
+    1,
+    -1,
+    127,
+    255,
+    256,
+    32767,
+    65535,
+    2**31 - 1,
+    2**31,
+    2**32 - 1,
+    2**32,
+    2**53,
+    2**63 - 1,
+    2**63,
+    2**64 - 1,
+    10**30,
+)
 _FLOATS = (0.0, -0.0, 1e-300, 1e30, 1e200, 1e308, float("nan"), float("inf"), float("-inf"), -1.5)
 _VALUES = (*_INTEGERS, *_FLOATS, None, True, "", "text", "../x", "\ud800", "a\nb", [], [[]], {}, [[[[]]]], "1e999", -(10**18))
-_WORDS = ("nan", "inf", "-1", "0", "1e999", "99999999999999999999", "", "text", "\ufeff", "#", "-", "1.5", "256", "\x00", "2147483648")
+_WORDS = (
+    "nan",
+    "inf",
+    "-1",
+    "0",
+    "1e999",
+    "99999999999999999999",
+    "",
+    "text",
+    "\ufeff",
+    "#",
+    "-",
+    "1.5",
+    "256",
+    "\x00",
+    "2147483648",
+)
 
 
 def truncated(content: bytes, rng: random.Random) -> bytes:
@@ -64,7 +98,20 @@ def spliced(content: bytes, rng: random.Random) -> bytes:
 
 def emptied(content: bytes, rng: random.Random) -> bytes:
     """Nothing, or something else altogether."""
-    others = (b"", b"\x00", b"PK\x03\x04", b"\x93NUMPY", b"\x80\x02.", b"<!DOCTYPE html>", b"{}", b"[]", b"null", b"0", b'""', b"ply\n")
+    others = (
+        b"",
+        b"\x00",
+        b"PK\x03\x04",
+        b"\x93NUMPY",
+        b"\x80\x02.",
+        b"<!DOCTYPE html>",
+        b"{}",
+        b"[]",
+        b"null",
+        b"0",
+        b'""',
+        b"ply\n",
+    )
     return rng.choice(others)
 
 
@@ -123,7 +170,9 @@ def npy_values(content: bytes, rng: random.Random) -> bytes:
     kind = rng.randrange(6)
     with np.errstate(all="ignore"):
         if kind == 0:
-            array = array.astype(rng.choice(("f2", "f4", "f8", "i1", "i4", "i8", "u1", "u4", "u8", "c8", "?", "U5", ">f4", "S3", "f16")))
+            array = array.astype(
+                rng.choice(("f2", "f4", "f8", "i1", "i4", "i8", "u1", "u4", "u8", "c8", "?", "U5", ">f4", "S3", "f16"))
+            )
         elif kind == 1 and array.size:
             value = rng.choice(_FLOATS if array.dtype.kind == "f" else (0, -2, 127, 10**4))
             array = array.copy()
@@ -138,7 +187,9 @@ def npy_values(content: bytes, rng: random.Random) -> bytes:
     if kind == 4:
         return saved.replace(b"(", rng.choice((b"(-1,", b"(99999999999,", b"((", b"(1e3,", b"('a',")).ljust(1), 1)
     if kind == 5:
-        return saved.replace(rng.choice((b"<f4", b"<i4", b"<f2", b"|u1")), rng.choice((b"|O8", b"<U4", b"<f8", b"|V0", b"<M8")), 1)
+        return saved.replace(
+            rng.choice((b"<f4", b"<i4", b"<f2", b"|u1")), rng.choice((b"|O8", b"<U4", b"<f8", b"|V0", b"<M8")), 1
+        )
     return saved
 
 
@@ -197,7 +248,9 @@ def _odd_tensor(value: torch.Tensor, rng: random.Random) -> torch.Tensor:
         lambda: torch.zeros([1] * len(shape)).expand([50_000_000, *shape[1:]]),
         lambda: torch.zeros(shape).to_sparse(),
         lambda: torch.zeros(shape, device="meta"),
-        lambda: torch.zeros(shape, dtype=rng.choice((torch.float64, torch.float16, torch.int64, torch.complex64, torch.bool, torch.bfloat16))),
+        lambda: torch.zeros(
+            shape, dtype=rng.choice((torch.float64, torch.float16, torch.int64, torch.complex64, torch.bool, torch.bfloat16))
+        ),
         lambda: torch.full(shape, rng.choice(_FLOATS), dtype=torch.float64).float(),
         lambda: value[..., :0],
         lambda: value[None],

@@ -21,12 +21,12 @@ from features.grid_store import GridStore
 from features.registry import open_store
 from features.segment_store import SegmentStore
 from features.talk2dino import load_head
+from scene.camera import Camera
 from scene.dataset import load_scene
-from scene.gaussian_files import load_gaussians
 from scene.gaussian_files import load_checkpoint as load_published
+from scene.gaussian_files import load_gaussians
 from scene.photographs import check_photograph, load_image
 from scene.point_cloud import read_labelled_points, read_point_cloud
-from scene.camera import Camera
 from workspace import ModelFolder, SceneFolder, load_array, load_member, read_json
 from workspace.record import read_record
 from workspace.resume import load_checkpoint
@@ -79,7 +79,14 @@ def _plain() -> list[Target]:
 
 def _published(language: bool) -> tuple:
     n, moments = 5, torch.zeros(5)
-    gaussians = [torch.zeros(n, 3), torch.zeros(n, 1, 3), torch.zeros(n, 15, 3), torch.zeros(n, 3), torch.ones(n, 4), torch.zeros(n, 1)]
+    gaussians = [
+        torch.zeros(n, 3),
+        torch.zeros(n, 1, 3),
+        torch.zeros(n, 15, 3),
+        torch.zeros(n, 3),
+        torch.ones(n, 4),
+        torch.zeros(n, 1),
+    ]
     parameters = [torch.nn.Parameter(value) for value in gaussians]
     adam = {"state": {0: {"step": 3.0, "exp_avg": torch.zeros(n, 3)}}, "param_groups": [{"lr": 0.1, "params": [0]}]}
     feature = [torch.zeros(n, 3)] if language else []
@@ -91,9 +98,14 @@ def _tensors() -> list[Target]:
     nested = {"a": torch.arange(6.0).reshape(2, 3), "b": [1, "x", (2.5, None)], "c": {"d": torch.zeros(4, dtype=torch.int64)}}
     network = Autoencoder([16, 8, 3], [3, 8, 16]).state_dict()
     pca = {"mean": torch.zeros(16), "directions": torch.eye(3, 16), "scale": torch.tensor(0.5)}
-    head = {"linear_layer.weight": torch.zeros(768, 512, dtype=torch.float16), "linear_layer.bias": torch.zeros(768),
-            "hidden_layers.0.weight": torch.zeros(768, 768, dtype=torch.float16), "hidden_layers.0.bias": torch.zeros(768)}  # fmt: skip
-    state = {"iteration": 7, "queue": [1, 2], "generator": torch.Generator().get_state(), "parameters": {"means": torch.zeros(4, 3)}}
+    head = {"linear_layer.weight": torch.zeros(768, 512), "linear_layer.bias": torch.zeros(768),
+            "hidden_layers.0.weight": torch.zeros(768, 768), "hidden_layers.0.bias": torch.zeros(768)}  # fmt: skip
+    state = {
+        "iteration": 7,
+        "queue": [1, 2],
+        "generator": torch.Generator().get_state(),
+        "parameters": {"means": torch.zeros(4, 3)},
+    }
 
     def compressor(folder: Path) -> None:
         found = read_compressor(folder / "a.pth")
@@ -113,7 +125,9 @@ def _tensors() -> list[Target]:
             found.append(Target(f"{name}{'' if zipped else ', old format'}", {"a.pth": content}, "a.pth", read, tree))
     found.append(Target("Talk2DINO head", {"a.pth": _saved(torch.save, head)}, "a.pth", lambda f: load_head(f / "a.pth"), tree))
     path = "checkpoints/rgb_000007.pth"
-    found.append(Target("training state", {path: _saved(torch.save, state)}, path, lambda f: load_checkpoint(ModelFolder(f), "rgb"), tree))
+    found.append(
+        Target("training state", {path: _saved(torch.save, state)}, path, lambda f: load_checkpoint(ModelFolder(f), "rgb"), tree)
+    )
     return found
 
 
@@ -129,7 +143,8 @@ def _scenes() -> list[Target]:
     points = _ply("ascii")
     table = (*m.BYTES, *[m.json_values] * 12)
     found = [
-        Target("transforms.json", {"transforms.json": nerfstudio, "points.ply": points, **photographs}, "transforms.json", load_scene, table),
+        Target("transforms.json", {"transforms.json": nerfstudio, "points.ply": points, **photographs}, "transforms.json",
+               load_scene, table),
         Target("transforms_train.json", {"transforms_train.json": blender, "points3d.ply": points, **photographs},
                "transforms_train.json", load_scene, table),
     ]  # fmt: skip
@@ -155,7 +170,12 @@ def _scenes() -> list[Target]:
 
 
 def _ply(form: str) -> bytes:
-    columns = ["property float x", "property float y", "property double z", *(f"property uchar {c}" for c in ("red", "green", "blue"))]
+    columns = [
+        "property float x",
+        "property float y",
+        "property double z",
+        *(f"property uchar {c}" for c in ("red", "green", "blue")),
+    ]
     head = "\n".join(["ply", f"format {form} 1.0", "comment made by hand", "element vertex 4", *columns, "property int label",
                       "element face 1", "property list uchar int vertex_indices", "end_header", ""]).encode()  # fmt: skip
     rows = [(i, 2 * i, 0.5, 10 * i, 255, 0, i) for i in range(4)]
@@ -168,7 +188,14 @@ def _ply(form: str) -> bytes:
 def _gaussian_ply() -> bytes:
     names = ["x", "y", "z", "nx", "ny", "nz", *(f"f_dc_{i}" for i in range(3)), *(f"f_rest_{i}" for i in range(9)), "opacity",
              *(f"scale_{i}" for i in range(3)), *(f"rot_{i}" for i in range(4))]  # fmt: skip
-    head = ["ply", "format binary_little_endian 1.0", "element vertex 3", *(f"property float {name}" for name in names), "end_header", ""]
+    head = [
+        "ply",
+        "format binary_little_endian 1.0",
+        "element vertex 3",
+        *(f"property float {name}" for name in names),
+        "end_header",
+        "",
+    ]
     return "\n".join(head).encode() + np.random.default_rng(0).normal(size=(3, len(names))).astype("<f4").tobytes()
 
 
@@ -176,8 +203,12 @@ def _points() -> list[Target]:
     found = []
     for form in ("ascii", "binary_little_endian", "binary_big_endian"):
         mutations = (*m.BYTES, *[m.text_words] * 6) if form == "ascii" else m.BYTES
-        found.append(Target(f"point cloud, {form}", {"a.ply": _ply(form)}, "a.ply", lambda f: read_point_cloud(f / "a.ply"), mutations))
-    found.append(Target("labelled points", {"a.ply": _ply("ascii")}, "a.ply", lambda f: read_labelled_points(f / "a.ply"), mutations))
+        found.append(
+            Target(f"point cloud, {form}", {"a.ply": _ply(form)}, "a.ply", lambda f: read_point_cloud(f / "a.ply"), mutations)
+        )
+    found.append(
+        Target("labelled points", {"a.ply": _ply("ascii")}, "a.ply", lambda f: read_labelled_points(f / "a.ply"), mutations)
+    )
     found.append(Target("Gaussians", {"a.ply": _gaussian_ply()}, "a.ply", lambda f: load_gaussians(f / "a.ply")))
     return found
 
@@ -224,7 +255,9 @@ def _pictures() -> list[Target]:
 
 
 def _features() -> list[Target]:
-    record = json.dumps({"stage": "features", "format": 1, "config": {"features": "mini"}, "inputs": {}, "complete": True}).encode()
+    record = json.dumps(
+        {"stage": "features", "format": 1, "config": {"features": "mini"}, "inputs": {}, "complete": True}
+    ).encode()
     maps = _saved(np.save, np.random.default_rng(0).integers(-1, 5, (4, 6, 8)).astype(np.int32))
     rows = _saved(np.save, np.eye(5, 8, dtype=np.float32))
     segments = {"images/a.png": _picture("PNG"), "language_features/a_f.npy": rows, "language_features/a_s.npy": maps,
@@ -245,14 +278,21 @@ def _features() -> list[Target]:
         Target("feature record", segments, "language_features/stage.json", lambda f: open_store(SceneFolder(f)),
                (*m.BYTES, *[m.json_values] * 8)),
         Target("patch grid", {"dino_features/a.npy": grid}, "dino_features/a.npy", read_grid, arrays),
-        Target("DinoSplat's grid", {"dino_features/a.npz": foreign}, "dino_features/a.npz", read_grid, (*m.BYTES, *[m.npz_members] * 8)),
+        Target("DinoSplat's grid", {"dino_features/a.npz": foreign}, "dino_features/a.npz", read_grid,
+               (*m.BYTES, *[m.npz_members] * 8)),
     ]  # fmt: skip
 
 
 def _labels() -> list[Target]:
     outline = {"category": "mug", "segmentation": [[2, 2], [9, 2], [9, 9]], "bbox": [2, 2, 9, 9]}
-    lerf = json.dumps({"info": {"name": "a", "width": 20, "height": 14}, "objects": [outline, {**outline, "category": "cup"}]}).encode()
-    masks = {"classes.txt": b"mug\nblue cup\n", "00/mug.png": _picture("PNG", mode="L"), "00/blue cup.png": _picture("PNG", 1, mode="1")}
+    lerf = json.dumps(
+        {"info": {"name": "a", "width": 20, "height": 14}, "objects": [outline, {**outline, "category": "cup"}]}
+    ).encode()
+    masks = {
+        "classes.txt": b"mug\nblue cup\n",
+        "00/mug.png": _picture("PNG", mode="L"),
+        "00/blue cup.png": _picture("PNG", 1, mode="1"),
+    }
 
     def outlines(folder: Path) -> None:
         for frame in read_lerf_ovs(folder):

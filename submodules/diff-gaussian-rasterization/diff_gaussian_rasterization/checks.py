@@ -1,6 +1,8 @@
 """Precise refusals of wrong input. Everything behind them works on addresses and trusts shapes, types and devices."""
 
+import math
 from collections.abc import Sequence
+from typing import SupportsFloat
 
 import torch
 from torch import Tensor
@@ -12,6 +14,8 @@ def check_tensor(name: str, tensor: Tensor, shape: Sequence[int | str], like: Te
     """Raise unless `tensor` is a float tensor of `shape` (a name stands for any length) with `like`'s type and device."""
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name} must be a tensor, found {type(tensor).__name__}.")
+    if tensor.layout != torch.strided:
+        raise TypeError(f"{name} must be a dense tensor, found {tensor.layout}.")
     wanted = "[" + ", ".join(map(str, shape)) + "]"
     fits = tensor.dim() == len(shape) and all(isinstance(s, str) or s == t for s, t in zip(shape, tensor.shape, strict=False))
     if not fits:
@@ -28,6 +32,16 @@ def check_tensor(name: str, tensor: Tensor, shape: Sequence[int | str], like: Te
         raise TypeError(f"{name} must be {like.dtype} like means, found {tensor.dtype}.")
     if tensor.device != like.device:
         raise ValueError(f"{name} must be on {like.device} like means, found {tensor.device}.")
+
+
+def checked_scale_modifier(value: object) -> float:
+    """`value` as a float; TypeError or ValueError unless it is a finite number, 0 or more."""
+    if not isinstance(value, SupportsFloat):
+        raise TypeError(f"scale_modifier must be a number, found {type(value).__name__}.")
+    number = float(value)
+    if not 0 <= number < math.inf:
+        raise ValueError(f"scale_modifier must be finite and not negative, found {number}.")
+    return number
 
 
 def check_shape_source(scales: object, rotations: object, covariances: object) -> None:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .checks import check_gaussians, check_tensor
+from .checks import check_gaussians, check_tensor, checked_scale_modifier
 from .finite import check_finite, check_finite_geometry, raise_nonfinite
 from .harmonics import evaluate_sh
 from .rasterize_ops import rasterize_op
@@ -17,8 +17,10 @@ NEAR_PLANE = 0.2
 class GaussianRasterizationSettings(NamedTuple):
     """A camera and options, with matrices in the row-vector convention (transposed).
 
-    `prefiltered` and `debug` have no effect: culled Gaussians are never drawn, and errors are always raised. Giving
-    `include_feature`, True or False, makes the rasterizer return (color, language_feature, radii).
+    `prefiltered` and `debug` have no effect: culled Gaussians are never drawn, and errors are always raised. What the
+    rasterizer returns follows the form in which it is called: (color, radii) of the first 3DGS; with `antialiasing` given,
+    True or False, (color, radii, inverse depth) of the later one; with `include_feature` given, True or False,
+    LangSplat's (color, language_feature, radii).
     """
 
     image_height: int
@@ -34,7 +36,7 @@ class GaussianRasterizationSettings(NamedTuple):
     prefiltered: bool
     debug: bool
     include_feature: bool | None = None
-    antialiasing: bool = False
+    antialiasing: bool | None = None
 
     def view(self) -> View:
         """The camera. The principal point comes from `projmatrix` (viewmatrix times projection, transposed).
@@ -103,10 +105,10 @@ class GaussianRasterizer(torch.nn.Module):
         rotations: Tensor | None = None,
         cov3D_precomp: Tensor | None = None,  # noqa: N803
     ) -> tuple[Tensor, ...]:
-        """(color [3, H, W], radii [n]), or (color, language_feature [D, H, W], radii) with `include_feature` in the settings.
+        """(color [3, H, W], radii [n]), in the forms that the settings describe.
 
-        Colours are blended over `bg`, language features over nothing. With `include_feature=False` the language feature
-        is an empty [0, H, W] image.
+        Colours are blended over `bg`, language features [D, H, W] and inverse depths [1, H, W] (1 / z, world units) over
+        nothing. With `include_feature=False` the language feature is an empty [0, H, W] image.
 
         Raises:
             ValueError, TypeError: shs and colors_precomp both given or both missing, likewise scales/rotations and
@@ -117,19 +119,21 @@ class GaussianRasterizer(torch.nn.Module):
         scales, rotations, covariances = map(_given, (scales, rotations, cov3D_precomp))
         if (shs is None) == (colors_precomp is None):
             raise ValueError(f"give exactly one of shs and colors_precomp; {'neither' if shs is None else 'both'} found.")
-        if opacities.dim() == 2 and opacities.shape[1] == 1:
+        if isinstance(opacities, Tensor) and opacities.dim() == 2 and opacities.shape[1] == 1:
             opacities = opacities[:, 0]
         check_gaussians(means3D, scales, rotations, covariances, opacities)
         n = means3D.shape[0]
         if means2D is not None:
-            check_tensor("means2D", means2D, (n, 3 if means2D.dim() == 2 and means2D.shape[1] == 3 else 2), means3D)
+            columns = 3 if isinstance(means2D, Tensor) and means2D.dim() == 2 and means2D.shape[1] == 3 else 2
+            check_tensor("means2D", means2D, (n, columns), means3D)
         if colors_precomp is not None:
             check_tensor("colors_precomp", colors_precomp, (n, 3), means3D)
             colors = colors_precomp
         else:
             colors = evaluate_sh(settings.sh_degree, means3D, settings.campos.reshape(3), shs)
+        check_tensor("bg", settings.bg, (3,))
         background = settings.bg.to(means3D)
-        check_tensor("bg", background, (3,), means3D)
+        view = settings.view()
 
         channels = 0
         features = colors
@@ -140,6 +144,9 @@ class GaussianRasterizer(torch.nn.Module):
             channels = language_feature_precomp.shape[1]
             features = torch.cat([colors, language_feature_precomp], 1)
             background = torch.cat([background, background.new_zeros(channels)])
+        elif settings.antialiasing is not None and settings.include_feature is None:
+            features = torch.cat([colors, _inverse_depths(view, means3D)], 1)
+            background = torch.cat([background, background.new_zeros(1)])
         geometry = {
             "means3D": means3D.contiguous(),
             "scales": None if scales is None else scales.contiguous(),
@@ -153,7 +160,6 @@ class GaussianRasterizer(torch.nn.Module):
             language_feature_precomp=features[:, 3:].contiguous() if channels else None,
             bg=background,
         )
-        view = settings.view()
         try:
             image, _, _, radii, _, _ = rasterize_op(
                 view.values(),
@@ -163,18 +169,24 @@ class GaussianRasterizer(torch.nn.Module):
                 features,
                 means2D,
                 background,
-                float(settings.scale_modifier),
+                checked_scale_modifier(settings.scale_modifier),
                 bool(settings.antialiasing),
                 False,
             )
         except ValueError:
             raise_nonfinite(**geometry)
             raise
-        if settings.include_feature is None:
-            return image, radii
-        return image[:3], image[3:], radii
+        if settings.include_feature is not None:
+            return image[:3], image[3:], radii
+        return (image, radii) if settings.antialiasing is None else (image[:3], radii, image[3:])
 
 
 def _given(tensor: Tensor | None) -> Tensor | None:
     # Callers of the published packages also say "none" with torch.Tensor([]).
-    return None if tensor is None or tensor.shape == (0,) else tensor
+    return None if isinstance(tensor, Tensor) and tensor.shape == (0,) else tensor
+
+
+def _inverse_depths(view: View, means: Tensor) -> Tensor:
+    """1 / z [n, 1] in camera coordinates; those behind the near plane are never drawn and only have to be finite."""
+    row = view.world_to_camera[2].to(means)
+    return 1 / (means @ row[:3] + row[3]).clamp_min(NEAR_PLANE)[:, None]

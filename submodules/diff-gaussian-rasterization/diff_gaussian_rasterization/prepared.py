@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .checks import check_features, check_gaussians
+from .checks import check_features, check_gaussians, checked_scale_modifier
 from .finite import check_finite, check_finite_geometry, raise_nonfinite
 from .kept_weights import KeptWeights
 from .lifting import LiftedLabels, lift_labels
@@ -13,7 +13,7 @@ from .prepared_ops import blend_op, prepare_op
 from .view import Rendering, View
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # two are equal when they are one: comparing tensors has no single answer
 class PreparedView:
     """A view of frozen Gaussians, projected, sorted and binned. Made by `prepare`."""
 
@@ -23,7 +23,7 @@ class PreparedView:
     _view: tuple[float, ...]
     _state: Tensor
     _counts: Tensor
-    _weights: KeptWeights = field(default_factory=KeptWeights, repr=False, compare=False)
+    _weights: KeptWeights = field(default_factory=KeptWeights, repr=False)
 
     @property
     def nbytes(self) -> int:
@@ -124,7 +124,7 @@ def prepare(
     check_finite_geometry(**geometry)
     try:
         alpha, depth, radii, state, counts = prepare_op(
-            numbers, view.width, view.height, *geometry.values(), float(scale_modifier), bool(antialiasing)
+            numbers, view.width, view.height, *geometry.values(), checked_scale_modifier(scale_modifier), bool(antialiasing)
         )
     except ValueError:
         raise_nonfinite(**geometry)

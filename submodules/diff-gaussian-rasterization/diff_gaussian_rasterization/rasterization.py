@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from .checks import check_features, check_gaussians, check_tensor
+from .checks import check_features, check_gaussians, check_tensor, checked_scale_modifier
 from .finite import check_finite, check_finite_geometry, raise_nonfinite
 from .rasterize_ops import rasterize_op
 from .view import Rendering, View
@@ -76,7 +76,7 @@ def rasterize(
             features,
             means2d,
             background,
-            float(scale_modifier),
+            checked_scale_modifier(scale_modifier),
             bool(antialiasing),
             True,
         )

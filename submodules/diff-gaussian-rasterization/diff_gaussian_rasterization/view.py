@@ -2,12 +2,13 @@
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, SupportsFloat
 
 import torch
 from torch import Tensor
 
 LARGEST_SIDE = 1 << 16
+RIGID = 1e-3  # largest deviation of a rotation's products from the identity; poses of three digits stay below
 
 
 @dataclass(frozen=True)
@@ -36,18 +37,34 @@ class View:
             raise ValueError(f"world_to_camera must be a tensor of shape [4, 4], found {found}.")
         for name in ("width", "height"):
             side = getattr(self, name)
-            if not isinstance(side, int) or not 0 < side <= LARGEST_SIDE:
+            if not isinstance(side, int) or isinstance(side, bool) or not 0 < side <= LARGEST_SIDE:
                 raise ValueError(f"{name} must be an integer from 1 to {LARGEST_SIDE} pixels, found {side!r}.")
         rows = self.world_to_camera.detach().to("cpu", torch.float64)
         numbers = rows[:3, :3].flatten().tolist() + rows[:3, 3].tolist()
+        for name in ("fx", "fy", "cx", "cy"):
+            if not isinstance(getattr(self, name), SupportsFloat):
+                raise TypeError(f"{name} must be a number of pixels, found {type(getattr(self, name)).__name__}.")
         numbers += [float(self.fx), float(self.fy), float(self.cx), float(self.cy)]
         if not all(map(math.isfinite, numbers)):
             raise ValueError(
                 f"the view holds a value that is not finite: world_to_camera {rows.tolist()}, intrinsics {numbers[12:]}."
             )
+        if not _is_rigid(numbers[:9]) or rows[3].tolist() != [0, 0, 0, 1]:
+            raise ValueError(
+                f"world_to_camera must be a rotation and a translation over the row 0 0 0 1, found {rows.tolist()}. "
+                "A scaled pose has to be divided by its scale."
+            )
         if numbers[12] <= 0 or numbers[13] <= 0:
             raise ValueError(f"fx and fy must be positive, found {self.fx} and {self.fy}.")
         return numbers
+
+
+def _is_rigid(rotation: list[float]) -> bool:
+    """Whether nine numbers, row by row, are a rotation: unit rows at right angles, and no reflection."""
+    a, b, c = rotation[:3], rotation[3:6], rotation[6:]
+    products = [sum(x * y for x, y in zip(p, q, strict=True)) for p, q in ((a, a), (b, b), (c, c), (a, b), (a, c), (b, c))]
+    volume = a[0] * (b[1] * c[2] - b[2] * c[1]) + a[1] * (b[2] * c[0] - b[0] * c[2]) + a[2] * (b[0] * c[1] - b[1] * c[0])
+    return volume > 0 and all(abs(found - (i < 3)) < RIGID for i, found in enumerate(products))
 
 
 class Rendering(NamedTuple):

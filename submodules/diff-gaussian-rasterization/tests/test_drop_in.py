@@ -154,3 +154,28 @@ def test_wrong_settings():
         GaussianRasterizer(settings(include_feature=True))(**call)
     with pytest.raises(ValueError, match="viewmatrix is singular"):
         GaussianRasterizer(settings(viewmatrix=torch.zeros(4, 4)))(**call)
+
+
+@pytest.mark.parametrize("antialiasing", [False, True])
+def test_three_value_form_of_later_3dgs_code(antialiasing):
+    """(color, radii, inverse depth): sums of w / z, with gradients of the weights and of z."""
+    inputs, colors = geometry(), torch.rand(90, 3)
+    rasterizer = GaussianRasterizer(settings(antialiasing=antialiasing))
+    color, radii, inverse_depth = rasterizer(means2D=None, colors_precomp=colors, **inputs)
+    assert color.shape == (3, HEIGHT, WIDTH) and inverse_depth.shape == (1, HEIGHT, WIDTH) and radii.dtype == torch.int32
+    if not antialiasing:
+        plain, plain_radii = GaussianRasterizer(settings())(means2D=None, colors_precomp=colors, **inputs)
+        torch.testing.assert_close(color, plain, rtol=0, atol=1e-6)
+        assert torch.equal(radii, plain_radii)
+    inverse_depth.square().sum().backward()
+
+    view = make_view(WIDTH, HEIGHT)
+    leaves = [inputs[k].detach().double().requires_grad_() for k in ("means3D", "scales", "rotations", "opacities")]
+    row = view.world_to_camera[2].double()
+    depths = leaves[0] @ row[:3] + row[3]
+    inverse = 1 / depths.clamp_min(0.2)[:, None]  # nothing nearer is drawn
+    out = reference.rasterize(view, *leaves[:3], leaves[3][:, 0], inverse, antialiasing=antialiasing)
+    assert (inverse_depth - out.image).abs().max() < 1e-5  # float32 blending of values up to 5
+    out.image.square().sum().backward()
+    for name, leaf in zip(("means3D", "scales", "rotations", "opacities"), leaves, strict=True):
+        assert (inputs[name].grad - leaf.grad).norm() < 1e-3 * leaf.grad.norm()

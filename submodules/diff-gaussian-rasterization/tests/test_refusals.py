@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 from cuda_scenes import make_gaussians, make_view
-from diff_gaussian_rasterization import View, evaluate_sh, installation, prepare, rasterize
+from diff_gaussian_rasterization import (
+    GaussianRasterizationSettings,
+    GaussianRasterizer,
+    View,
+    evaluate_sh,
+    installation,
+    prepare,
+    rasterize,
+)
 
 N = 10
 
@@ -42,6 +50,11 @@ def spoiled(shape, index, value):
         ({"covariances": torch.zeros(N, 6)}, ValueError, "both scales/rotations and covariances"),
         ({"means": spoiled((N, 3), (4, 1), math.nan)}, ValueError, r"means holds nan at index \[4, 1\]"),
         ({"scales": spoiled((N, 3), (2, 0), math.inf)}, ValueError, r"scales holds inf at index \[2, 0\]"),
+        ({"means": torch.zeros(N, 3).to_sparse()}, TypeError, "means must be a dense tensor"),
+        ({"scale_modifier": math.nan}, ValueError, "scale_modifier must be finite and not negative, found nan"),
+        ({"scale_modifier": math.inf}, ValueError, "scale_modifier must be finite"),
+        ({"scale_modifier": -1.0}, ValueError, "scale_modifier must be finite and not negative, found -1"),
+        ({"scale_modifier": "1"}, TypeError, "scale_modifier must be a number, found str"),
         ({"features": spoiled((N, 3), (9, 2), -math.inf)}, ValueError, r"features holds -inf at index \[9, 2\]"),
     ],
 )
@@ -55,6 +68,10 @@ def test_rasterize_refuses(changes, error, message):
     [
         ({"world_to_camera": torch.eye(3)}, r"world_to_camera must be a tensor of shape \[4, 4\]"),
         ({"world_to_camera": torch.full((4, 4), math.nan)}, "not finite"),
+        ({"world_to_camera": 2 * torch.eye(4)}, "must be a rotation and a translation"),
+        ({"world_to_camera": torch.diag(torch.tensor([2.0, 2, 2, 1]))}, "A scaled pose has to be divided by its scale"),
+        ({"world_to_camera": torch.diag(torch.tensor([-1.0, 1, 1, 1]))}, "must be a rotation"),
+        ({"world_to_camera": torch.eye(4) + spoiled((4, 4), (0, 1), 0.1)}, "must be a rotation"),
         ({"fx": 0.0}, "must be positive"),
         ({"fy": math.inf}, "not finite"),
         ({"width": 0}, "width must be an integer from 1"),
@@ -77,6 +94,27 @@ def test_prepared_views_refuse():
         prepared.rasterize(torch.full((N, 3), math.nan))
     with pytest.raises(TypeError, match="features must be torch.float32"):
         prepared.rasterize(torch.zeros(N, 3, dtype=torch.float64))
+
+
+def test_prepared_views_compare_by_identity():
+    g = make_gaussians(N)
+    first, second = (prepare(make_view(), g["means"], g["scales"], g["rotations"], g["opacities"]) for _ in range(2))
+    assert first == first and first != second and len({first, second}) == 2
+
+
+def test_the_classes_refuse_what_is_no_tensor():
+    g = make_gaussians(N)
+    camera = torch.eye(4)
+    settings = GaussianRasterizationSettings(
+        16, 16, 0.5, 0.5, torch.zeros(3), 1.0, camera, camera, 0, torch.zeros(3), False, False
+    )
+    arguments = {"means3D": g["means"], "means2D": None, "opacities": g["opacities"], "colors_precomp": torch.rand(N, 3)}
+    arguments |= {"scales": g["scales"], "rotations": g["rotations"]}
+    for name in ("means3D", "opacities", "colors_precomp", "scales", "means2D"):
+        with pytest.raises((TypeError, ValueError), match="must be a tensor, found str"):
+            GaussianRasterizer(settings)(**{**arguments, name: "text"})
+    with pytest.raises((TypeError, ValueError), match="bg must be a tensor"):
+        GaussianRasterizer(settings._replace(bg=None))(**arguments)
 
 
 def test_evaluate_sh_refuses():

@@ -1,0 +1,35 @@
+"""A seeded smoke run of the fuzzers. The long runs are `make fuzz`."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+def run(script: str, *arguments: str) -> str:
+    """In a process of its own: memory is measured, and a crash of native code is an exit code."""
+    search = os.pathsep.join(map(str, (HERE.parents[1], HERE.parent)))
+    result = subprocess.run(
+        [sys.executable, HERE / script, *arguments],
+        env={**os.environ, "PYTHONPATH": search, "OMP_NUM_THREADS": "2"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, f"exit code {result.returncode}\n{result.stdout[-8000:]}{result.stderr[-4000:]}"
+    return result.stdout
+
+
+def test_damaged_files_end_in_success_or_one_clear_message():
+    assert " 0 failures" in run("fuzz_readers.py", "--count", "2400", "--seed", "11")
+
+
+def test_the_readers_are_given_what_they_read():
+    """A target whose valid input is refused, or whose damage is never noticed, would test nothing."""
+    lines = [
+        line.split() for line in run("fuzz_readers.py", "--count", "2400", "--seed", "3").splitlines() if " refused " in line
+    ]
+    assert len(lines) > 40  # of readers
+    assert all(int(words[words.index("refused") - 1]) > 0 for words in lines)

@@ -203,13 +203,14 @@ def load_sam(checkpoint: Path, model_type: str, device: torch.device | str) -> A
     state = load_tensors(checkpoint, f"the weights of SAM {model_type}", _fetch(checkpoint, model_type))
     model = sam_model_registry[model_type]()
     expected = {name: value.shape for name, value in model.state_dict().items()}
-    found = {name: value.shape for name, value in state.items() if isinstance(value, Tensor)} if isinstance(state, dict) else {}
+    weights = {name: value for name, value in state.items() if isinstance(value, Tensor)} if isinstance(state, dict) else {}
+    found = {name: value.shape for name, value in weights.items()}
     if found != expected:
-        actual = _TYPES.get(found[_PATCHES][0]) if _PATCHES in found else None
+        actual = _TYPES.get(next(iter(found.get(_PATCHES, ())), 0))
         if actual and actual != model_type:
             raise InputError(f"{checkpoint} holds SAM {actual}, not {model_type}; add --sam_model_type {actual}.")
         raise InputError(f"{checkpoint} does not hold SAM {model_type} weights. {_fetch(checkpoint, model_type)}")
-    model.load_state_dict(state)
+    model.load_state_dict(weights)
     return model.to(device).eval().requires_grad_(False)
 
 

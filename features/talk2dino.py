@@ -45,14 +45,12 @@ def load_head(path: Path | None) -> Talk2DinoHead:
     state = load_tensors(path, "a Talk2DINO head such as vitb_mlp_infonce.pth", "Download it again for --talk2dino_ckpt.")
     if isinstance(state, dict) and isinstance(state.get("model_state_dict"), dict):
         state = state["model_state_dict"]
-    if isinstance(state, dict):  # older heads number their second layer
-        state = {
-            name.replace("linear_layer2.", "hidden_layers.0.") if isinstance(name, str) else name: v for name, v in state.items()
-        }
-    found = (
-        {name: list(value.shape) for name, value in state.items() if isinstance(value, Tensor)} if isinstance(state, dict) else {}
-    )
-    width = found.get("linear_layer.bias", [0])[0]
+    named = state.items() if isinstance(state, dict) else ()
+    weights = {
+        str(name).replace("linear_layer2.", "hidden_layers.0."): value for name, value in named if isinstance(value, Tensor)
+    }
+    found = {name: list(value.shape) for name, value in weights.items()}  # linear_layer2: older heads
+    width = next(iter(found.get("linear_layer.bias", ())), 0)
     expected = {
         "linear_layer.weight": [width, TEXT_WIDTH],
         "linear_layer.bias": [width],
@@ -61,10 +59,10 @@ def load_head(path: Path | None) -> Talk2DinoHead:
     }
     if width not in _WIDTHS or found != expected:
         raise InputError(f"{path} is not a Talk2DINO head: expected {expected} with width 768 or 1024, found {found}.")
-    if not all(value.isfinite().all() for value in state.values()):
+    if not all(value.isfinite().all() for value in weights.values()):
         raise InputError(f"{path} holds weights that are not finite. Download it again for --talk2dino_ckpt.")
     head = Talk2DinoHead(width, TEXT_WIDTH)
-    head.load_state_dict(state)
+    head.load_state_dict(weights)
     return head.eval().requires_grad_(False)
 
 

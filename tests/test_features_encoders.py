@@ -203,6 +203,11 @@ def test_talk2dino_head_is_checked(tmp_path):
     _head_file(tmp_path / "nan.pth", **{"linear_layer.bias": torch.full((768,), torch.nan)})
     with pytest.raises(InputError, match="nan.pth holds weights that are not finite"):
         load_head(tmp_path / "nan.pth")
+    _head_file(tmp_path / "scalar.pth", **{"linear_layer.bias": torch.tensor(1.0)})
+    with pytest.raises(InputError, match="is not a Talk2DINO head"):
+        load_head(tmp_path / "scalar.pth")
+    _head_file(tmp_path / "annotated.pth", epoch=7)
+    assert load_head(tmp_path / "annotated.pth").linear_layer.out_features == 768
     (tmp_path / "cut.pth").write_bytes((tmp_path / "wide.pth").read_bytes()[:1000])
     with pytest.raises(
         InputError, match=r"cut.pth \(0.0 MB\) was cut short or damaged; expected a Talk2DINO head.*Download it again"

@@ -18,14 +18,17 @@ import torch
 import tyro
 
 from autoencoder.network import Autoencoder, published_widths
-from gaussian_renderer import prepare_view
+from gaussian_renderer.trained_model import TrainedModel
 from query.answer import answer
-from query.field import load_field
+from query.code_field import CodeField
+from query.field import FieldView, Negatives
+from query.loading import load_field
 from query.question import Question
 from query.tables import table
 from scene.camera import Camera
 from scene.gaussian_model import GaussianModel
 from workspace import ModelFolder, command_line
+from workspace.records import FeatureSettings, RgbSettings
 
 
 @dataclass(frozen=True)
@@ -54,23 +57,21 @@ def main(config: QueryBenchmarkConfig) -> None:
     """Time text queries."""
     device = torch.device(config.device)
     generator = torch.Generator().manual_seed(0)
-    render, compressor, size = _trained(config, device) if config.model_path else _random(config, device, generator)
+    field, camera = _trained(config, device) if config.model_path else _random(config, device, generator)
     rows = []
     for count in config.phrases:
-        words = torch.nn.functional.normalize(torch.randn(count + 4, compressor.feature_width, generator=generator), dim=1).to(
-            device
-        )
-        question = Question(tuple(map(str, range(count))), words[:count], words[count:], compressor, "decoded")
-        codes = render()
+        words = torch.nn.functional.normalize(torch.randn(count + 4, field.feature_width, generator=generator), dim=1).to(device)
+        question = Question(field, tuple(map(str, range(count))), words[:count], Negatives(field, words[count:]))
+        view = field.view(camera)
         if config.published:
-            _check(question, codes)
-        seconds = _ours(render, question, config.repeats, device)
+            _check(question, view)
+        seconds = _ours(camera, question, config.repeats, device)
         without = seconds["relevancy"] + seconds["answer"]
         cells = [seconds["render"], seconds["relevancy"], seconds["answer"], without, without + seconds["render"]]
         rows.append([f"ours, {count} phrases", *(f"{1000 * value:.0f}" for value in cells)])
         if config.published:
             started = time.perf_counter()
-            decoded = _published_decode(codes, compressor)
+            decoded = _published_decode(view.codes, field.compressor)
             relevant = [_published_relevancy(decoded, question, i) for i in range(count)]
             middle = time.perf_counter()
             for maps in relevant:
@@ -78,6 +79,7 @@ def main(config: QueryBenchmarkConfig) -> None:
             ended = time.perf_counter()
             cells = [middle - started, ended - middle, ended - started]
             rows.append([f"published loops, {count} phrases", "-", *(f"{1000 * value:.0f}" for value in cells), "-"])
+    size = f"{camera.width}x{camera.height}, {len(field.trained.gaussians)} Gaussians"
     print(f"{size}, 3 levels, {device}, {torch.get_num_threads()} threads; milliseconds per view")
     print(table(["", "render", "relevancy", "answer", "without render", "with render"], rows))
 
@@ -95,29 +97,28 @@ def _random(config: QueryBenchmarkConfig, device: torch.device, generator: torch
     gaussians = gaussians.to(device)
     codes = torch.nn.functional.normalize(torch.randn(count, 3, 3, generator=generator), dim=-1).flatten(1).to(device)
 
-    def render():
-        with torch.inference_mode():
-            return prepare_view(camera, gaussians).rasterize(codes).image.unflatten(0, (3, 3))
-
-    return render, compressor, f"{config.width}x{config.height}, {count} Gaussians"
+    trained = TrainedModel(ModelFolder(Path()), gaussians, 0, RgbSettings("", "", 1, False, False), {})
+    return CodeField(trained, ("s", "m", "l"), FeatureSettings("mini"), codes, compressor), camera
 
 
-def _trained(config: QueryBenchmarkConfig, device: torch.device):
+def _trained(config: QueryBenchmarkConfig, device: torch.device) -> tuple[CodeField, Camera]:
     field = load_field(ModelFolder(config.model_path), device)
-    camera = field.trained.scene().train[0]
-    size = f"{camera.width}x{camera.height}, {len(field.trained.gaussians)} Gaussians"
-    return lambda: field.code_maps(camera), field.compressor, size
+    return field, field.trained.scene().train[0]
 
 
-def _ours(render: Callable[[], torch.Tensor], question: Question, repeats: int, device: torch.device) -> dict[str, float]:
-    codes = render()
-    maps = question.relevancy(codes)
+def _ours(camera: Camera, question: Question, repeats: int, device: torch.device) -> dict[str, float]:
+    view = question.field.view(camera)
+    maps = question.relevancy(view)
 
     def answers() -> None:
         for phrase in range(len(question.phrases)):
             answer(maps[:, phrase])
 
-    parts = {"render": render, "relevancy": lambda: question.relevancy(codes), "answer": answers}
+    parts = {
+        "render": lambda: question.field.view(camera).codes,
+        "relevancy": lambda: question.relevancy(view),
+        "answer": answers,
+    }
     return {name: _median(part, repeats, device) for name, part in parts.items()}
 
 
@@ -144,7 +145,7 @@ def _published_relevancy(decoded: torch.Tensor, question: Question, phrase: int)
     maps = []
     for level in decoded:
         pixels = level.reshape(-1, level.shape[-1])
-        similarity = pixels @ torch.cat([question.embeddings[phrase : phrase + 1], question.negatives]).T
+        similarity = pixels @ torch.cat([question.embeddings[phrase : phrase + 1], question.negatives.embeddings]).T
         pairs = [torch.softmax(10 * similarity[:, [0, k]], -1)[:, 0] for k in range(1, similarity.shape[1])]
         maps.append(torch.stack(pairs).min(0).values.reshape(level.shape[:2]))
     return torch.stack(maps).cpu().numpy()
@@ -177,16 +178,16 @@ def _published_majority(mask: np.ndarray) -> np.ndarray:
     return smooth
 
 
-def _check(question: Question, codes: torch.Tensor) -> None:
+def _check(question: Question, view: FieldView) -> None:
     """Both ways answer the first phrase alike.
 
     float32 rounding may move pixels that lie on the threshold: the relevancy of a random scene spans little, and
     stretching it stretches the rounding.
     """
     level, mask, point_level, _ = _published_answer(
-        _published_relevancy(_published_decode(codes, question.compressor), question, 0)
+        _published_relevancy(_published_decode(view.codes, question.field.compressor), question, 0)
     )
-    found = answer(question.relevancy(codes)[:, 0])
+    found = answer(question.relevancy(view)[:, 0])
     differing = int((found.mask.cpu().numpy() != mask).sum())
     if (found.level, found.point_level) != (level, point_level) or differing > 1e-3 * mask.size:
         raise SystemExit(

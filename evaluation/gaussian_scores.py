@@ -6,9 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from query.field import LanguageField
 from query.question import Question
-from query.relevancy import CHUNK_BYTES, contrast
 
 
 @dataclass(frozen=True)
@@ -24,13 +22,9 @@ class GaussianScores:
 
 
 @torch.inference_mode()
-def gaussian_scores(field: LanguageField, question: Question) -> GaussianScores:
+def gaussian_scores(question: Question) -> GaussianScores:
     """Scores of every level and phrase."""
-    codes = field.channels.unflatten(1, (len(field.levels), -1)).movedim(1, 0)
-    known = codes.ne(0).any(-1).any(0)
-    readout = question.compressor.readout(torch.cat([question.embeddings, question.negatives]))
-    chunk = CHUNK_BYTES // (4 * readout.width)
-    cosines = torch.stack([torch.cat([readout(part) for part in level[known].split(chunk)]) for level in codes])
-    phrases = len(question.phrases)
-    relevancy = torch.stack([contrast(level, phrases) for level in cosines])
-    return GaussianScores(known, cosines[..., :phrases].movedim(-1, 1), relevancy)
+    known = question.field.known.any(1)
+    return GaussianScores(
+        known, question.gaussian_cosines[known].permute(1, 2, 0), question.gaussian_relevancy[known].permute(1, 2, 0)
+    )

@@ -39,8 +39,10 @@ from query.tables import table
 from scene.camera import Camera
 from scene.gaussian_model import GaussianModel
 from workspace import InputError, ModelFolder, command_line, write_json
-from workspace.record import RECORD, stage
+from workspace.paths import AnswerFolder
+from workspace.record import stage
 from workspace.records import Eval3dRecord
+from workspace.replaced_folder import replaced_folder
 
 EVALUATORS: Mapping[str, AlphaRule] = {"opengaussian": opengaussian_mask, "vala": vala_mask}
 
@@ -78,16 +80,15 @@ def _evaluate(config: SelectionConfig, model: ModelFolder) -> None:
     settings = {f.name: getattr(config, f.name) for f in fields(config) if f.name not in ("model_path", "device")}
     settings |= {key: str(value) for key, value in settings.items() if isinstance(value, Path)}
     inputs = field.fingerprint() | {"features": field.features}
-    folder = model.selection_evaluation
-    with stage(folder, Eval3dRecord, settings, inputs, overwrite=(folder / RECORD).exists()):
-        scores, gaussians = gaussian_scores(field, question), field.trained.gaussians
+    with replaced_folder(model.selection_evaluation) as new, stage(new, Eval3dRecord, settings, inputs):
+        scores, gaussians = gaussian_scores(question), field.trained.gaussians
         frames = [(cameras[key], frame) for key, frame in labels.truths.items()]
         results = {
             selection: _judged(gaussians, masks, question.phrases, frames, config.shuffled_control)
             for selection, masks in selections(scores, gaussians.means, field.levels)
         }
         write_json(
-            model.selection_metrics,
+            AnswerFolder(new).metrics,
             {"scene": name, "protocol": "lerf_ovs_3d", "phrases": config.phrases, "asked": list(asked), "selections": results},
         )
     sys.stdout.write(f"{name}\n{_table(results)}\nrows: {model.selection_metrics}\n")

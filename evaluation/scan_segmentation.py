@@ -25,8 +25,10 @@ from query.session import Session, SessionConfig
 from query.tables import table
 from scene.point_cloud import read_labelled_points
 from workspace import InputError, ModelFolder, command_line, write_json
-from workspace.record import RECORD, stage
+from workspace.paths import AnswerFolder
+from workspace.record import stage
 from workspace.records import EvalScanRecord
+from workspace.replaced_folder import replaced_folder
 
 ANY_LEVEL = "any"
 MOVED = 1e-3  # scene units (metres); a position that was trained differs by more
@@ -69,9 +71,8 @@ def _evaluate(config: ScanConfig, model: ModelFolder) -> tuple[str, dict[str, An
     settings = {f.name: getattr(config, f.name) for f in fields(config) if f.name not in ("model_path", "device")}
     settings |= {key: str(value) for key, value in settings.items() if isinstance(value, Path)}
     results: dict[str, Any] = {}
-    evaluation = model.scan_evaluation
     inputs = field.fingerprint() | {"features": field.features}
-    with stage(evaluation, EvalScanRecord, settings, inputs, overwrite=(evaluation / RECORD).exists()):
+    with replaced_folder(model.scan_evaluation) as new, stage(new, EvalScanRecord, settings, inputs):
         for num_classes in scannet.CLASSES:
             question = session.question(scannet.phrases(num_classes))
             truth = scannet.ground_truth(nyu40, field.trained.gaussians.opacities, num_classes)
@@ -79,7 +80,7 @@ def _evaluate(config: ScanConfig, model: ModelFolder) -> tuple[str, dict[str, An
                 level: _measured(truth, cosines, num_classes, config.shuffled_control)
                 for level, cosines in _cosines(field, question).items()
             }
-        write_json(model.scan_metrics, {"scene": folder.name, "protocol": "scannet", "classes": results})
+        write_json(AnswerFolder(new).metrics, {"scene": folder.name, "protocol": "scannet", "classes": results})
     return folder.name, results
 
 
@@ -99,7 +100,7 @@ def _labels_of(field: LanguageField, folder: Path, model: ModelFolder) -> Int[Te
 
 def _cosines(field: LanguageField, question: Question) -> dict[str, Float[Tensor, "n c"]]:
     """Per level, and by the largest cosine over the levels when there are several; 0 for Gaussians without a code."""
-    scores = gaussian_scores(field, question)
+    scores = gaussian_scores(question)
     cosines = scores.cosines.new_zeros(len(field.levels), len(scores.known), len(question.phrases))
     cosines[:, scores.known] = scores.cosines.movedim(1, 2)
     found = dict(zip(field.levels, cosines, strict=True))

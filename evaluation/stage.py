@@ -1,7 +1,8 @@
 """The query stage: phrases or benchmark labels in, answers, figures, pictures and a report out."""
 
 import sys
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,17 +15,21 @@ from evaluation.protocol import Labels, read_labels
 from evaluation.rules import DEFAULT_THRESHOLD, RuleName, rule
 from evaluation.scores import as_json, by_split, over_runs, summary
 from evaluation.tables import runs_table, summary_table
-from query.asking import Row, Stopwatch, answer_view
+from query.asking import AnsweredView, Row, Stopwatch, answer_view
+from query.background import Background
 from query.picture_files import warn_of_plateaus, write_pictures
-from query.question import refuse_blank
-from query.report import Report
+from query.question import clean_phrases
+from query.ranking import best_views
+from query.report import Report, Verdict
 from query.session import Session, ViewQueryConfig
 from query.tables import top_table
 from query.views import SplitChoice, View, choose_views, no_views
 from scene.photographs import load_image
 from workspace import InputError, ModelFolder, write_json
-from workspace.record import RECORD, stage
+from workspace.paths import AnswerFolder
+from workspace.record import stage
 from workspace.records import EvalRecord
+from workspace.replaced_folder import replaced_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +46,8 @@ class QueryConfig(ViewQueryConfig):
     """Format and rules of the labels (docs/protocols.md)."""
     split: SplitChoice = "all"
     """Views to look at: training views, held-out views, or both."""
+    all_views: bool = False
+    """Answer phrases in all of these views, not only in the 12 that show most of them."""
     rule: RuleName = "langsplat"
     """How maps become a mask and a point, named by who published it (docs/protocols.md). Figures of two rules do not compare."""
     mask_thresh: float = DEFAULT_THRESHOLD
@@ -51,6 +58,7 @@ class QueryConfig(ViewQueryConfig):
     """Views in the report, those with the highest scores; all are in metrics.json and have pictures."""
 
 
+MOST_VIEWS = 12  # a person looks at these; answering all views of a scene takes minutes
 _UNRECORDED = ("model_path", "report_views", "device")  # they do not change an answer
 
 
@@ -61,7 +69,7 @@ def eval_query(config: QueryConfig) -> None:
     rule(config.rule, config.mask_thresh)
     if len(config.classes) == 1:
         raise InputError(f"--classes needs at least two classes to choose between, not only {config.classes[0]!r}.")
-    refuse_blank(*config.text, *config.classes, *config.negatives)
+    config = replace(config, **{name: clean_phrases(getattr(config, name)) for name in ("text", "classes", "negatives")})
     models = [ModelFolder(path) for path in config.model_path] or [ModelFolder.of(config.source_path, None)]
     summaries = [_evaluate(config, model) for model in models]
     if len(models) > 1 and all(summaries):
@@ -83,36 +91,37 @@ def _evaluate(config: QueryConfig, model: ModelFolder) -> dict[str, Any]:
     named = [*config.text, *config.classes]
     classes = config.classes or (labels.classes if labels else ())
     everything = [*named, *(labels.phrases if labels else ())]
-    question = session.question(everything, config.negatives, classes, config.compare)
+    question = session.question(everything, config.negatives, classes, config.reading, config.compare)
+    of_views = len(views)
+    if not (config.all_views or labels or classes or config.names):
+        views = best_views(question, views, MOST_VIEWS)
     decide, watch = rule(config.rule, config.mask_thresh), Stopwatch(session.device)
     rows: list[Row] = []
     inputs = session.field.fingerprint() | {"features": session.field.features}
     # An evaluation holds nothing that took long to make, so the folder always is the last question asked.
-    with stage(model.evaluation, EvalRecord, _recorded(config), inputs, overwrite=(model.evaluation / RECORD).exists()):
-        report = Report(config.report_views)
-        for view in tqdm(views, desc="views", unit="view", disable=None):
-            truth = labels.truths[view.name] if labels else None
-            phrases = tuple(dict.fromkeys([*named, *(truth.phrases if truth else ())]))
-            asked = question if config.shuffled_control else question.only(phrases)
-            answered = answer_view(session.field, asked, view, decide, watch)
-            shown, verdicts = answered.only(phrases), None
-            if truth is None:
-                rows += shown.rows
-            else:
-                judged, verdicts = judge(answered, truth, classes, config.shuffled_control)
-                rows += [judged[phrase] for phrase in phrases]
-            photo = load_image(view.camera)
-            write_pictures(model, shown, photo, len(classes))
-            report.add(shown, photo, verdicts)
+    with replaced_folder(model.evaluation) as new, stage(new, EvalRecord, _recorded(config), inputs):
+        folder, report = AnswerFolder(new), Report(config.report_views)
+        with Background() as background:
+            for view in tqdm(views, desc="views", unit="view", disable=None):
+                truth = labels.truths[view.name] if labels else None
+                phrases = tuple(dict.fromkeys([*named, *(truth.phrases if truth else ())]))
+                asked = question.phrases if config.shuffled_control else phrases
+                answered = answer_view(question, view, asked, decide, watch)
+                shown, verdicts = answered.only(phrases), {}
+                if truth is None:
+                    rows += shown.rows
+                else:
+                    judged, verdicts = judge(answered, truth, classes, config.shuffled_control)
+                    rows += [judged[phrase] for phrase in phrases]
+                background.run(_write, folder, report, shown, verdicts, len(classes))
         figures = summary(rows) if labels else {}
         if labels and protocol.figures:
-            figures |= protocol.figures(
-                config.labels, {labels.truths[view.name].name: model.answer_pictures(view.name) for view in views}
-            )
+            figures |= protocol.figures(config.labels, {labels.truths[v.name].name: folder.pictures(v.name) for v in views})
         metrics = {
             "scene": session.scene.folder.root.resolve().name,
             "protocol": config.protocol if labels else None,
             "rule": config.rule,
+            "reading": config.reading,
             **figures,
             "by_split": by_split(rows) if labels else {},
             "seconds_per_view": {part: total / len(views) for part, total in watch.seconds.items()},
@@ -120,13 +129,22 @@ def _evaluate(config: QueryConfig, model: ModelFolder) -> dict[str, Any]:
             "levels": list(session.field.levels),
             "rows": as_json(rows),
         }
-        write_json(model.metrics, metrics)
+        write_json(folder.metrics, metrics)
         made_by = _recorded(config) | {"device": str(session.device), "model": str(model.root)}
-        report.write(model.report, metrics, made_by, list(classes))
+        report.write(folder.report, metrics, made_by, list(classes))
     warn_of_plateaus(rows)
     table = summary_table(figures, metrics["by_split"]) if figures else top_table(rows)
-    sys.stdout.write(f"{table}\nanswers: {model.metrics}\nreport:  {model.report}\n")
+    drawn = f"the {len(views)} of {of_views} views that show most of it; all with --all_views\n" if len(views) < of_views else ""
+    sys.stdout.write(f"{table}\n{drawn}answers: {model.metrics}\nreport:  {model.report}\n")
     return figures
+
+
+def _write(
+    folder: AnswerFolder, report: Report, answered: AnsweredView, verdicts: Mapping[str, Verdict], num_classes: int
+) -> None:
+    photo = load_image(answered.view.camera)
+    write_pictures(folder, answered, photo, num_classes)
+    report.add(answered, photo, verdicts)
 
 
 def _views(config: QueryConfig, session: Session, labels: Labels | None) -> list[View]:

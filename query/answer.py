@@ -27,6 +27,10 @@ class Answer:
     points: Int[Tensor, "k 2"]
     """Every pixel (x, y) that reaches the maximum of the box mean; one, unless the map has a plateau."""
 
+    present: bool | None = None
+    """Whether the phrase is there at all: at its peak the smoothed relevancy beats every negative. The mask does not tell, since
+    the rule finds one in nearly every map. None without negatives."""
+
     @property
     def point(self) -> tuple[int, int]:
         """The middle one of the points, as (x, y) pixel indices; the first pixel where there is none."""

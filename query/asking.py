@@ -11,10 +11,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from query.answer import Answer, Rule
-from query.field import LanguageField
+from query.field import FieldView
 from query.question import Question
+from query.relevancy import BEATS_NEGATIVES
 from query.views import Split, View
 
+COVERED = 0.5  # share of a pixel that Gaussians with an embedding must cover
 RELEVANCY_BYTES = 2 << 30  # relevancy maps held at once; more phrases than fit are asked in groups
 
 
@@ -35,6 +37,8 @@ class Row:
     """Pixels that share the maximum; more than one means a map without contrast."""
     area: float
     """Part of the view that the mask covers, in [0, 1]."""
+    present: bool | None
+    """Whether the peak beats every negative; None without negatives."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class AnsweredView:
             point_level=self.levels[answer.point_level],
             ties=len(answer.points),
             area=float(answer.mask.float().mean()),
+            present=answer.present,
         )
 
 
@@ -92,34 +97,48 @@ class Stopwatch:
         self._last = now
 
 
-def answer_view(field: LanguageField, question: Question, view: View, rule: Rule, watch: Stopwatch) -> AnsweredView:
-    """Answer every phrase of the question in one view.
+def answer_view(question: Question, view: View, phrases: Sequence[str], rule: Rule, watch: Stopwatch) -> AnsweredView:
+    """Answer phrases of a question in one view, and those that compete for every pixel.
 
     Args:
-        field: the scene's language field.
-        question: the phrases, and those among them that compete for every pixel.
+        question: knows the field.
         view: where to look.
+        phrases: some or all of the question's.
         rule: from the relevancy maps of a phrase to its mask and point.
         watch: takes the times of render, relevancy and answer.
     """
+    asked = tuple(dict.fromkeys([*phrases, *question.classes]))
     watch.restart()
-    codes = field.code_maps(view.camera)
+    seen = question.field.view(view.camera)
+    if question.reading == "protocol":
+        seen.codes  # noqa: B018 - rendered here, so that its time counts as rendering
     watch.lap("render")
     answers: dict[str, Answer] = {}
     rivals: dict[str, Tensor] = {}
-    at_once = max(1, RELEVANCY_BYTES // (4 * codes[:, 0].numel()))
-    for group in (question.phrases[i : i + at_once] for i in range(0, len(question.phrases), at_once)):
-        relevancy = question.relevancy(codes, group)
+    pixels = len(question.field.levels) * view.camera.height * view.camera.width
+    at_once = max(1, RELEVANCY_BYTES // (4 * pixels))
+    for group in (asked[i : i + at_once] for i in range(0, len(asked), at_once)):
+        relevancy = question.relevancy(seen, group)
         watch.lap("relevancy")
         for i, phrase in enumerate(group):
-            answers[phrase] = rule(relevancy[:, i])
+            answers[phrase] = _answer(relevancy[:, i], rule, question, seen)
             if phrase in question.classes:
                 rivals[phrase] = relevancy[answers[phrase].level, i].clone()
         watch.lap("answer")
     painted = None
     if question.classes:
-        painted = winners([rivals[name] for name in question.classes], codes.ne(0).any(1).any(0)).cpu().numpy()
-    return AnsweredView(view, field.levels, answers, painted)
+        painted = winners([rivals[name] for name in question.classes], seen.coverage.gt(0).any(0)).cpu().numpy()
+    return AnsweredView(view, question.field.levels, answers, painted)
+
+
+def _answer(relevancy: Float[Tensor, "levels h w"], rule: Rule, question: Question, view: FieldView) -> Answer:
+    """The rule's answer. Outside the published protocol a mask keeps to pixels of which half is covered."""
+    found = rule(relevancy)
+    if question.compare == "decoded":
+        found = replace(found, present=found.score > BEATS_NEGATIVES)
+    if question.reading == "protocol":
+        return found
+    return replace(found, mask=found.mask & (view.coverage[found.level] >= COVERED))
 
 
 def winners(maps: Sequence[Float[Tensor, "h w"]], covered: Bool[Tensor, "h w"]) -> Int[Tensor, "h w"]:

@@ -28,8 +28,8 @@ class CodeColors:
 
         Codes of one or two channels leave the remaining colours constant.
         """
-        width = field.compressor.code_width
-        codes = field.channels.double().cpu().reshape(-1, width)
+        width = field.codes.shape[-1]
+        codes = field.codes.double().cpu().reshape(-1, width)
         weights = field.trained.gaussians.opacities.double().cpu().repeat_interleave(len(field.levels))[:, None]
         mean = (weights * codes).sum(0) / weights.sum().clamp_min(1e-12)
         centred = codes - mean

@@ -1,79 +1,132 @@
-"""The language field of a model, as code maps of any view."""
+"""A language field, whatever its Gaussians carry: what a question needs of it."""
 
 import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 
-import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from autoencoder.compressor import Compressor
-from autoencoder.kinds import load_compressor
 from gaussian_renderer import prepare_view
-from gaussian_renderer.trained_model import TrainedModel, load_trained
+from gaussian_renderer.trained_model import TrainedModel
 from scene.camera import Camera
-from workspace import InputError, ModelFolder, load_array
-from workspace.record import require
-from workspace.records import CompressorRecord, FeatureSettings, LanguageRecord
+from workspace.records import FeatureSettings
 
 
-@dataclass(frozen=True)
-class LanguageField:
-    """Gaussians, their codes at every level asked for, and the compressor the codes belong to."""
+class LanguageField(ABC):
+    """Gaussians, and an embedding of each of them at every level asked for.
 
-    trained: TrainedModel
-    levels: tuple[str, ...]
-    channels: Float[Tensor, "n lc"]
-    """What is blended: the codes of all levels side by side."""
-    compressor: Compressor
-    features: FeatureSettings
-    """Settings of the features the field was trained on; it says which text encoder fits."""
+    An embedding as stored is shorter than 1 where a Gaussian is seen with several things; one that was never seen with any has
+    none: it is unknown and never an answer.
+    """
 
-    def code_maps(self, camera: Camera) -> Float[Tensor, "levels c h w"]:
-        """Rendered codes of one view, all levels in one pass; zero where there is no Gaussian."""
-        with torch.inference_mode():
-            image = prepare_view(camera, self.trained.gaussians).rasterize(self.channels).image
-        return image.unflatten(0, (len(self.levels), -1))
+    def __init__(self, trained: TrainedModel, levels: tuple[str, ...], features: FeatureSettings):
+        """`features` are the settings of the features the field was made from; they say which text encoder fits."""
+        self.trained = trained
+        self.levels = levels
+        self.features = features
+
+    @property
+    @abstractmethod
+    def feature_width(self) -> int:
+        """Entries of an embedding and of a text vector."""
+
+    @abstractmethod
+    def encode(self, embeddings: Float[Tensor, "p d"]) -> Float[Tensor, "p c"]:
+        """Text vectors in the space of the rendered codes; InputError when the field has none to compare in."""
+
+    @abstractmethod
+    def scores(self, vectors: Float[Tensor, "v d"]) -> Float[Tensor, "n levels v"]:
+        """Inner products of the Gaussians' embeddings, as stored, with unit vectors; 0 of unknown ones."""
+
+    @property
+    @abstractmethod
+    def codes(self) -> Float[Tensor, "n levels c"]:
+        """What is rendered to be looked at, and by the published protocol to be read."""
+
+    @property
+    @abstractmethod
+    def lengths(self) -> Float[Tensor, "n levels"]:
+        """Lengths of the embeddings as stored, in (0, 1]; 0 of unknown ones."""
+
+    @property
+    @abstractmethod
+    def coverage(self) -> Float[Tensor, "n levels"]:
+        """Share of a Gaussian's blending weight that fell on pixels with a feature, in [0, 1]; 0 is unknown."""
+
+    @abstractmethod
+    def view(self, camera: Camera) -> "FieldView":
+        """The field seen by a camera."""
+
+    @abstractmethod
+    def _content(self) -> list[Tensor]:
+        """What the answers depend on beside the geometry."""
+
+    @property
+    def known(self) -> Bool[Tensor, "n levels"]:
+        """Gaussians with an embedding."""
+        return self.coverage > 0
 
     def fingerprint(self) -> dict[str, str]:
         """Hashes of geometry and codes: what the answers of this field depend on."""
-        codes = hashlib.sha256(self.channels.cpu().numpy().tobytes()).hexdigest()
-        return {"geometry": self.trained.gaussians.geometry_hash(), "language": codes}
+        digest = hashlib.sha256()
+        for tensor in self._content():
+            digest.update(tensor.cpu().contiguous().numpy())
+        return {"geometry": self.trained.gaussians.geometry_hash(), "language": digest.hexdigest()}
 
 
-def load_field(model: ModelFolder, device: torch.device, level: str | None = None) -> LanguageField:
-    """The finished language field of `model`, at one `level` or at all that a query chooses among.
+@dataclass(frozen=True, eq=False)
+class Negatives:
+    """The phrases that stand for everything else, compared with a field once for all questions."""
 
-    A query chooses among the levels s, m, l as published; `default`, SAM's own pooled list, counts only when asked for
-    or when there is no other.
+    field: LanguageField
+    embeddings: Float[Tensor, "m d"]
 
-    Raises:
-        InputError: a stage has not run, the codes belong to other Gaussians, or there is no such level.
-    """
-    command = f"python train.py -s <scene> -m {model.root} --include_feature"
-    record = require(model.language, LanguageRecord, command)
-    trained = load_trained(model, record.config.gaussians, device)
-    compressor = load_compressor(model, device)
-    features = require(model.autoencoder, CompressorRecord, "python train_autoencoder.py -s <scene>").inputs.features
-    levels = record.config.levels
-    if level is not None and level not in levels:
-        raise InputError(f"{model.language} has the levels {', '.join(levels)}, not {level!r}. Choose one of them with --level.")
-    levels = (level,) if level else tuple(name for name in levels if name != "default") or levels
-    if trained.gaussians.geometry_hash() != record.inputs.geometry:
-        raise InputError(
-            f"The codes in {model.language} belong to other Gaussians than {model.point_cloud(trained.iteration)}. "
-            f"Train them again: {command} --overwrite"
-        )
-    shape = len(trained.gaussians), compressor.code_width
-    codes = [torch.from_numpy(_read_level(model.level_codes(name), shape, command)) for name in levels]
-    channels = compressor.blended(torch.cat(codes, 1).to(device))
-    return LanguageField(trained, levels, channels, compressor, features)
+    @cached_property
+    def scores(self) -> Float[Tensor, "n levels m"]:
+        """Inner products with the Gaussians' embeddings as stored."""
+        return self.field.scores(self.embeddings)
+
+    @cached_property
+    def rival(self) -> Float[Tensor, "n levels"]:
+        """Cosine of every Gaussian with the negative most similar to it."""
+        return self.scores.amax(-1) / self.field.lengths.clamp_min(1e-12)
 
 
-def _read_level(path: Path, shape: tuple[int, int], command: str) -> np.ndarray:
-    codes = load_array(path)
-    if codes.shape != shape:
-        raise InputError(f"{path} has shape {codes.shape}, expected {shape}. Train it again: {command} --overwrite")
-    return codes
+class FieldView(ABC):
+    """A field seen by one camera. What depends on the view but not on the text is computed once and kept."""
+
+    def __init__(self, field: LanguageField, camera: Camera):
+        self.field = field
+        self.camera = camera
+        self._kept: dict[Hashable, Tensor] = {}
+        with torch.inference_mode():
+            self._prepared = prepare_view(camera, field.trained.gaussians)
+
+    @torch.inference_mode()
+    def render(self, channels: Float[Tensor, "n levels c"]) -> Float[Tensor, "levels c h w"]:
+        """Channels of every level blended front to back, all levels in one pass; 0 where there is no Gaussian."""
+        return self._prepared.rasterize(channels.flatten(1)).image.unflatten(0, channels.shape[1:])
+
+    def once(self, key: Hashable, compute: Callable[[], Tensor]) -> Tensor:
+        """What `compute` returns, kept for the next time of the same `key`."""
+        if key not in self._kept:
+            self._kept[key] = compute()
+        return self._kept[key]
+
+    @cached_property
+    def coverage(self) -> Float[Tensor, "levels h w"]:
+        """Share of a pixel that Gaussians with an embedding cover, per level, in [0, 1]."""
+        return self.render(self.field.coverage[..., None])[:, 0]
+
+    @cached_property
+    def codes(self) -> Float[Tensor, "levels c h w"]:
+        """The rendered codes; zero where there is no Gaussian."""
+        return self.render(self.field.codes)
+
+    @abstractmethod
+    def protocol_relevancy(self, phrases: Float[Tensor, "p d"], negatives: Negatives) -> Float[Tensor, "levels p h w"]:
+        """Relevancy of the rendered embedding, normalised at every pixel, as the benchmarks' published programs compute it."""

@@ -8,7 +8,8 @@ from jaxtyping import UInt8
 
 from query.asking import AnsweredView, Row
 from query.pictures import blend, encoded, mask_picture, overlay, painting
-from workspace import ModelFolder, atomic
+from workspace import atomic
+from workspace.paths import AnswerFolder
 from workspace.slugs import slug
 
 log = logging.getLogger(__name__)
@@ -17,7 +18,7 @@ PLATEAU = 100  # pixels sharing the maximum; more than that is a map without con
 PAINT_OPACITY = 0.65
 
 
-def write_pictures(model: ModelFolder, answered: AnsweredView, photo: UInt8[np.ndarray, "h w 3"], num_classes: int) -> None:
+def write_pictures(folder: AnswerFolder, answered: AnsweredView, photo: UInt8[np.ndarray, "h w 3"], num_classes: int) -> None:
     """Write an overlay and a mask per phrase, and the painted classes where phrases compete."""
     pictures = {}
     for phrase, found in answered.answers.items():
@@ -27,7 +28,7 @@ def write_pictures(model: ModelFolder, answered: AnsweredView, photo: UInt8[np.n
     if answered.classes is not None:
         pictures["classes"] = blend(photo, painting(answered.classes, num_classes), PAINT_OPACITY)
     for name, picture in pictures.items():
-        with atomic(model.answer_picture(answered.view.name, name)) as temporary:
+        with atomic(folder.picture(answered.view.name, name)) as temporary:
             temporary.write_bytes(encoded(picture, ".png"))
 
 

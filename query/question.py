@@ -1,81 +1,97 @@
-"""Phrases made ready for one field: encoded once, then compared with any number of code maps."""
+"""Phrases made ready for one field: encoded once, then compared with any number of views, or with the Gaussians."""
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from autoencoder.compressor import Compressor
-from query.phrases import PhraseMemory
-from query.relevancy import latent_similarity, relevancy_maps
+from query.field import FieldView, LanguageField, Negatives
+from query.relevancy import TEMPERATURE, latent_similarity
 from workspace import InputError
 
 Compare = Literal["decoded", "latent"]
+Reading = Literal["protocol", "fast", "gaussian"]
 
 
-def refuse_blank(*phrases: str) -> None:
-    """InputError when one of the phrases has no letter to look for, or holds bytes that are no text."""
-    if not all(phrase.strip() for phrase in phrases):
-        raise InputError("An empty phrase means nothing; leave it out.")
+def clean_phrases(phrases: Sequence[str]) -> tuple[str, ...]:
+    """Phrases without spaces around them; InputError when one has no letter to look for, or is no text."""
+    for phrase in phrases:
+        if not phrase.strip():
+            raise InputError("An empty phrase means nothing; leave it out.")
+        try:
+            phrase.encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"The phrase {os.fsencode(phrase)!r} is not UTF-8 text. Use a terminal and a file encoding of UTF-8."
+            ) from None
+    return tuple(phrase.strip() for phrase in phrases)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Question:
-    """Phrases, negatives, and how they are compared with rendered codes."""
+    """Phrases, negatives, and how both are compared with a field."""
 
+    field: LanguageField
     phrases: tuple[str, ...]
     """Each once, those that compete for every pixel included."""
     embeddings: Float[Tensor, "p d"]
-    negatives: Float[Tensor, "n d"]
-    compressor: Compressor
+    negatives: Negatives
+    reading: Reading = "protocol"
     compare: Compare = "decoded"
     classes: tuple[str, ...] = ()
     """Phrases that compete for every pixel."""
 
-    @classmethod
-    def encode(
-        cls,
-        phrases: Sequence[str],
-        memory: PhraseMemory,
-        compressor: Compressor,
-        negatives: Sequence[str] = (),
-        compare: Compare = "decoded",
-        classes: Sequence[str] = (),
-    ) -> "Question":
-        """Encode `phrases`, and `negatives` or the canonical ones when none are given.
-
-        Raises:
-            InputError: the text encoder's space is not the compressor's.
-        """
-        phrases = tuple(dict.fromkeys([*phrases, *classes]))
-        embeddings = memory.embed(phrases)
-        if embeddings.shape[1] != compressor.feature_width:
+    def __post_init__(self):
+        if self.embeddings.shape[1] != self.field.feature_width:
             raise InputError(
-                f"The text vectors have {embeddings.shape[1]} entries and this model's features {compressor.feature_width}: "
+                f"The text vectors have {self.embeddings.shape[1]} entries and this model's features {self.field.feature_width}: "
                 "they are of different spaces. For DINOv2 features give the head of the same size with --talk2dino_ckpt."
             )
-        negatives = memory.embed(tuple(negatives) or memory.negatives)
-        return cls(phrases, embeddings, negatives, compressor, compare, tuple(classes))
+        if self.compare == "latent" and self.reading != "protocol":
+            raise InputError(f"--compare latent compares rendered codes; --reading {self.reading} does not apply to it.")
 
-    def only(self, phrases: Sequence[str]) -> "Question":
-        """The same question with some of its phrases, and those that compete for every pixel."""
-        phrases = tuple(dict.fromkeys([*phrases, *self.classes]))
-        return replace(self, phrases=phrases, embeddings=self._rows(phrases))
+    @torch.inference_mode()
+    def relevancy(self, view: FieldView, phrases: Sequence[str] | None = None) -> Float[Tensor, "levels p h w"]:
+        """Relevancy of every pixel, at every level, to every phrase (of `phrases`, when given).
 
-    def relevancy(
-        self, code_maps: Float[Tensor, "levels c h w"], phrases: Sequence[str] | None = None
-    ) -> Float[Tensor, "levels p h w"]:
-        """Relevancy in (0, 1) of every level and phrase (of `phrases`, when given); with `latent`, the cosine in the
-        compressed space as (1 + cos) / 2."""
-        embeddings = self.embeddings if phrases is None else self._rows(phrases)
+        - `protocol`: of the rendered embedding, normalised per pixel, in (0, 1); what benchmarks are measured by.
+        - `fast`: of the rendered scores, which are not normalised, in (0, 1): the same winner at every pixel, weaker contrast
+          where a pixel is covered in part or shows several things.
+        - `gaussian`: computed per Gaussian and rendered, in [0, 1): a mean of relevancies, lower where little is covered.
+
+        With `latent`, the cosine in the compressed space as (1 + cos) / 2.
+        """
+        rows = self._rows(self.phrases if phrases is None else phrases)
         if self.compare == "latent":
-            codes = self.compressor.encode(embeddings)
-            return torch.stack([latent_similarity(level.movedim(0, -1), codes) for level in code_maps])
-        readout = self.compressor.readout(torch.cat([embeddings, self.negatives]))
-        return torch.stack([relevancy_maps(level, readout, len(embeddings)) for level in code_maps])
+            codes = self.field.encode(self.embeddings[rows])
+            return torch.stack([latent_similarity(level.movedim(0, -1), codes) for level in view.codes])
+        if self.reading == "protocol":
+            return view.protocol_relevancy(self.embeddings[rows], self.negatives)
+        if self.reading == "gaussian":
+            return view.render(self.gaussian_relevancy[..., rows])
+        rival = view.once(self.negatives, lambda: view.render(self.negatives.scores).amax(1, keepdim=True))
+        return torch.sigmoid(TEMPERATURE * (view.render(self.scores[..., rows]) - rival))
 
-    def _rows(self, phrases: Sequence[str]) -> Float[Tensor, "p d"]:
-        return self.embeddings[[self.phrases.index(phrase) for phrase in phrases]]
+    @cached_property
+    def scores(self) -> Float[Tensor, "n levels p"]:
+        """Inner products of the phrases with the Gaussians' embeddings as stored."""
+        return self.field.scores(self.embeddings)
+
+    @property
+    def gaussian_cosines(self) -> Float[Tensor, "n levels p"]:
+        """Cosine of every Gaussian, at every level, with every phrase; 0 of unknown Gaussians."""
+        return self.scores / self.field.lengths.clamp_min(1e-12)[..., None]
+
+    @cached_property
+    def gaussian_relevancy(self) -> Float[Tensor, "n levels p"]:
+        """Relevancy of every Gaussian, at every level, to every phrase, in (0, 1); 0 of unknown Gaussians."""
+        excess = self.gaussian_cosines - self.negatives.rival[..., None]
+        return torch.sigmoid(TEMPERATURE * excess) * self.field.known[..., None]
+
+    def _rows(self, phrases: Sequence[str]) -> list[int]:
+        return [self.phrases.index(phrase) for phrase in phrases]

@@ -7,6 +7,7 @@ from torch import Tensor
 from autoencoder.readout import Readout
 
 TEMPERATURE = 10.0
+BEATS_NEGATIVES = 0.5  # relevancy above which a phrase is more similar than every negative
 CHUNK_BYTES = 32 << 20  # of the widest intermediate held at once, whatever the size of the view
 
 

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +17,7 @@ from query.answer import answer
 from query.code_colors import CodeColors
 from query.field import LanguageField
 from query.pictures import encoded, relevancy_picture
-from query.question import Question, refuse_blank
+from query.question import Question, clean_phrases
 from query.session import Session, ViewQueryConfig
 from query.views import choose_views
 from scene.camera import Camera
@@ -50,11 +50,11 @@ def render_language(config: LanguageRenderConfig) -> None:
     Raises:
         InputError: no language field, scene gone, or no image of a name.
     """
-    refuse_blank(*config.text, *config.negatives)
+    config = replace(config, text=clean_phrases(config.text), negatives=clean_phrases(config.negatives))
     session = Session.open(config, ModelFolder(config.model_path), config.level, config.resolution)
     scene = session.scene
     wanted = {view.name for view in choose_views(scene, names=config.names)}
-    question = session.question(config.text, config.negatives, compare=config.compare) if config.text else None
+    question = session.question(config.text, config.negatives, (), config.reading, config.compare) if config.text else None
     for split, cameras, skipped in (("train", scene.train, config.skip_train), ("test", scene.test, config.skip_test)):
         chosen = [camera for camera in cameras if camera.name in wanted]
         if chosen and not skipped:
@@ -74,7 +74,7 @@ def _draw_split(
     size = {"size": [cameras[0].width, cameras[0].height], "views": len(cameras), "levels": list(field.levels)}
     codes = model.renders(split, "codes")
     phrases = {phrase: model.renders(split, "relevancy") / slug(phrase) for phrase in question.phrases} if question else {}
-    asked = size | {"negatives": list(config.negatives), "compare": config.compare}
+    asked = size | {"negatives": list(config.negatives), "compare": config.compare, "reading": config.reading}
     with ExitStack() as stages:
 
         def begin(folder: Path, settings: dict[str, Any]) -> OpenStage:
@@ -87,11 +87,11 @@ def _draw_split(
             drawn = all(_map_file(codes / level, camera).exists() for level in field.levels)
             if drawn and not missing:
                 continue
-            maps = field.code_maps(camera)
+            view = field.view(camera)
             if not drawn:
-                _write_codes(codes, camera, field.levels, maps, colors)
+                _write_codes(codes, camera, field.levels, view.codes, colors)
             if missing:
-                relevancy = question.relevancy(maps, missing)
+                relevancy = question.relevancy(view, missing)
                 for i, phrase in enumerate(missing):
                     _write_relevancy(phrases[phrase], camera, relevancy[:, i])
         files = [codes / level for level in field.levels]

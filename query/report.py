@@ -39,10 +39,8 @@ class Report:
         self._num_views = num_views
         self._views: list[dict[str, Any]] = []
 
-    def add(
-        self, answered: AnsweredView, photo: UInt8[np.ndarray, "h w 3"], verdicts: Mapping[str, Verdict] | None = None
-    ) -> None:
-        """Keep one view, its pictures made small; `verdicts` by phrase, where the truth is known."""
+    def add(self, answered: AnsweredView, photo: UInt8[np.ndarray, "h w 3"], verdicts: Mapping[str, Verdict]) -> None:
+        """Keep one view, its pictures made small; `verdicts` by phrase, where the truth is known. Threads may call it at once."""
         height, width = photo.shape[:2]
         self._views.append(
             {
@@ -52,14 +50,13 @@ class Report:
                 "height": height,
                 "photo": _jpeg(_shrunk(photo, PHOTO_SIDE), 85),
                 "classes": None if answered.classes is None else _classes_png(answered.classes),
-                "answers": [
-                    _answer(row, answered.answers[row.phrase], (verdicts or {}).get(row.phrase)) for row in answered.rows
-                ],
+                "answers": [_answer(row, answered.answers[row.phrase], verdicts.get(row.phrase)) for row in answered.rows],
             }
         )
 
     def write(self, path: Path, metrics: Mapping[str, Any], settings: Mapping[str, Any], classes: Sequence[str]) -> None:
         """Write the page; of the views it shows those with the highest scores, as many as asked for and as fit."""
+        self._views.sort(key=lambda view: view["image"])
         ranked = sorted(self._views, key=lambda view: -max((a["score"] for a in view["answers"]), default=0.0))
         shown, size = [], 0
         for view in ranked[: self._num_views]:
@@ -79,8 +76,8 @@ class Report:
             ],
             "turbo": turbo().tolist(),
         }
-        # "</" would end the script element, whatever phrase it stands in.
-        text = json.dumps(data, ensure_ascii=False, allow_nan=False, default=str).replace("</", "<\\/")
+        # "</script>" would end the script element and "<!--<script>" keep it open, whatever phrase they stand in.
+        text = json.dumps(data, ensure_ascii=False, allow_nan=False, default=str).replace("<", "\\u003c")
         page = (PAGE / "page.html").read_text(encoding="utf-8")
         for mark, part in (("STYLE", "page.css"), ("SCRIPT", "page.js")):
             page = page.replace(f"/*{mark}*/", (PAGE / part).read_text(encoding="utf-8"))
@@ -94,6 +91,7 @@ def _answer(row: Row, found: Answer, verdict: Verdict | None) -> dict[str, Any]:
         "phrase": row.phrase,
         "level": row.level,
         "score": round(row.score, 4),
+        "present": row.present,
         "point": row.point,
         "area": round(row.area, 5),
         "iou": None if verdict is None else round(verdict.iou, 4),

@@ -1,7 +1,7 @@
 """A trained scene opened for questions: what every command that asks shares, its settings among it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
@@ -11,9 +11,10 @@ import tyro
 
 from features.registry import text_encoder
 from features.text import TextOptions
-from query.field import LanguageField, load_field
+from query.field import LanguageField, Negatives
+from query.loading import load_field
 from query.phrases import PhraseMemory
-from query.question import Compare, Question
+from query.question import Compare, Question, Reading
 from scene.dataset import Scene
 from workspace import ModelFolder
 from workspace.device import Device, chosen_device
@@ -42,11 +43,14 @@ class ViewQueryConfig(RelevancyConfig):
     """Settings of every command that looks for phrases in views."""
 
     text: tuple[str, ...] = ()
-    """Phrases to look for, each in quotes."""
+    """Phrases to look for, each in quotes; one that begins with a dash needs a space before it."""
     names: tuple[str, ...] = ()
     """Only these images: names below images/ without extension, or their last part where it is unique."""
     level: str | None = None
     """Look at one level (default, s, m, l, grid) instead of choosing the best for every phrase and view."""
+    reading: Reading = "protocol"
+    """How a view is read. protocol: the rendered embedding, normalised at every pixel, as benchmarks are measured. fast: the
+    rendered scores. gaussian: relevancy per Gaussian, rendered. Figures of two readings do not compare (docs/protocols.md)."""
     compare: Compare = "decoded"
     """Compare phrases with decoded features, or in the compressed space without negatives, as DinoSplat does."""
     resolution: Annotated[int | None, tyro.conf.arg(aliases=["-r"])] = None
@@ -61,6 +65,7 @@ class Session:
     field: LanguageField
     scene: Scene
     device: torch.device
+    _known_negatives: dict[tuple[str, ...], Negatives] = field(default_factory=dict)
 
     @classmethod
     def open(
@@ -72,8 +77,8 @@ class Session:
             InputError: no finished language field of that level, or the scene is gone.
         """
         device = chosen_device(config.device)
-        field = load_field(model, device, level)
-        return cls(config, field, field.trained.scene(config.source_path, resolution), device)
+        language = load_field(model, device, level)
+        return cls(config, language, language.trained.scene(config.source_path, resolution), device)
 
     @cached_property
     def memory(self) -> PhraseMemory:
@@ -86,6 +91,7 @@ class Session:
         phrases: Sequence[str],
         negatives: Sequence[str] = (),
         classes: Sequence[str] = (),
+        reading: Reading = "protocol",
         compare: Compare = "decoded",
     ) -> Question:
         """The phrases, and the `classes` that compete for every pixel, ready to be compared with the field.
@@ -95,4 +101,12 @@ class Session:
         Raises:
             InputError: weights of the text encoder are missing, or its space is not the field's.
         """
-        return Question.encode(phrases, self.memory, self.field.compressor, negatives, compare, classes)
+        phrases = tuple(dict.fromkeys([*phrases, *classes]))
+        embeddings = self.memory.embed(phrases)
+        return Question(self.field, phrases, embeddings, self._negatives(tuple(negatives)), reading, compare, tuple(classes))
+
+    def _negatives(self, phrases: tuple[str, ...]) -> Negatives:
+        phrases = phrases or self.memory.negatives
+        if phrases not in self._known_negatives:
+            self._known_negatives[phrases] = Negatives(self.field, self.memory.embed(phrases))
+        return self._known_negatives[phrases]

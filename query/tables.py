@@ -27,6 +27,7 @@ def top_table(rows: Sequence[Row]) -> str:
         lines.append(
             [
                 phrase if len(phrase) <= _PHRASE else phrase[: _PHRASE - 3] + "...",
+                {True: "yes", False: "no", None: "-"}[best.present],
                 f"{best.score:.3f}",
                 best.level,
                 best.image,
@@ -34,4 +35,4 @@ def top_table(rows: Sequence[Row]) -> str:
                 f"{fmean(row.score for row in found):.3f}",
             ]
         )
-    return table(["phrase", "best score", "level", "view", "point", "mean score"], lines)
+    return table(["phrase", "there", "best score", "level", "view", "point", "mean score"], lines)

@@ -4,4 +4,6 @@
 #   scripts/6_eval_query.sh data/kitchen output/kitchen "red mug" "wooden spoon"
 set -euo pipefail
 usage='usage: scripts/6_eval_query.sh <scene folder> <model folder> "phrase" ["phrase" ...]'
-python eval_query.py -s "${1:?$usage}" -m "${2:?$usage}" --text "${3:?$usage}" "${@:4}"
+: "${3:?$usage}"
+phrases=("${@:3}")  # below with a space before a dash, which would begin a flag
+python eval_query.py -s "${1:?$usage}" -m "${2:?$usage}" --text "${phrases[@]/#-/ -}"

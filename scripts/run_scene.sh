@@ -8,6 +8,7 @@ set -euo pipefail
 usage='usage: scripts/run_scene.sh <scene folder> <model folder> "phrase" ["phrase" ...]'
 scene=${1:?$usage} model=${2:?$usage} features=${FEATURES:-sam_clip}
 : "${3:?$usage}"
+phrases=("${@:3}")  # below with a space before a dash, which would begin a flag
 
 python preprocess.py -s "$scene" --features "$features" ${PRESET:+--preset "$PRESET"}
 python train_autoencoder.py -s "$scene" -m "$model" --features "$features"
@@ -15,4 +16,4 @@ python train.py -s "$scene" -m "$model" --eval ${PRESET:+--preset "$PRESET"}
 python train.py -s "$scene" -m "$model" --include_feature ${PRESET:+--preset "$PRESET"}
 python render.py -s "$scene" -m "$model"
 python render.py -s "$scene" -m "$model" --include_feature
-python eval_query.py -s "$scene" -m "$model" ${TALK2DINO:+--talk2dino_ckpt "$TALK2DINO"} --text "${@:3}"
+python eval_query.py -s "$scene" -m "$model" ${TALK2DINO:+--talk2dino_ckpt "$TALK2DINO"} --text "${phrases[@]/#-/ -}"

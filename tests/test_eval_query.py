@@ -54,7 +54,7 @@ def test_a_name_that_is_not_of_the_scene_is_no_matter_of_labels(model):
 
 
 def test_a_long_phrase_does_not_widen_the_table(capsys):
-    row = Row("view", "held-out", "a very long yellow duck " * 60, "s", 0.5, (3, 4), "s", 1, 0.1)
+    row = Row("view", "held-out", "a very long yellow duck " * 60, "s", 0.5, (3, 4), "s", 1, 0.1, True)
     lines = top_table([row]).splitlines()
     assert max(map(len, lines)) < 120 and lines[-1].startswith("a very long yellow duck a very")
 

@@ -18,7 +18,7 @@ QUERIES = {"ramen": 71, "figurines": 56, "teatime": 59, "waldo_kitchen": 22}
 
 
 def row(image="a", phrase="mug", split=TRAINING, **measures):
-    return JudgedRow(image, split, phrase, "s", 0.9, (1, 2), "m", 1, 0.1, **measures)
+    return JudgedRow(image, split, phrase, "s", 0.9, (1, 2), "m", 1, 0.1, True, **measures)
 
 
 def test_a_summary_is_the_mean_over_view_and_phrase_pairs():

@@ -9,7 +9,7 @@ from autoencoder.kinds import load_compressor, write_compressor
 from autoencoder.network import Autoencoder, published_widths
 from gaussian_renderer import render
 from gaussian_renderer.trained_model import load_trained
-from query.field import load_field
+from query.loading import load_field
 from training.langsplat_import import ImportConfig, import_langsplat
 from workspace import InputError, ModelFolder, read_json
 
@@ -64,7 +64,7 @@ def test_three_checkpoints_and_an_autoencoder_become_a_model_that_renders_their_
     camera = trained.scene().train[2]
     field = load_field(model, torch.device("cpu"))
     assert field.levels == ("s", "m", "l") and field.features.text("clip_pretrained") == "laion2b_s34b_b88k"
-    for shown, level in zip(field.code_maps(camera), codes, strict=True):
+    for shown, level in zip(field.view(camera).codes, codes, strict=True):
         published = level / (level.norm(dim=-1, keepdim=True) + 1e-9)
         expected = render(camera, trained.gaussians, None, published).image
         torch.testing.assert_close(shown, expected, rtol=0, atol=1e-5)  # float32 sums in another order

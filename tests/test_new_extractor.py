@@ -14,7 +14,7 @@ from features.extractor import Extractor, ExtractorSpec
 from features.feature_store import FeatureStore
 from features.preprocessing import PreprocessConfig, preprocess
 from features.targets import GridTarget
-from query.field import load_field
+from query.loading import load_field
 from training.language import LanguageTrainConfig, train_language
 from training.rgb_trainer import RgbTrainConfig, train_rgb
 from workspace import ModelFolder, load_array, save_array

@@ -9,7 +9,7 @@ from evaluation import object_selection
 from evaluation.object_selection import SelectionConfig, alpha, evaluate_selection
 from evaluation.selection_table import SelectionTableConfig, selection_table
 from query import session
-from query.field import load_field
+from query.loading import load_field
 from workspace import InputError, load_array, read_json, save_array, write_json
 
 

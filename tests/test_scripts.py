@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import tyro
 
+from query.question import clean_phrases
 from workspace import command_line
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -127,6 +128,13 @@ def test_a_script_hands_its_phrases_on(tmp_path, monkeypatch, capsys):
     assert (
         config.text == ARGUMENTS[2:] and config.source_path == Path(ARGUMENTS[0]) and config.model_path == (Path(ARGUMENTS[1]),)
     )
+
+
+@pytest.mark.parametrize("script", ["6_eval_query.sh", "run_scene.sh"])
+def test_a_phrase_that_begins_with_a_dash_is_a_phrase(script, tmp_path, monkeypatch, capsys):
+    *_, call = run_script(ROOT / "scripts" / script, tmp_path / "bin", {}, ("scene", "model", "-10% label", "red mug", "--split"))
+    text = accepted(call, monkeypatch, capsys).text
+    assert clean_phrases(text) == ("-10% label", "red mug", "--split")
 
 
 def test_one_word_makes_the_whole_scene_fast(tmp_path, monkeypatch, capsys):

@@ -237,12 +237,12 @@ class ModelFolder:
     @property
     def metrics(self) -> Path:
         """Summary and per-query rows of the last evaluation."""
-        return self.evaluation / "metrics.json"
+        return AnswerFolder(self.evaluation).metrics
 
     @property
     def report(self) -> Path:
         """Self-contained page of the last evaluation."""
-        return self.evaluation / "report.html"
+        return AnswerFolder(self.evaluation).report
 
     @property
     def runs(self) -> Path:
@@ -269,10 +269,31 @@ class ModelFolder:
         """Figures of that evaluation."""
         return self.scan_evaluation / "metrics.json"
 
-    def answer_pictures(self, key: str) -> Path:
-        """Folder of the pictures of one view's answers."""
-        return self.evaluation / key
-
     def answer_picture(self, key: str, name: str) -> Path:
         """Picture of one answer in one view; `name` is the phrase as a file name."""
-        return self.answer_pictures(key) / f"{name}.png"
+        return AnswerFolder(self.evaluation).picture(key, name)
+
+
+@dataclass(frozen=True)
+class AnswerFolder:
+    """What an evaluation writes."""
+
+    root: Path
+
+    @property
+    def metrics(self) -> Path:
+        """Summary and per-query rows."""
+        return self.root / "metrics.json"
+
+    @property
+    def report(self) -> Path:
+        """Self-contained page."""
+        return self.root / "report.html"
+
+    def pictures(self, key: str) -> Path:
+        """Folder of the pictures of one view's answers."""
+        return self.root / key
+
+    def picture(self, key: str, name: str) -> Path:
+        """Picture of one answer in one view; `name` is the phrase as a file name."""
+        return self.pictures(key) / f"{name}.png"

@@ -5,15 +5,16 @@ import re
 import unicodedata
 
 LONGEST = 60
+RESERVED = {"classes"}  # the picture of all classes lies beside those of the phrases
 
 
 def slug(phrase: str) -> str:
     """A file name (without suffix) of lower-case ASCII letters, digits and underscores, different for different phrases.
 
-    A phrase that loses anything but spaces on the way carries eight digits of its hash.
+    A phrase that loses anything but spaces, or is the name of another file, carries eight digits of its hash.
     """
     plain = unicodedata.normalize("NFKD", phrase.lower()).encode("ascii", "ignore").decode()
     name = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:LONGEST]
-    if name.replace("_", " ") == phrase:
+    if name.replace("_", " ") == phrase and name not in RESERVED:
         return name
     return f"{name}-{hashlib.sha256(phrase.encode()).hexdigest()[:8]}".lstrip("-")

@@ -91,6 +91,7 @@ function verdict(answer) {
   if (has(answer.iou)) parts.push(element("span", { className: "note", textContent: `IoU ${percent(answer.iou)} ` }));
   if (has(answer.localized)) parts.push(element("span", { className: answer.localized ? "good" : "bad", textContent: answer.localized ? "✓" : "✗", title: answer.localized ? "the point is on it" : "the point misses it" }));
   if (!parts.length) parts.push(element("span", { className: "note", textContent: answer.score.toFixed(3) }));
+  if (answer.present === false) parts.push(element("span", { className: "note", textContent: " not there", title: "at its peak, a negative phrase is more similar" }));
   return element("span", {}, ...parts);
 }
 

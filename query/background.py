@@ -1,0 +1,30 @@
+"""Work done beside the computing: pictures are encoded and written while the next view is rendered."""
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+NUM_THREADS = 2
+MOST_WAITING = 4  # tasks; each holds the answers of a view
+
+
+class Background:
+    """Runs tasks in threads; leaving the block waits for all of them. A task's exception is raised by the block."""
+
+    def __enter__(self) -> "Background":
+        self._pool = ThreadPoolExecutor(NUM_THREADS)
+        self._pending: deque[Future[Any]] = deque()
+        return self
+
+    def run(self, task: Callable[..., Any], *arguments: Any) -> None:
+        """Start a task, after waiting while too many are unfinished."""
+        while len(self._pending) >= MOST_WAITING:
+            self._pending.popleft().result()
+        self._pending.append(self._pool.submit(task, *arguments))
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=kind is not None)
+        if kind is None:
+            for task in self._pending:
+                task.result()

@@ -1,0 +1,57 @@
+"""The finished language field of a model folder, of whichever kind it is."""
+
+import torch
+
+from autoencoder.compressor import Compressor
+from autoencoder.kinds import load_compressor
+from gaussian_renderer.trained_model import TrainedModel, load_trained
+from query.code_field import CodeField
+from query.field import LanguageField
+from workspace import InputError, ModelFolder, load_array
+from workspace.record import require
+from workspace.records import CompressorRecord, FeatureSettings, LanguageRecord
+
+
+def load_field(model: ModelFolder, device: torch.device, level: str | None = None) -> LanguageField:
+    """The finished language field of `model`, at one `level` or at all that a query chooses among.
+
+    A query chooses among the levels s, m, l as published; `default`, SAM's own pooled list, counts only when asked for
+    or when there is no other.
+
+    Raises:
+        InputError: a stage has not run, the codes belong to other Gaussians, or there is no such level.
+    """
+    command = f"python train.py -s <scene> -m {model.root} --include_feature"
+    record = require(model.language, LanguageRecord, command)
+    trained = load_trained(model, record.config.gaussians, device)
+    compressor = load_compressor(model, device)
+    features = require(model.autoencoder, CompressorRecord, "python train_autoencoder.py -s <scene>").inputs.features
+    levels = record.config.levels
+    if level is not None and level not in levels:
+        raise InputError(f"{model.language} has the levels {', '.join(levels)}, not {level!r}. Choose one of them with --level.")
+    levels = (level,) if level else tuple(name for name in levels if name != "default") or levels
+    if trained.gaussians.geometry_hash() != record.inputs.geometry:
+        raise InputError(
+            f"The codes in {model.language} belong to other Gaussians than {model.point_cloud(trained.iteration)}. "
+            f"Train them again: {command} --overwrite"
+        )
+    return _code_field(model, trained, levels, features, compressor, command)
+
+
+def _code_field(
+    model: ModelFolder,
+    trained: TrainedModel,
+    levels: tuple[str, ...],
+    features: FeatureSettings,
+    compressor: Compressor,
+    command: str,
+) -> CodeField:
+    shape, codes = (len(trained.gaussians), compressor.code_width), []
+    for name in levels:
+        path = model.level_codes(name)
+        found = load_array(path)
+        if found.shape != shape:
+            raise InputError(f"{path} has shape {found.shape}, expected {shape}. Train it again: {command} --overwrite")
+        codes.append(torch.from_numpy(found))
+    channels = compressor.blended(torch.cat(codes, 1).to(trained.gaussians.means.device))
+    return CodeField(trained, levels, features, channels, compressor)

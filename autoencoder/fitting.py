@@ -89,7 +89,8 @@ def fit(
 
     Best is the highest mean cosine on `validation`. `save` is given a resumable state now and then and at the end of a run
     that `stop` ends; continuing from one gives the weights of an uninterrupted run. Embeddings left over from whole
-    batches sit an epoch out; each epoch draws a new order.
+    batches sit an epoch out; each epoch draws a new order. Deviates from LangSplat, which keeps the smaller last batch and
+    chooses among epochs after the 95th by the loss on the training rows.
 
     Raises:
         KeyboardInterrupt: `stop` said so; the state has been saved.

@@ -44,7 +44,13 @@ class TrainedModel:
                 f"The scene folder {root} is gone; {self.folder.root} was trained from it. If it was moved, add -s <scene>."
             )
         resolution = self.config.resolution if resolution is None else resolution
-        return load_scene(root, images=self.config.images, resolution=resolution, eval=self.config.eval)
+        return load_scene(
+            root,
+            images=self.config.images,
+            resolution=resolution,
+            eval=self.config.eval,
+            ignore_distortion=self.config.ignore_distortion,
+        )
 
 
 def load_trained(folder: ModelFolder, iteration: int = -1, device: torch.device | str = "cpu") -> TrainedModel:

@@ -15,7 +15,8 @@ class Camera:
     """Undistorted pinhole camera, with the photograph it took when there is one.
 
     `world_to_camera` acts on column vectors; camera axes are OpenCV's (x right, y down, z forward). `fx`, `fy`, `cx`, `cy`
-    are in pixels, the centre of the top left pixel is (0.5, 0.5), and the principal point may be off centre.
+    are in pixels, the centre of the top left pixel is (0.5, 0.5), and the principal point may be off centre. Deviates from
+    3DGS and LangSplat, which move it to the middle of the picture.
     """
 
     name: str  # image key: path below images/ without extension

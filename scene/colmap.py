@@ -5,6 +5,7 @@ have not changed since COLMAP 3, and a machine that only trains need not have st
 Format: https://colmap.github.io/format.html. The rigs and frames that COLMAP 4 adds repeat these poses and are not needed.
 """
 
+import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from scene.camera import LARGEST_SIDE
+from scene.lens import largest_shift
 from workspace import InputError
 
 # COLMAP's camera models in the order of their binary ids, with their numbers of parameters.
@@ -49,13 +51,22 @@ class ColmapCamera:
     params: tuple[float, ...]
 
     def pinhole(self) -> tuple[float, float, float, float] | None:
-        """(fx, fy, cx, cy), or None when the model has distortion."""
-        if self.model == "PINHOLE":
-            return self.params
-        if self.model == "SIMPLE_PINHOLE":
-            focal, cx, cy = self.params
+        """(fx, fy, cx, cy) without the distortion, or None when the model is no perspective one."""
+        if self.model in ("PINHOLE", "OPENCV"):
+            return self.params[:4]
+        if self.model in ("SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL"):
+            focal, cx, cy = self.params[:3]
             return focal, focal, cx, cy
         return None
+
+    def largest_shift(self) -> float:
+        """Largest distance in pixels by which the lens moves a pixel; infinite when the model is no perspective one."""
+        pinhole = self.pinhole()
+        if pinhole is None:
+            return math.inf
+        first = 4 if self.model in ("PINHOLE", "OPENCV") else 3
+        k1, k2, p1, p2 = (*self.params[first:], 0.0, 0.0, 0.0, 0.0)[:4]
+        return largest_shift(pinhole[:2], pinhole[2:], (self.width, self.height), (k1, k2), (p1, p2))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """A scene ready for training: cameras with their photographs, split, sized, and points to start from."""
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from jaxtyping import Float32, UInt8
 
 from scene.camera import FARTHEST, Camera
 from scene.colmap import read_model
+from scene.lens import NEGLIGIBLE
 from scene.photographs import PhotographCache, PhotographFile, check_photographs, find_photographs, load_image, sizes_text
 from scene.picture_size import SMALLEST_WIDTH, picture_size
 from scene.point_cloud import read_point_cloud
@@ -43,7 +45,9 @@ class Scene:
     """Digest of each camera's photograph, by name."""
 
 
-def load_scene(source_path: Path | str, *, images: str = "images", resolution: int = -1, eval: bool = False) -> Scene:
+def load_scene(
+    source_path: Path | str, *, images: str = "images", resolution: int = -1, eval: bool = False, ignore_distortion: bool = False
+) -> Scene:
     """Read a scene folder: a COLMAP model in `sparse/0`, else Blender's `transforms_train.json`, else nerfstudio's.
 
     Args:
@@ -51,6 +55,8 @@ def load_scene(source_path: Path | str, *, images: str = "images", resolution: i
         images: folder of the photographs inside it, such as `images_4`; cameras are scaled to the photographs' size.
         resolution: as in `picture_size`; -1 keeps the size, up to 1080 pixels high.
         eval: hold out every 8th photograph by name (a Blender scene brings its own test views). Without it all train.
+        ignore_distortion: take SIMPLE_RADIAL, RADIAL and OPENCV cameras for pinholes, as LangSplat does. Without it that is
+            done only where the lens moves no pixel by half a pixel.
 
     Raises:
         InputError: nothing to read, distorted cameras, photographs that are missing, unreadable or of another shape
@@ -62,13 +68,13 @@ def load_scene(source_path: Path | str, *, images: str = "images", resolution: i
         raise InputError(f"No folder {root}.")
     test: list[Camera] = []
     if (root / "sparse").is_dir():
-        cameras, xyz, rgb = _read_colmap(folder, images)
+        cameras, xyz, rgb = _read_colmap(folder, images, ignore_distortion)
     elif (root / "transforms_train.json").is_file():
         cameras, test = read_blender(root)
         cloud = root / "points3d.ply"  # where 3DGS trainers keep the points they start a Blender scene from
         xyz, rgb = read_point_cloud(cloud) if cloud.is_file() else random_points(cameras, BLENDER_HALF_SIDE)
     elif (root / "transforms.json").is_file():
-        cameras, cloud = read_nerfstudio(root, images)
+        cameras, cloud = read_nerfstudio(root, images, ignore_distortion)
         xyz, rgb = random_points(cameras) if cloud is None else read_point_cloud(cloud)
     else:
         photographs = root / images if (root / images).is_dir() else root
@@ -91,7 +97,7 @@ def load_scene(source_path: Path | str, *, images: str = "images", resolution: i
     return Scene(folder, train, test, xyz, rgb, _extent(root, train), digests)
 
 
-def _read_colmap(folder: SceneFolder, images: str) -> tuple[list[Camera], np.ndarray, np.ndarray]:
+def _read_colmap(folder: SceneFolder, images: str, ignore_distortion: bool) -> tuple[list[Camera], np.ndarray, np.ndarray]:
     photographs = folder.root / images
     if (folder.sparse.parent / RECORD).exists():
         require(folder.sparse.parent, ConvertRecord, f"python convert.py -s <photographs or video> -o {folder.root}")
@@ -108,8 +114,11 @@ def _read_colmap(folder: SceneFolder, images: str) -> tuple[list[Camera], np.nda
         )
     model = read_model(folder.sparse)
     for camera in model.cameras.values():
-        if camera.pinhole() is None:
-            raise InputError(_distorted(folder, photographs, camera.model))
+        shift = camera.largest_shift()
+        if camera.pinhole() is None or (shift >= NEGLIGIBLE and not ignore_distortion):
+            raise InputError(_distorted(folder, photographs, camera.model, shift))
+        if shift > 0:
+            log.info("%s: the lens moves pixels by up to %.2f; its distortion is ignored.", folder.sparse, shift)
     if not model.images or not len(model.xyz):
         raise InputError(
             f"{folder.sparse} holds {len(model.images)} registered photographs and {len(model.xyz)} points, too few for a scene. "
@@ -125,15 +134,18 @@ def _read_colmap(folder: SceneFolder, images: str) -> tuple[list[Camera], np.nda
     return cameras, model.xyz, model.rgb
 
 
-def _distorted(folder: SceneFolder, photographs: Path, model: str) -> str:
+def _distorted(folder: SceneFolder, photographs: Path, model: str, shift: float) -> str:
     target = folder.root.resolve().with_name(folder.root.resolve().name + "_undistorted")
     return (
-        f"{folder.sparse} has cameras of model {model}, which is distorted; expected PINHOLE or SIMPLE_PINHOLE.\n"
+        f"{folder.sparse} has cameras of model {model}, which is distorted; expected PINHOLE or SIMPLE_PINHOLE"
+        + (f", or a lens that moves no pixel by {NEGLIGIBLE} (it is {shift:.1f})" if math.isfinite(shift) else "")
+        + ".\n"
         "Make a scene without distortion:\n"
         f"  python convert.py -s {photographs} -o {target} --distorted_model {folder.sparse}\n"
         "or, with COLMAP installed:\n"
         f"  colmap image_undistorter --image_path {photographs} --input_path {folder.sparse} --output_path {target}\n"
         f"  mkdir {target}/sparse/0 && mv {target}/sparse/*.bin {target}/sparse/0"
+        + ("\nor take them for pinholes, as LangSplat does: train.py --ignore_distortion" if math.isfinite(shift) else "")
     )
 
 

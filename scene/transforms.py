@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from scene.camera import LARGEST_SIDE, Camera
+from scene.lens import NEGLIGIBLE, largest_shift
 from scene.photographs import describe_missing, find_photographs
 from workspace import IMAGE_SUFFIXES, InputError, image_key, read_json
 from workspace.image_reader import open_picture
@@ -44,11 +45,12 @@ def read_blender(root: Path) -> tuple[list[Camera], list[Camera]]:
     return splits[0], splits[1]
 
 
-def read_nerfstudio(root: Path, images: str = "images") -> tuple[list[Camera], Path | None]:
+def read_nerfstudio(root: Path, images: str = "images", ignore_distortion: bool = False) -> tuple[list[Camera], Path | None]:
     """Cameras of a nerfstudio or instant-ngp scene, and the path of the point cloud it names, if any.
 
     Intrinsics stand at the top or in each frame. Frames whose photograph is missing are logged and passed over, since
-    published scenes list such frames; `images` replaces the folder `images` in their paths.
+    published scenes list such frames; `images` replaces the folder `images` in their paths. `ignore_distortion` takes
+    perspective cameras with a lens of k1, k2, p1, p2 for pinholes; without it only where it moves no pixel by half.
 
     Raises:
         InputError: the cameras have distortion, an intrinsic is missing, or no photograph is there.
@@ -66,7 +68,6 @@ def read_nerfstudio(root: Path, images: str = "images") -> tuple[list[Camera], P
         raise InputError(f"{path} does not match its folder. " + describe_missing(root, missing, len(frames)))
     if missing:
         log.warning(describe_missing(root, missing, len(frames)) + "\nThese frames are passed over.")
-    _refuse_distortion(root, path, table, frames.values())
     if any("mask_path" in frame for frame in frames.values()):
         log.warning("%s names masks; they are not used, every pixel counts.", path)
 
@@ -81,6 +82,7 @@ def read_nerfstudio(root: Path, images: str = "images") -> tuple[list[Camera], P
         fy = _number(path, values, "fl_y") if "fl_y" in values else fx
         cx = _number(path, values, "cx") if "cx" in values else width / 2
         cy = _number(path, values, "cy") if "cy" in values else height / 2
+        _refuse_distortion(root, path, values, (fx, fy), (cx, cy), (width, height), ignore_distortion)
         key = image_key(Path(name).relative_to(images) if Path(name).parts[0] == images else name)
         cameras.append(Camera(key, _world_to_camera(path, name, frame), fx, fy, cx, cy, width, height, root / name))
     points = table.get("ply_file_path")
@@ -179,14 +181,30 @@ def _world_to_camera(path: Path, name: str, frame: Mapping[str, Any]) -> Float[n
     return pose
 
 
-def _refuse_distortion(root: Path, path: Path, table: Mapping[str, Any], frames: Any) -> None:
-    for values in ({**table, **frame} for frame in frames):
-        found = {name: values[name] for name in _DISTORTION if values.get(name)}
-        model = values.get("camera_model", "OPENCV")
-        if found or model not in _PINHOLES:
-            text = ", ".join(f"{k}={v}" for k, v in found.items()) or "a lens that is no pinhole"
-            target = root.resolve().with_name(root.resolve().name + "_undistorted")
-            raise InputError(
-                f"{path}: the photographs are distorted (camera model {model}: {text}); expected pinhole cameras.\n"
-                f"Make an undistorted scene: python convert.py -s {root / 'images'} -o {target}"
-            )
+def _refuse_distortion(
+    root: Path,
+    path: Path,
+    values: Mapping[str, Any],
+    focal: tuple[float, float],
+    center: tuple[float, float],
+    size: tuple[int, int],
+    ignore: bool,
+) -> None:
+    found = {name: values[name] for name in _DISTORTION if values.get(name)}
+    model = values.get("camera_model", "OPENCV")
+    if not found and model in _PINHOLES:
+        return
+    shift = math.inf
+    if model in _PINHOLES and found.keys() <= {"k1", "k2", "p1", "p2"} and min(focal) > 0:
+        k1, k2, p1, p2 = (_number(path, values, name) if name in found else 0.0 for name in ("k1", "k2", "p1", "p2"))
+        shift = largest_shift(focal, center, size, (k1, k2), (p1, p2))
+    if shift < NEGLIGIBLE or (ignore and math.isfinite(shift)):
+        return
+    text = ", ".join(f"{k}={v}" for k, v in found.items()) or "a lens that is no pinhole"
+    target = root.resolve().with_name(root.resolve().name + "_undistorted")
+    raise InputError(
+        f"{path}: the photographs are distorted (camera model {model}: {text}); expected pinhole cameras"
+        + (f", or a lens that moves no pixel by {NEGLIGIBLE} (it is {shift:.1f})" if math.isfinite(shift) else "")
+        + f".\nMake an undistorted scene: python convert.py -s {root / 'images'} -o {target}"
+        + ("\nor take them for pinholes, as LangSplat does: train.py --ignore_distortion" if math.isfinite(shift) else "")
+    )

@@ -120,6 +120,41 @@ def test_distorted_model_names_the_command_that_undistorts(tmp_path):
         load_scene(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("model", "params"),
+    [
+        ("SIMPLE_RADIAL", (60.0, 32.0, 24.0, 0.1)),
+        ("RADIAL", (60.0, 32.0, 24.0, 0.1, 0.2)),
+        ("OPENCV", (60.0, 60.0, 32.0, 24.0, 0.0, 0.0, 0.0, 0.1)),
+    ],
+)
+def test_a_lens_is_ignored_on_request_or_where_it_moves_no_pixel_by_half(tmp_path, model, params):
+    """COLMAP's own arithmetic says by how much."""
+    import pycolmap
+
+    lens = 3 if model != "OPENCV" else 4
+    columns, rows = np.meshgrid(np.linspace(0, 64, 9), np.linspace(0, 48, 9))
+    pinhole = np.array([params[0], params[0], *params[lens - 2 : lens]])
+    points = np.stack([(columns.ravel() - pinhole[2]) / pinhole[0], (rows.ravel() - pinhole[3]) / pinhole[1], np.ones(81)], 1)
+
+    def shift(factor):
+        scaled = [*params[:lens], *(factor * value for value in params[lens:])]
+        camera = pycolmap.Camera(model=model, width=64, height=48, params=scaled)
+        moved = camera.img_from_cam(points) - np.stack([columns.ravel(), rows.ravel()], 1)
+        return scaled, float(np.linalg.norm(moved, axis=1).max())
+
+    assert shift(1)[1] > 0.5
+    for name, factor in (("over", 0.51 / shift(1)[1]), ("under", 0.49 / shift(1)[1])):
+        scaled, moved = shift(factor)
+        assert moved == pytest.approx(0.51 if name == "over" else 0.49, rel=1e-6)
+        write_scene(tmp_path / name, model, tuple(scaled))
+    assert len(load_scene(tmp_path / "under").train) == 6
+    with pytest.raises(InputError, match=r"moves no pixel by 0\.5 \(it is 0\.5\)(.|\n)*train\.py --ignore_distortion"):
+        load_scene(tmp_path / "over")
+    camera = load_scene(tmp_path / "over", ignore_distortion=True).train[0]
+    assert (camera.fx, camera.fy, camera.cx, camera.cy) == tuple(pinhole)
+
+
 def test_missing_photographs_are_all_listed_with_near_names(tmp_path):
     write_scene(tmp_path)
     (tmp_path / "images" / "view 1.png").rename(tmp_path / "images" / "View 1.PNG")

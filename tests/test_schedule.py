@@ -8,6 +8,9 @@ def test_published_schedule_densifies_resets_and_raises_when_the_paper_does():
     densified = [i for i in range(1, schedule.iterations + 1) if schedule.densifies(i)]
     assert densified == list(range(600, 15_000, 100))
     assert [i for i in range(1, 30_001) if schedule.resets_opacities(i)] == [3_000, 6_000, 9_000, 12_000]
+    white = [i for i in range(1, 30_001) if schedule.resets_opacities(i, white_background=True)]
+    assert white == [500, 3_000, 6_000, 9_000, 12_000]
+    assert not any(Schedule.of("fast").resets_opacities(i, white_background=True) for i in range(1, 1_501))
     assert [i for i in range(1, 4_000) if schedule.raises_sh_degree(i)] == [1_000, 2_000, 3_000]
     assert not schedule.prunes_large(3_000) and schedule.prunes_large(3_100)
     assert {schedule.divisor(i) for i in (1, 500, 30_000)} == {1}

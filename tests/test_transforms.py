@@ -91,11 +91,16 @@ def test_field_of_view_stands_in_for_the_focal_length(tmp_path):
         load_scene(tmp_path)
 
 
-@pytest.mark.parametrize("distortion", [{"k1": 0.1}, {"p2": -1e-3}, {"camera_model": "OPENCV_FISHEYE"}])
+@pytest.mark.parametrize("distortion", [{"k1": 2.0}, {"p2": -0.5}, {"camera_model": "OPENCV_FISHEYE"}])
 def test_distortion_is_refused_with_the_command(tmp_path, distortion):
     write_nerfstudio(tmp_path, **distortion)
     with pytest.raises(InputError, match=r"distorted(.|\n)*convert\.py -s .*images -o"):
         load_scene(tmp_path)
+    if "camera_model" in distortion:  # no pinhole is near it
+        with pytest.raises(InputError, match="no pinhole"):
+            load_scene(tmp_path, ignore_distortion=True)
+    else:
+        assert len(load_scene(tmp_path, ignore_distortion=True).train) == 9
     write_nerfstudio(tmp_path, k1=0.0, k2=0, p1=0.0)
     assert len(load_scene(tmp_path).train) == 9
 

@@ -37,6 +37,8 @@ class DensityStatistics:
 
     def record(self, grad_means2d: Float[Tensor, "n _"], radii: Int[Tensor, " n"]) -> None:
         """Add one view, in place. `grad_means2d` is in normalised device units, `radii` in pixels, 0 where not seen."""
+        # Deviates from the published code, where a view counts as soon as the square of 3 standard deviations touches a tile:
+        # here its region of alpha >= 1/255 has to hold a pixel centre, so that only views with a gradient are averaged over.
         seen = radii > 0
         self.grad_sum.add_(grad_means2d[:, :2].norm(dim=1).mul_(seen))
         self.num_views.add_(seen)

@@ -43,6 +43,8 @@ class ImportConfig:
     """-1 keeps the photographs' size up to 1080 pixels high; 1, 2, 4 or 8 divides it; another value is the largest width."""
     eval: bool = False
     """The model was trained without every 8th photograph."""
+    ignore_distortion: bool = False
+    """Take distorted cameras for pinholes, as LangSplat did when it trained on them."""
     white_background: bool = False
     """White behind the Gaussians instead of black."""
     overwrite: bool = False
@@ -56,14 +58,20 @@ def import_langsplat(config: ImportConfig) -> None:
         InputError: a file is not what it should be, or the checkpoints do not share their Gaussians.
     """
     model = ModelFolder.of(config.source_path, config.model_path)
-    load_scene(config.source_path, images=config.images, resolution=config.resolution, eval=config.eval)  # refuses early
+    load_scene(  # refuses early
+        config.source_path,
+        images=config.images,
+        resolution=config.resolution,
+        eval=config.eval,
+        ignore_distortion=config.ignore_distortion,
+    )
     compressor = read_compressor(config.autoencoder)
     gaussians, codes, iteration = _read_levels(config, compressor)
     geometry = gaussians.geometry_hash()
     digests = {name: _digest(path) for name, path in zip(config.levels, config.checkpoints, strict=True)}
     encoder = _digest(config.autoencoder)
 
-    seen = {"images": config.images, "resolution": config.resolution, "eval": config.eval}
+    seen = {name: getattr(config, name) for name in ("images", "resolution", "eval", "ignore_distortion")}
     settings = {**seen, "source_path": config.source_path.resolve().as_posix(), "white_background": config.white_background}
     with stage(model.point_clouds, RgbRecord, settings, {"checkpoints": digests}, config.overwrite):
         save_ply(model.point_cloud(iteration), gaussians)

@@ -53,6 +53,9 @@ class RgbTrainConfig:
     """Hold out every 8th photograph by name for the test measures."""
     white_background: bool = False
     """White behind the Gaussians instead of black."""
+    ignore_distortion: bool = False
+    """Take SIMPLE_RADIAL, RADIAL and OPENCV cameras for pinholes, as LangSplat does. A lens that moves no pixel by half is
+    always ignored."""
     preset: Preset = "published"
     """published: the schedule of the paper. fast: a short one for CPUs, docs/rgb.md says what it changes."""
     iterations: int | None = None
@@ -113,7 +116,13 @@ def train_rgb(config: RgbTrainConfig) -> None:
     schedule = Schedule.of(config.preset, config.iterations)
     if config.fixed_points:
         schedule = replace(schedule, densify_until=0)  # which ends resets of opacity too
-    scene = load_scene(config.source_path, images=config.images, resolution=config.resolution, eval=config.eval)
+    scene = load_scene(
+        config.source_path,
+        images=config.images,
+        resolution=config.resolution,
+        eval=config.eval,
+        ignore_distortion=config.ignore_distortion,
+    )
     if len(scene.train) < FEW_PHOTOGRAPHS:
         log.warning("Only %d photographs to train from: views between them will look wrong.", len(scene.train))
     settings = {name: value for name, value in asdict(config).items() if name not in _UNRECORDED}
@@ -229,6 +238,8 @@ class _Trainer:
         rendering = render(camera, gaussians, self.background, means2d=means2d)
         loss = photometric_loss(rendering.image, target, config.lambda_dssim)
         loss.backward()
+        # Deviates from the published order, in which Adam steps after densification and reset, so that new tensors miss the step
+        # of their iteration, and the last iteration has none.
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
@@ -248,7 +259,7 @@ class _Trainer:
             )
             if not len(gaussians):
                 raise InputError(f"Every Gaussian was pruned at iteration {iteration}: {_DIVERGED}")
-        if schedule.resets_opacities(iteration):
+        if schedule.resets_opacities(iteration, config.white_background):
             reset_opacities(gaussians, optimizer)
         return loss.detach(), rendering.image.detach()
 

@@ -50,10 +50,11 @@ class Schedule:
         """Whether Gaussians are cloned, split and pruned after this iteration."""
         return self.densify_from < iteration < self.densify_until and iteration % self.densify_interval == 0
 
-    def resets_opacities(self, iteration: int) -> bool:
-        """Whether opacities are lowered after this iteration."""
+    def resets_opacities(self, iteration: int, white_background: bool = False) -> bool:
+        """Whether opacities are lowered after this iteration; over white also once where densification begins."""
         interval = self.opacity_reset_interval
-        return interval > 0 and iteration < self.densify_until and iteration % interval == 0
+        due = interval > 0 and (iteration % interval == 0 or (white_background and iteration == self.densify_from))
+        return due and iteration < self.densify_until
 
     def prunes_large(self, iteration: int) -> bool:
         """Whether densification also removes Gaussians that are too large: once opacities were reset."""

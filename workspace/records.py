@@ -199,6 +199,7 @@ class RgbSettings:
     resolution: int
     eval: bool
     white_background: bool
+    ignore_distortion: bool = False
 
 
 @dataclass(frozen=True)

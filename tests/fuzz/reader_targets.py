@@ -29,6 +29,7 @@ from scene.photographs import check_photograph, load_image
 from scene.point_cloud import read_labelled_points, read_point_cloud
 from workspace import ModelFolder, SceneFolder, load_array, load_member, read_json
 from workspace.record import read_record
+from workspace.records import FeatureSettings, RgbRecord
 from workspace.resume import load_checkpoint
 from workspace.tensor_files import load_tensors
 
@@ -267,10 +268,10 @@ def _features() -> list[Target]:
     arrays = (*m.BYTES, *[m.npy_values] * 8)
 
     def read_segments(folder: Path) -> object:
-        return SegmentStore(SceneFolder(folder), {"features": "mini"}).read("a")
+        return SegmentStore(SceneFolder(folder), FeatureSettings("mini")).read("a")
 
     def read_grid(folder: Path) -> object:
-        return GridStore(SceneFolder(folder), {"features": "dino"}).read("a")
+        return GridStore(SceneFolder(folder), FeatureSettings("dino")).read("a")
 
     return [
         Target("segment embeddings", segments, "language_features/a_f.npy", read_segments, arrays),
@@ -312,10 +313,14 @@ def _labels() -> list[Target]:
 
 
 def _records() -> list[Target]:
-    record = {"stage": "rgb", "format": 1, "config": {"iterations": 3, "eval": True}, "inputs": {"photographs": {"a": "0" * 16}},
-              "complete": True, "report": {"psnr": 30.0}}  # fmt: skip
+    config = {"source_path": "x", "images": "images", "resolution": -1, "eval": True, "white_background": False}
+    record = {"stage": "rgb", "format": 1, "config": config, "inputs": {"photographs": {"a": "0" * 16}}, "complete": True}
     files = {"stage.json": json.dumps(record).encode()}
-    return [Target("stage record", files, "stage.json", read_record, (*m.BYTES, *[m.json_values] * 8))]
+
+    def read(folder: Path) -> object:
+        return read_record(folder, RgbRecord, "Train again.")
+
+    return [Target("stage record", files, "stage.json", read, (*m.BYTES, *[m.json_values] * 8))]
 
 
 def mutated(target: Target, rng: random.Random) -> bytes:

@@ -29,6 +29,9 @@ constexpr double kHalfLog2E = 0.72134752044448170;     // exp(-q/2) = exp2(-kHal
 constexpr double kMinCompensation2 = 2.5e-5;           // lower bound of det / det with blur under antialiasing
 
 // A projected Gaussian. At offset (dx, dy) = pixel - (x, y), with t1 = ux dx + uy dy and t2 = vy dy,
+// Deviates from the published kernels, which draw a Gaussian in the tiles of a 3-sigma square: here it touches exactly
+// the pixels where alpha >= 1/255, so that a picture does not depend on the tile grid; and no gradient passes where
+// alpha is cut at 0.99.
 // alpha = min(0.99, exp2(log2_opacity - t1^2 - t2^2)): a Cholesky factor of the inverse covariance, which keeps the
 // exponent of needles accurate in single precision where the three conic terms cancel.
 template <class T>

@@ -19,7 +19,8 @@ struct Projection {
   T m[9];          // M row-major (not set when covariances are given)
   T a, b, c, det;  // 2D covariance without blur and its determinant
   T compensation;  // opacity factor of antialiasing, 1 without it
-  int32_t radius;  // ceil(3 sqrt(largest eigenvalue)), px
+  // ceil(3 sqrt(largest eigenvalue)), px. Deviates from the published kernels, whose discriminant is 0.1 or more.
+  int32_t radius;
 };
 
 // Rotation matrix (row-major) of quaternion wxyz; the identity for a quaternion too short to have a direction.

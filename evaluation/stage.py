@@ -15,7 +15,7 @@ from evaluation.protocol import Labels, read_labels
 from evaluation.rules import DEFAULT_THRESHOLD, RuleName, rule
 from evaluation.scores import as_json, by_split, over_runs, summary
 from evaluation.tables import runs_table, summary_table
-from query.asking import AnsweredView, Row, Stopwatch, answer_view
+from query.asking import AnsweredView, Row, answer_view
 from query.background import Background
 from query.picture_files import warn_of_plateaus, write_pictures
 from query.question import clean_phrases
@@ -26,6 +26,7 @@ from query.tables import top_table
 from query.views import SplitChoice, View, choose_views, no_views
 from scene.photographs import load_image
 from workspace import InputError, ModelFolder, write_json
+from workspace.clock import Clock
 from workspace.paths import AnswerFolder
 from workspace.record import stage
 from workspace.records import EvalRecord
@@ -95,7 +96,7 @@ def _evaluate(config: QueryConfig, model: ModelFolder) -> dict[str, Any]:
     of_views = len(views)
     if not (config.all_views or labels or classes or config.names):
         views = best_views(question, views, MOST_VIEWS)
-    decide, watch = rule(config.rule, config.mask_thresh), Stopwatch(session.device)
+    decide, clock = rule(config.rule, config.mask_thresh), Clock(session.device)
     rows: list[Row] = []
     inputs = session.field.fingerprint() | {"features": session.field.features}
     # An evaluation holds nothing that took long to make, so the folder always is the last question asked.
@@ -106,7 +107,7 @@ def _evaluate(config: QueryConfig, model: ModelFolder) -> dict[str, Any]:
                 truth = labels.truths[view.name] if labels else None
                 phrases = tuple(dict.fromkeys([*named, *(truth.phrases if truth else ())]))
                 asked = question.phrases if config.shuffled_control else phrases
-                answered = answer_view(question, view, asked, decide, watch)
+                answered = answer_view(question, view, asked, decide, clock)
                 shown, verdicts = answered.only(phrases), {}
                 if truth is None:
                     rows += shown.rows
@@ -124,7 +125,7 @@ def _evaluate(config: QueryConfig, model: ModelFolder) -> dict[str, Any]:
             "reading": config.reading,
             **figures,
             "by_split": by_split(rows) if labels else {},
-            "seconds_per_view": {part: total / len(views) for part, total in watch.seconds.items()},
+            "seconds_per_view": {part: total / len(views) for part, total in clock.seconds.items()},
             "phrases": len(question.phrases),
             "levels": list(session.field.levels),
             "rows": as_json(rows),

@@ -1,4 +1,4 @@
-"""The loop every extractor runs in: one image in memory at a time, resumable, sharded, timed, failures kept to the end."""
+"""The loop that runs an extractor over photographs: resumable, sharded, timed, failures reported at the end."""
 
 import json
 import logging
@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,27 +19,12 @@ from features.extractor import Extractor
 from features.feature_store import FeatureStore
 from features.photographs import Photograph, Photographs, read_photograph
 from workspace import InputError
+from workspace.clock import Clock
 from workspace.processes import ignore_interrupts, num_cores
 
 log = logging.getLogger(__name__)
 
-WORTH_PROCESSES = 8  # photographs; starting a process takes two seconds
-
-
-class Clock:
-    """Seconds spent in the named parts of one image's extraction."""
-
-    def __init__(self):
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def part(self, name: str) -> Iterator[None]:
-        """Count the block's time under `name`. Blocks end with their results on the CPU, so no device work is in flight."""
-        begin = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
+MIN_PARALLEL = 8  # photographs; fewer take less time than starting the processes
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -63,13 +48,13 @@ def extract_all(
     failures: dict[str, str] = {}
     narrow = False
     first, *rest = extractor.steps.items()
-    ahead = extractor.first_step_in_processes and len(photographs) >= WORTH_PROCESSES
-    taken = _in_processes(photographs, resolution, first) if ahead else _one_by_one(photographs, resolution)
-    progress = tqdm(taken, total=len(photographs), desc="features", unit="image", disable=not photographs)
-    for key, read in progress:
+    ahead = extractor.first_step_in_processes and len(photographs) >= MIN_PARALLEL
+    prepared = _in_processes(photographs, resolution, first) if ahead else _one_by_one(photographs, resolution)
+    progress = tqdm(prepared, total=len(photographs), desc="features", unit="image", disable=not photographs)
+    for key, prepare in progress:
         clock = Clock()
         try:
-            size, digest, value, seconds = read()
+            size, digest, value, seconds = prepare()
             clock.seconds.update(seconds)
             for name, step in rest if ahead else extractor.steps.items():
                 with clock.part(name):
@@ -79,6 +64,11 @@ def extract_all(
         except InputError as error:
             failures[key] = str(error)
             continue
+        except BrokenProcessPool as error:
+            raise InputError(
+                f"A process that segments pictures was killed before image '{key}', most likely because the memory is full. "
+                "Smaller: --resolution 720; on one core: taskset -c 0 python preprocess.py ... The images done so far stay."
+            ) from error
         except torch.cuda.OutOfMemoryError as error:
             raise InputError(
                 f"The GPU's memory is too small for image '{key}' ({str(error).split('. ')[0]}). Smaller: --resolution 720, "
@@ -94,8 +84,8 @@ def extract_all(
     return failures
 
 
-class _Taken(NamedTuple):
-    """A photograph that was read, and perhaps taken through the first step."""
+class _Prepared(NamedTuple):
+    """A photograph, or the result of the first step for it, with the seconds that this took."""
 
     size: tuple[int, int]  # height, width
     digest: str
@@ -103,10 +93,12 @@ class _Taken(NamedTuple):
     seconds: dict[str, float]
 
 
-Take = Callable[[], _Taken]  # raises InputError when the photograph cannot be read
+Prepare = Callable[[], _Prepared]  # raises InputError when the photograph cannot be read
 
 
-def _take(key: str, photograph: Photograph, resolution: int, first: tuple[str, Callable[[Any], Any]] | None = None) -> _Taken:
+def _prepare(
+    key: str, photograph: Photograph, resolution: int, first: tuple[str, Callable[[Any], Any]] | None = None
+) -> _Prepared:
     clock = Clock()
     with clock.part("read"):
         image, digest = read_photograph(key, *photograph, resolution)
@@ -115,25 +107,25 @@ def _take(key: str, photograph: Photograph, resolution: int, first: tuple[str, C
         name, step = first
         with clock.part(name):
             value = step(image)
-    return _Taken(image.shape[:2], digest, value, clock.seconds)
+    return _Prepared(image.shape[:2], digest, value, clock.seconds)
 
 
-def _one_by_one(photographs: Photographs, resolution: int) -> Iterator[tuple[str, Take]]:
+def _one_by_one(photographs: Photographs, resolution: int) -> Iterator[tuple[str, Prepare]]:
     for key, photograph in photographs.items():
-        yield key, partial(_take, key, photograph, resolution)
+        yield key, partial(_prepare, key, photograph, resolution)
 
 
 def _in_processes(
     photographs: Photographs, resolution: int, first: tuple[str, Callable[[Any], Any]]
-) -> Iterator[tuple[str, Take]]:
-    """The photographs in order, read and taken through the first step ahead of time by as many processes as there are
-    cores; at most two pictures a process wait in memory."""
+) -> Iterator[tuple[str, Prepare]]:
+    """The photographs in order, read and put through the first step by as many processes as there are cores, ahead of the
+    other steps; at most two pictures for each process are in memory."""
     workers = num_cores()
     context = multiprocessing.get_context("spawn")  # a forked child would inherit the locks of torch's threads
     with ProcessPoolExecutor(workers, context, ignore_interrupts) as pool:
-        waiting: deque[tuple[str, Future[_Taken]]] = deque()
+        waiting: deque[tuple[str, Future[_Prepared]]] = deque()
         for key, photograph in photographs.items():
-            waiting.append((key, pool.submit(_take, key, photograph, resolution, first)))
+            waiting.append((key, pool.submit(_prepare, key, photograph, resolution, first)))
             if len(waiting) >= 2 * workers:
                 done, future = waiting.popleft()
                 yield done, future.result

@@ -1,7 +1,5 @@
 """One view answered: code maps, relevancy, and the answer to every phrase."""
 
-import time
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,6 +13,7 @@ from query.field import FieldView
 from query.question import Question
 from query.relevancy import BEATS_NEGATIVES
 from query.views import Split, View
+from workspace.clock import Clock
 
 COVERED = 0.5  # share of a pixel that Gaussians with an embedding must cover
 RELEVANCY_BYTES = 2 << 30  # relevancy maps held at once; more phrases than fit are asked in groups
@@ -76,28 +75,7 @@ class AnsweredView:
         )
 
 
-class Stopwatch:
-    """Seconds per part of the work, waiting for the device at each reading."""
-
-    def __init__(self, device: torch.device):
-        self.device = device
-        self.seconds: Counter[str] = Counter()
-        self._last = time.perf_counter()
-
-    def restart(self) -> None:
-        """Forget the time since the last reading."""
-        self._last = time.perf_counter()
-
-    def lap(self, part: str) -> None:
-        """Book the time since the last reading under `part`."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        now = time.perf_counter()
-        self.seconds[part] += now - self._last
-        self._last = now
-
-
-def answer_view(question: Question, view: View, phrases: Sequence[str], rule: Rule, watch: Stopwatch) -> AnsweredView:
+def answer_view(question: Question, view: View, phrases: Sequence[str], rule: Rule, clock: Clock) -> AnsweredView:
     """Answer phrases of a question in one view, and those that compete for every pixel.
 
     Args:
@@ -105,26 +83,25 @@ def answer_view(question: Question, view: View, phrases: Sequence[str], rule: Ru
         view: where to look.
         phrases: some or all of the question's.
         rule: from the relevancy maps of a phrase to its mask and point.
-        watch: takes the times of render, relevancy and answer.
+        clock: takes the times of render, relevancy and answer.
     """
     asked = tuple(dict.fromkeys([*phrases, *question.classes]))
-    watch.restart()
-    seen = question.field.view(view.camera)
-    if question.reading == "protocol":
-        seen.codes  # noqa: B018 - rendered here, so that its time counts as rendering
-    watch.lap("render")
+    with clock.part("render"):
+        seen = question.field.view(view.camera)
+        if question.reading == "protocol":
+            seen.codes  # noqa: B018 - rendered here, so that its time counts as rendering
     answers: dict[str, Answer] = {}
     rivals: dict[str, Tensor] = {}
     pixels = len(question.field.levels) * view.camera.height * view.camera.width
     at_once = max(1, RELEVANCY_BYTES // (4 * pixels))
     for group in (asked[i : i + at_once] for i in range(0, len(asked), at_once)):
-        relevancy = question.relevancy(seen, group)
-        watch.lap("relevancy")
-        for i, phrase in enumerate(group):
-            answers[phrase] = _answer(relevancy[:, i], rule, question, seen)
-            if phrase in question.classes:
-                rivals[phrase] = relevancy[answers[phrase].level, i].clone()
-        watch.lap("answer")
+        with clock.part("relevancy"):
+            relevancy = question.relevancy(seen, group)
+        with clock.part("answer"):
+            for i, phrase in enumerate(group):
+                answers[phrase] = _answer(relevancy[:, i], rule, question, seen)
+                if phrase in question.classes:
+                    rivals[phrase] = relevancy[answers[phrase].level, i].clone()
     painted = None
     if question.classes:
         painted = winners([rivals[name] for name in question.classes], seen.coverage.gt(0).any(0)).cpu().numpy()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from functools import partial
 
 import numpy as np
@@ -15,12 +16,15 @@ from autoencoder.config import AutoencoderConfig
 from autoencoder.stage import train_autoencoder
 from features import mini
 from features.dino import DinoEncoder
+from features.extraction import extract_all
+from features.extractor import Extractor
 from features.grid_store import GridStore
-from features.photographs import read_photograph
+from features.photographs import read_photograph, scene_photographs
 from features.preprocessing import PreprocessConfig, preprocess
 from features.registry import EXTRACTORS, open_store, text_encoder
 from features.sam_clip import PRESETS
 from workspace import InputError, ModelFolder, SceneFolder
+from workspace.records import FeatureSettings
 
 
 def _picture(path, size=(120, 90), seed=0, **options):
@@ -355,10 +359,21 @@ def test_a_scene_that_is_not_there(tmp_path):
         preprocess(PreprocessConfig(tmp_path / "typo", features="mini"))
 
 
+def _killed(image):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_process_ends_with_advice(scene, monkeypatch):
+    monkeypatch.setattr("features.extraction.MIN_PARALLEL", 1)
+    store, extractor = GridStore(scene, FeatureSettings("mini_dense")), Extractor({"segmenter": _killed}, True)
+    with pytest.raises(InputError, match=r"was killed before image 'a.b'.*--resolution 720"):
+        extract_all(store, scene_photographs(scene), extractor, scene.root / "log.jsonl")
+
+
 def test_pictures_segmented_ahead_by_processes_give_the_same_features(scene, bundled, monkeypatch, tmp_path, caplog):
     (scene.images / "broken.jpg").write_bytes(b"no picture")
     for folder, worth in (("one", 100), ("many", 2)):
-        monkeypatch.setattr("features.extraction.WORTH_PROCESSES", worth)
+        monkeypatch.setattr("features.extraction.MIN_PARALLEL", worth)
         with pytest.raises(SystemExit):
             preprocess(PreprocessConfig(source_path=scene.root, features="mini", device="cpu"))
         assert "1 of 4 photographs have no features" in caplog.text and "broken.jpg" in caplog.text

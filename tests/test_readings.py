@@ -11,11 +11,12 @@ from evaluation import stage
 from evaluation.stage import QueryConfig, eval_query
 from query import session
 from query.answer import answer
-from query.asking import Stopwatch, answer_view
+from query.asking import answer_view
 from query.ranking import best_views
 from query.session import Session, SessionConfig
 from query.views import choose_views
 from workspace import InputError, load_array, read_json, save_array
+from workspace.clock import Clock
 
 READINGS = ("protocol", "fast", "gaussian")
 
@@ -100,7 +101,7 @@ def test_outside_the_protocol_a_mask_keeps_to_what_is_half_covered(opened, readi
         return replace(found, mask=torch.ones_like(found.mask))
 
     question = opened.question(BALLS[:1], reading=reading)
-    found = answer_view(question, view, BALLS[:1], everywhere, Stopwatch(torch.device("cpu"))).answers["red ball"]
+    found = answer_view(question, view, BALLS[:1], everywhere, Clock()).answers["red ball"]
     covered = opened.field.view(view.camera).coverage[found.level] >= 0.5
     assert 0 < covered.float().mean() < 0.3
     assert torch.equal(found.mask, torch.ones_like(covered) if reading == "protocol" else covered)

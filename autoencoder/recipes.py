@@ -21,7 +21,7 @@ class Recipe:
     schedule: Schedule = "constant"
     """Whether the step size stays or falls to zero along a half cosine."""
     cosine_axis: CosineAxis = "feature"
-    """Axis of the cosine in the loss."""
+    """Axis of the cosine in the loss. Deviates from LangSplat's code, which takes it over the batch."""
     cosine_weight: float = 1e-3
     """Weight of 1 - cosine beside the mean squared error."""
     seed: int = 0
@@ -35,5 +35,6 @@ PATCHES = {"published": Recipe(100, 1024, 1e-3), "fast": Recipe(50, 1024, 1.5e-3
 
 CODE_WIDTH = 3  # as published
 
-# Share of all embeddings that is fitted; the others measure. LangSplat fits all: deviates from it by the one in twenty.
+# Share of all embeddings that is fitted; the others measure. Deviates from LangSplat, which fits all of them and
+# measures nothing else.
 SEGMENT_SHARE, PATCH_SHARE = 0.95, 0.2

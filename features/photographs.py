@@ -43,8 +43,7 @@ def read_photograph(
 ) -> tuple[UInt8[np.ndarray, "h w 3"], str]:
     """One photograph as RGB, and the digest of its file.
 
-    `resolution` is that of `picture_size`. Deviates from LangSplat, which shrinks with cv2's bilinear filter: where the size
-    more than halves that skips pixels, so edges alias. Here each pixel is the mean of its footprint, as in RGB training.
+    `resolution` is that of `picture_size`; photographs are shrunk as for RGB training (`scene.photographs.load_image`).
 
     Raises:
         InputError: it cannot be decoded, or does not have the shape of its camera.

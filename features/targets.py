@@ -64,7 +64,10 @@ class SegmentTarget:
 
 @dataclass(frozen=True)
 class GridTarget:
-    """Codes of a patch grid, interpolated to pixels anew each time."""
+    """Codes of a patch grid, interpolated to pixels anew each time.
+
+    Deviates from DinoSplat, which interpolates the tokens and encodes every pixel: the same for principal components.
+    """
 
     codes: Float[Tensor, "c rows columns"]
     width: int

@@ -14,6 +14,7 @@ from query.field import FieldView, LanguageField, Negatives
 from query.relevancy import TEMPERATURE, latent_similarity
 from workspace import InputError
 
+# Deviates from DinoSplat, which compares in the compressed space and without negatives (latent).
 Compare = Literal["decoded", "latent"]
 Reading = Literal["protocol", "fast", "gaussian"]
 

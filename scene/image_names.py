@@ -16,6 +16,8 @@ def match_names(
 ) -> dict[str, str]:
     """Image key of every name: the equal key, or the only key whose last part is that of the name.
 
+    Deviates from LangSplat's evaluator, which takes the number in the name, less one, for the index of the view.
+
     Args:
         names: to be matched.
         keys: images of the scene, paths below images/ without extension.

@@ -40,6 +40,9 @@ class Mixtures:
     def __len__(self) -> int:
         return len(self.indices)
 
+    def __getitem__(self, rows: Tensor | slice) -> "Mixtures":
+        return Mixtures(self.indices[rows], self.weights[rows], self.norm[rows], self.coverage[rows])
+
     @property
     def known(self) -> Tensor:
         """[n] bool: seen with at least one code."""

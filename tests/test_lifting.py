@@ -19,8 +19,9 @@ from features.registry import open_store
 from features.segment_store import Segments
 from gaussian_renderer import prepare_view
 from gaussian_renderer.trained_model import load_trained
-from training import lifting
+from training import export, lifting
 from training.code_sums import CodeSums
+from training.export import ExportConfig, export_features
 from training.language import LanguageTrainConfig, train_language
 from training.rgb_trainer import RgbTrainConfig, train_rgb
 from workspace import InputError, ModelFolder, SceneFolder, read_json
@@ -245,3 +246,27 @@ def test_saving_happens_while_views_are_added(place, monkeypatch):
     monkeypatch.setattr(lifting, "save_checkpoint", lambda model, stage, done, state: saved.append(done))
     model = _lift(place)
     assert saved == list(range(1, len(load_trained(model).scene().train)))
+
+
+def test_a_field_is_exported_as_one_array_in_the_order_of_its_gaussians(place, monkeypatch):
+    monkeypatch.setattr(export, "CHUNK", 7)
+    model = _lift(place)
+    codebook, n = load_compressor(model), len(load_trained(model).gaussians)
+    mixtures = load_mixtures(model.level_codes("m"), n, 6)
+    expected = F.normalize(mixtures.blend(codebook.centroids("m")), dim=1)
+    output = place / "features.npy"
+    export_features(ExportConfig(place / "model", output, level="m", dtype="float32", device="cpu"))
+    np.testing.assert_allclose(np.load(output), expected.numpy(), atol=1e-6)
+    export_features(ExportConfig(place / "model", output, level="m", device="cpu"))
+    assert np.load(output).dtype == np.float16
+    with pytest.raises(InputError, match="the levels s, m, l; choose one of them with --level"):
+        export_features(ExportConfig(place / "model", output, device="cpu"))
+    with pytest.raises(InputError, match="ends in .npy"):
+        export_features(ExportConfig(place / "model", place / "features.txt", level="m", device="cpu"))
+
+    _codebook(place, method="pca", code_width=5, codebook_size=None)
+    model = _lift(place, overwrite=True, iterations=0)
+    export_features(ExportConfig(place / "model", output, level="s", dtype="float32", device="cpu"))
+    codes = torch.from_numpy(np.load(model.level_codes("s")))
+    expected = torch.where(codes.ne(0).any(1, keepdim=True), load_compressor(model).decode(codes), 0)
+    np.testing.assert_allclose(np.load(output), expected.numpy(), atol=1e-6)

@@ -1,0 +1,103 @@
+"""A language field as dense features: one embedding for each Gaussian, in one array file that other programs read."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import tyro
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from autoencoder.compressor import Compressor, GaussianCodes
+from autoencoder.kinds import load_compressor
+from autoencoder.mixtures import load_mixtures
+from gaussian_renderer.trained_model import load_trained
+from workspace import InputError, ModelFolder, atomic, load_array
+from workspace.device import Device, chosen_device
+from workspace.record import require
+from workspace.records import LanguageRecord
+
+log = logging.getLogger(__name__)
+
+CHUNK = 16384  # Gaussians decoded at once
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """Which field to export, and where to."""
+
+    model_path: Annotated[Path, tyro.conf.arg(aliases=["-m"])]
+    """Model folder with a language field."""
+    output: Path
+    """Array file to write, ending in .npy."""
+    level: str | None = None
+    """Level of the field (default, s, m, l, grid); needed when it has several."""
+    dtype: Literal["float16", "float32"] = "float16"
+    """Type of the numbers: 2 or 4 bytes each."""
+    device: Device = "auto"
+    """Where to decode."""
+
+
+def export_features(config: ExportConfig) -> None:
+    """Write one embedding of unit length for each Gaussian, in the order of point_cloud.ply; zeros for those never seen.
+
+    The array [n, d] is written part by part, so that memory does not grow with the scene.
+
+    Raises:
+        InputError: there is no finished language field, or it has no such level.
+    """
+    if config.output.suffix != ".npy":
+        raise InputError(f"--output {config.output}: expected a name that ends in .npy.")
+    model, device = ModelFolder(config.model_path), chosen_device(config.device)
+    record = require(model.language, LanguageRecord, f"python train.py -m {model.root} --include_feature")
+    level = _level(config.level, record.config.levels)
+    trained = load_trained(model, record.config.gaussians, device)
+    compressor = load_compressor(model, device)
+    count = len(trained.gaussians)
+    embeddings = READERS[compressor.gaussian_codes](model, compressor, level, count)
+    with atomic(config.output) as temporary:
+        array = np.lib.format.open_memmap(temporary, "w+", np.dtype(config.dtype), (count, compressor.feature_width))
+        for start in tqdm(range(0, count, CHUNK), desc="exporting", unit="part"):
+            array[start : start + CHUNK] = embeddings(slice(start, start + CHUNK)).cpu().numpy()
+        array.flush()
+        del array
+    log.info("%d embeddings of %d entries, level %s: %s", count, compressor.feature_width, level, config.output)
+
+
+def _level(asked: str | None, levels: tuple[str, ...]) -> str:
+    if asked in levels:
+        return asked
+    if asked is None and len(levels) == 1:
+        return levels[0]
+    raise InputError(f"The field has the levels {', '.join(levels)}; choose one of them with --level, found {asked}.")
+
+
+Reader = Callable[[slice], Float[Tensor, "k d"]]
+
+
+def _decoded(model: ModelFolder, compressor: Compressor, level: str, count: int) -> Reader:
+    path, shape = model.level_codes(level), (count, compressor.code_width)
+    codes = load_array(path)
+    if codes.shape != shape:
+        raise InputError(
+            f"{path} has shape {codes.shape}, expected {shape}. "
+            f"Train it again: python train.py -m {model.root} --include_feature --overwrite"
+        )
+    blended = compressor.blended(torch.from_numpy(codes).to(next(iter(compressor.state_dict().values())).device))
+    known = blended.ne(0).any(1, keepdim=True)
+    return lambda rows: compressor.decode(blended[rows]) * known[rows]
+
+
+def _mixed(model: ModelFolder, compressor: Compressor, level: str, count: int) -> Reader:
+    table = compressor.centroids(level)
+    mixtures = load_mixtures(model.level_codes(level), count, len(table), table.device)
+    return lambda rows: F.normalize(mixtures[rows].blend(table), dim=1)
+
+
+READERS: dict[GaussianCodes, Callable[[ModelFolder, Compressor, str, int], Reader]] = {"vectors": _decoded, "mixtures": _mixed}

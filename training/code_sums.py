@@ -1,75 +1,98 @@
-"""Sums of blending weights by code, in a bounded number of places for each Gaussian."""
+"""Sums of blending weights by Gaussian and code, in memory that does not grow with the number of views."""
 
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
+from scipy.sparse import coo_array, csr_array
 from torch import Tensor
 
-EMPTY = -1  # as a code in 16 bits; a table has at most 65,535 codes, so no code reads like it
+BUFFER = 4_000_000  # rows gathered before they are added: adding costs a pass over all sums
+CHUNK = 65_536  # Gaussians whose codes are compared at once
 
 
 class CodeSums:
-    """Blending weight of every Gaussian at one level: in total, without a segment, and by code.
+    """Blending weight of every Gaussian at one level: in total, without a code, and by code.
 
-    A Gaussian has `places` codes. Sums are exact as long as it is seen with no more; then a new code takes the place of the
-    one with the smallest sum if it outweighs it, and what loses its place is only counted in the total. Memory is
-    `6 * places + 8` bytes for each Gaussian, whatever the number of views.
+    At most `places` codes of a Gaussian are kept when views are added. Sums are exact for Gaussians that are seen with no
+    more; of others the smallest sums are dropped and only counted in the total. That is 8 bytes a place, for the places that
+    are taken.
     """
 
-    def __init__(self, num_gaussians: int, places: int, device: torch.device):
-        self.codes = torch.full((num_gaussians, places), EMPTY, dtype=torch.int16, device=device)
-        self.weights = torch.zeros(num_gaussians, places, device=device)
-        self.used = torch.zeros(num_gaussians, dtype=torch.int64, device=device)
+    def __init__(self, num_gaussians: int, num_codes: int, places: int, device: torch.device):
         self.labelled = torch.zeros(num_gaussians, device=device)
         self.unlabelled = torch.zeros(num_gaussians, device=device)
+        self._places = places
+        self._sums = csr_array((num_gaussians, num_codes), dtype=np.float32)
+        self._buffer: list[tuple[np.ndarray, ...]] = []
 
     def add(self, gaussians: Int[Tensor, " m"], codes: Int[Tensor, " m"], weights: Float[Tensor, " m"]) -> None:
-        """Add one view's sums: rows (Gaussian, code, weight) ascending by Gaussian, no pair of Gaussian and code twice."""
-        codes = codes.to(torch.int16)
-        same = self.codes[gaussians] == codes[:, None]
-        places = self.codes.shape[1]
-        hit = same.any(1)
-        flat = gaussians[hit] * places + same[hit].to(torch.uint8).argmax(1)
-        self.weights.view(-1)[flat] += weights[hit]
-        gaussians, codes, weights = gaussians[~hit], codes[~hit], weights[~hit]
-        place = self.used[gaussians] + _rank(gaussians)
-        free = place < places
-        flat = gaussians[free] * places + place[free]
-        self.codes.view(-1)[flat], self.weights.view(-1)[flat] = codes[free], weights[free]
-        self.used.index_add_(0, gaussians[free], torch.ones_like(gaussians[free]))
-        self._displace(gaussians[~free], codes[~free], weights[~free])
-
-    def _displace(self, gaussians: Tensor, codes: Tensor, weights: Tensor) -> None:
-        """Codes of Gaussians whose places are taken: one of each Gaussian after the other."""
-        while len(gaussians):
-            first = _rank(gaussians) == 0
-            g, c, w = gaussians[first], codes[first], weights[first]
-            smallest, place = self.weights[g].min(1)
-            heavier = w > smallest
-            flat = g[heavier] * self.codes.shape[1] + place[heavier]
-            self.codes.view(-1)[flat], self.weights.view(-1)[flat] = c[heavier], w[heavier]
-            gaussians, codes, weights = gaussians[~first], codes[~first], weights[~first]
+        """Add rows (Gaussian, code, weight) to the sums; rows may repeat."""
+        rows = gaussians.to(torch.int32), codes.to(torch.int32), weights.to(torch.float32)
+        self._buffer.append(tuple(column.cpu().numpy() for column in rows))
+        if sum(len(gaussians) for gaussians, _, _ in self._buffer) > BUFFER:
+            self._flush()
 
     def largest(self, k: int) -> tuple[Int[Tensor, "n k"], Float[Tensor, "n k"]]:
         """The k codes of each Gaussian with the largest sums, largest first, and these sums; 0 and 0.0 where there are fewer."""
-        weights, places = self.weights.topk(min(k, self.weights.shape[1]), dim=1)
-        codes = self.codes.gather(1, places).to(torch.int64) & 0xFFFF
-        return torch.where(weights > 0, codes, 0), weights
+        found = [self._largest(sums, k) for sums in self._parts()]
+        codes, weights = (torch.cat(columns).to(self.labelled.device) for columns in zip(*found, strict=True))
+        return codes, weights
+
+    def of(self, gaussians: Int[np.ndarray, " m"]) -> Float[np.ndarray, "m codes"]:
+        """All sums of some Gaussians."""
+        self._flush()
+        return self._sums[gaussians].toarray()
 
     def state(self) -> dict[str, Any]:
         """Everything an interrupted run needs."""
-        return dict(vars(self))
+        sums = {name: torch.from_numpy(getattr(self._sums, name)) for name in ("data", "indices", "indptr")}
+        buffer = [[torch.from_numpy(column) for column in rows] for rows in self._buffer]  # added later, as without a stop
+        return {"labelled": self.labelled, "unlabelled": self.unlabelled, "buffer": buffer, **sums}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from `state`."""
-        for name, value in vars(self).items():
-            value.copy_(state[name])
+        self.labelled.copy_(state["labelled"])
+        self.unlabelled.copy_(state["unlabelled"])
+        columns = (state[name].cpu().numpy() for name in ("data", "indices", "indptr"))
+        self._sums = csr_array(tuple(columns), shape=self._sums.shape)
+        self._buffer = [tuple(column.cpu().numpy() for column in rows) for rows in state["buffer"]]
 
+    def _flush(self) -> None:
+        if not self._buffer:
+            return
+        gaussians, codes, weights = (np.concatenate(columns) for columns in zip(*self._buffer, strict=True))
+        self._buffer = []
+        self._sums = self._sums + coo_array((weights, (gaussians, codes)), shape=self._sums.shape).tocsr()
+        lengths = np.diff(self._sums.indptr)
+        if lengths.max(initial=0) > self._places:
+            self._drop_smallest(lengths)
 
-def _rank(gaussians: Int[Tensor, " m"]) -> Int[Tensor, " m"]:
-    """Position of each entry among the entries of its Gaussian, for ascending Gaussians."""
-    index = torch.arange(len(gaussians), device=gaussians.device)
-    starts = torch.ones_like(gaussians, dtype=torch.bool)
-    starts[1:] = gaussians[1:] != gaussians[:-1]
-    return index - torch.where(starts, index, 0).cummax(0).values
+    def _drop_smallest(self, lengths: Int[np.ndarray, " n"]) -> None:
+        """Keep the largest sums of the Gaussians that have more than there are places."""
+        sums = self._sums
+        rows = np.repeat(np.arange(len(lengths)), lengths)
+        crowded = np.flatnonzero(lengths[rows] > self._places)
+        order = crowded[np.lexsort((-sums.data[crowded], rows[crowded]))]  # by Gaussian, largest first
+        starts = np.repeat(np.cumsum(lengths[lengths > self._places]), lengths[lengths > self._places])
+        rank = np.arange(len(order)) - (starts - lengths[rows[order]])
+        keep = np.ones(len(rows), bool)
+        keep[order[rank >= self._places]] = False
+        indptr = np.concatenate([[0], np.cumsum(np.minimum(lengths, self._places))]).astype(sums.indptr.dtype)
+        self._sums = csr_array((sums.data[keep], sums.indices[keep], indptr), shape=sums.shape)
+
+    def _parts(self) -> Iterator[csr_array]:
+        self._flush()
+        for start in range(0, self._sums.shape[0], CHUNK):
+            yield self._sums[start : start + CHUNK]
+
+    def _largest(self, sums: csr_array, k: int) -> tuple[Tensor, Tensor]:
+        lengths = np.diff(sums.indptr)
+        rows = np.repeat(np.arange(len(lengths)), lengths)
+        places = np.arange(len(rows)) - np.repeat(sums.indptr[:-1], lengths)
+        codes, weights = (np.zeros((len(lengths), max(k, lengths.max(initial=0))), kind) for kind in (np.int64, np.float32))
+        codes[rows, places], weights[rows, places] = sums.indices, sums.data
+        largest, place = torch.from_numpy(weights).topk(k, dim=1)
+        return torch.from_numpy(codes).gather(1, place), largest

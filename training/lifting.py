@@ -35,7 +35,7 @@ from workspace.resume import load_checkpoint, save_checkpoint, stop_requests
 log = logging.getLogger(__name__)
 
 CODES_PER_GAUSSIAN = 4
-PLACES = 32  # codes a Gaussian is counted with at each level while views are added
+PLACES = 32  # codes of a Gaussian that are counted at each level
 SAVE_EVERY = 120.0  # seconds between resumable states
 SAMPLE = 20_000  # Gaussians on which kept and full mixtures are compared
 CHUNK = 2048  # of these, at once
@@ -81,7 +81,8 @@ def lift_mixtures(config: LanguageTrainConfig, run: LanguageRun, settings: dict[
 def _sums_over_views(run: LanguageRun, settings: dict[str, Any]) -> tuple[list[CodeSums], float]:
     """Sums of all training views, and the seconds that an interrupted run took before."""
     model, cameras = run.trained.folder, run.scene.train
-    sums = [CodeSums(len(run.trained.gaussians), PLACES, run.device) for _ in run.levels]
+    sizes = [len(run.compressor.centroids(level)) for level in run.levels]
+    sums = [CodeSums(len(run.trained.gaussians), size, PLACES, run.device) for size in sizes]
     first, before = 0, 0.0
     saved = load_checkpoint(model, "language", run.device)
     if saved is not None:
@@ -172,13 +173,10 @@ def _kept_cosine(
     """Mean cosine between the embeddings of kept and of counted mixtures, over a sample of the Gaussians that are known."""
     rows = known.nonzero().squeeze(1)
     rows = rows[torch.linspace(0, len(rows) - 1, min(len(rows), SAMPLE), device=rows.device).long()]
-    every, all_weights = sums.largest(PLACES)
     cosines = []
     for chunk in rows.split(CHUNK):
-        kept, full = (
-            torch.zeros(len(chunk), len(centroids), device=chunk.device).scatter_add_(1, i[chunk], w[chunk]) @ centroids
-            for i, w in ((indices, weights), (every, all_weights))
-        )
+        kept = F.embedding_bag(indices[chunk], centroids, per_sample_weights=weights[chunk], mode="sum")
+        full = torch.from_numpy(sums.of(chunk.cpu().numpy())).to(centroids) @ centroids
         cosines.append(F.cosine_similarity(kept, full, dim=1))
     return _mean(torch.cat(cosines)) if cosines else 0.0
 

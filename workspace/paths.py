@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from workspace.errors import InputError
+from workspace.slugs import slug
 
 ASSETS = Path(__file__).parent.parent / "assets"  # weights and worlds that ship with the code
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
@@ -272,6 +273,33 @@ class ModelFolder:
     def answer_picture(self, key: str, name: str) -> Path:
         """Picture of one answer in one view; `name` is the phrase as a file name."""
         return AnswerFolder(self.evaluation).picture(key, name)
+
+    @property
+    def objects(self) -> Path:
+        """Objects found in 3D."""
+        return self.root / "objects"
+
+    @property
+    def located(self) -> Path:
+        """Instances of the last phrases asked for, with positions and boxes."""
+        return self.objects / "objects.json"
+
+    def object_indices(self, phrase: str, instance: int) -> Path:
+        """Ascending indices of the Gaussians of one instance, counted from 1: int64 [m]."""
+        return self.objects / slug(phrase) / f"instance_{instance}.npy"
+
+    def object_labels(self, phrase: str) -> Path:
+        """Instance of every Gaussian, counted from 1, 0 for none: int32 [n]."""
+        return self.objects / slug(phrase) / "labels.npy"
+
+    def object_splats(self, phrase: str, name: str) -> Path:
+        """Edited Gaussians in the 3DGS layout: `instance_<i>`, `removed` or `recolored`."""
+        return self.objects / slug(phrase) / f"{name}.ply"
+
+    @property
+    def frame(self) -> Path:
+        """Which way is up and how long a scene unit is, as the user said."""
+        return self.root / "frame.json"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,88 @@
+"""The frame in which positions are told: the scene's own, or upright and in metres once the user has said how."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from workspace import InputError, read_json, write_json
+
+UNKNOWN_UNITS = "unknown: structure from motion has no scale; give --scale, or --measured with a known distance"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Map from the scene's coordinates to those that answers are told in: turn `up` to +z, then scale."""
+
+    up: tuple[float, float, float] | None = None
+    """Direction in scene coordinates that points up; None leaves the scene as it is."""
+    scale: float | None = None
+    """Metres per scene unit; None where nobody knows."""
+
+    @property
+    def rotation(self) -> Float[np.ndarray, "3 3"]:
+        """Scene to told coordinates; the shortest turn that takes `up` to +z."""
+        if self.up is None:
+            return np.eye(3)
+        up = np.array(self.up) / np.linalg.norm(self.up)
+        axis, cosine = np.cross(up, [0.0, 0.0, 1.0]), up[2]
+        if cosine < -1 + 1e-12:
+            return np.diag([1.0, -1.0, -1.0])  # upside down: half a turn about x
+        x, y, z = axis
+        cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+        return np.eye(3) + cross + cross @ cross / (1 + cosine)
+
+    @property
+    def units(self) -> str:
+        """What a length of 1 means."""
+        return "metres" if self.scale is not None else UNKNOWN_UNITS
+
+    @property
+    def name(self) -> str:
+        """Which axes these are."""
+        return "z up" if self.up is not None else "scene"
+
+    def told(self, points: Float[np.ndarray, "m 3"]) -> Float[np.ndarray, "m 3"]:
+        """Scene coordinates as they are told."""
+        return points @ self.rotation.T * (1.0 if self.scale is None else self.scale)
+
+
+def read_frame(path: Path) -> Frame:
+    """The frame remembered with a model; the scene's own where none was given. InputError when the file is damaged."""
+    if not path.exists():
+        return Frame()
+    found = read_json(path)
+    up, scale = (found.get("up"), found.get("scale")) if isinstance(found, dict) else (None, "")
+    numbers = [*(up if isinstance(up, list) else []), *([] if scale is None else [scale])]
+    good = (up is None or (isinstance(up, list) and len(up) == 3)) and all(
+        isinstance(value, int | float) and not isinstance(value, bool) for value in numbers
+    )
+    if not good:
+        raise InputError(f"{path} is damaged: expected up (three numbers or null) and scale (a number or null). Delete it.")
+    return checked(up, scale)
+
+
+def checked(up: Sequence[float] | None, scale: float | None) -> Frame:
+    """A frame with a meaning; InputError for a zero direction or a scale that is not positive."""
+    if up is not None and not (np.isfinite(up).all() and np.linalg.norm(up) > 1e-9):
+        raise InputError(f"--up {' '.join(map(str, up))}: expected a direction, such as 0 -1 0, not of length zero.")
+    if scale is not None and not 0 < scale < np.inf:
+        raise InputError(f"--scale {scale}: expected metres per scene unit, above 0.")
+    return Frame(None if up is None else tuple(map(float, up)), None if scale is None else float(scale))
+
+
+def measured_scale(ends: Sequence[float], metres: float) -> float:
+    """Metres per scene unit from two points (x y z x y z, scene coordinates) and their distance in metres."""
+    length = float(np.linalg.norm(np.subtract(ends[3:], ends[:3])))
+    if not (np.isfinite(length) and length > 1e-12 and 0 < metres < np.inf):
+        raise InputError(
+            f"--measured {' '.join(map(str, ends))} --metres {metres}: expected two different points and a distance."
+        )
+    return metres / length
+
+
+def write_frame(path: Path, frame: Frame) -> None:
+    """Remember the frame with the model."""
+    write_json(path, asdict(frame))

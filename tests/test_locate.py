@@ -1,0 +1,213 @@
+"""Objects in 3D from phrases: instances, positions, boxes, and edited splat files."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from small_answers import BALLS, Words, embeddings, write_model, write_scene
+
+from autoencoder.pca import PCA
+from query.locate import LocateConfig, locate
+from query.objects.boxes import axis_aligned, oriented
+from query.objects.frame import Frame, measured_scale
+from query.objects.instances import connected_groups, find_instances, selected
+from scene.gaussian_files import load_ply, save_ply
+from scene.gaussian_model import GaussianModel
+from scene.ply import read_vertices
+from workspace import InputError, ModelFolder, load_array, read_json, save_array
+from workspace.record import stage
+from workspace.records import LanguageRecord, RgbRecord
+
+CENTERS = np.float32([[-1.2, -0.8, 0], [1.2, -0.8, 0.2], [-1.2, 0.8, 0.1]])  # red ball, red ball again, green ball
+EACH = 150
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    return write_scene(tmp_path_factory.mktemp("located") / "scene")
+
+
+@pytest.fixture
+def model(tmp_path, scene, monkeypatch):
+    """Two red balls and a green one, each of many Gaussians; a red floater; Gaussians without a code inside the first ball."""
+    monkeypatch.setattr("query.session.text_encoder", lambda *_: Words())
+    folder = write_model(tmp_path / "model", scene)
+    generator = np.random.default_rng(0)
+    directions = generator.normal(size=(3 * EACH, 3))
+    shells = directions / np.linalg.norm(directions, axis=1, keepdims=True) * 0.25
+    hidden = CENTERS[0] + generator.normal(size=(10, 3)).astype(np.float32) * 0.04
+    means = np.concatenate([np.repeat(CENTERS, EACH, 0) + shells, hidden, [[0.0, 0.0, 3.0]]]).astype(np.float32)
+    gaussians = GaussianModel.from_points(means, np.full((len(means), 3), 90, np.uint8))
+    gaussians.log_scales[:] = math.log(0.03)
+    gaussians.opacity_logits[:] = 4.0
+    gaussians.sh_rest[:] = torch.from_numpy(generator.normal(size=gaussians.sh_rest.shape).astype(np.float32)) * 0.1
+    balls, negatives = embeddings()
+    codes = PCA(0.2 * negatives[0], torch.cat([balls, negatives]), torch.tensor(1.0)).encode(balls)
+    owner = np.concatenate([np.repeat([0, 0, 1], EACH), np.full(10, -1), [0]])
+    stored = torch.where(torch.from_numpy(owner >= 0)[:, None], codes[np.maximum(owner, 0)], 0.0)
+    settings = {"source_path": str(scene), "images": "images", "resolution": -1, "eval": True, "white_background": False}
+    with stage(folder.point_clouds, RgbRecord, settings, {}, overwrite=True):
+        save_ply(folder.point_cloud(7), gaussians)
+    inputs = {"geometry": load_ply(folder.point_cloud(7)).geometry_hash()}
+    with stage(folder.language, LanguageRecord, {"levels": ["s"], "gaussians": 7}, inputs, overwrite=True):
+        save_array(folder.level_codes("s"), stored.numpy())
+    return folder
+
+
+def _locate(model, *text, **settings):
+    # the balls' embeddings are orthogonal to each other and to the negatives: relevancy of the others is 0.5 but for rounding
+    locate(LocateConfig(model_path=model.root, text=text, device="cpu", neighbours=1, **{"threshold": 0.6, **settings}))
+    return read_json(model.located)
+
+
+def test_both_balls_are_found_where_they_are_and_the_floater_is_not(model, capsys):
+    found = _locate(model, "red ball")["objects"]
+    assert [one["instance"] for one in found] == [1, 2]
+    centers = np.array(sorted(one["center"] for one in found))
+    np.testing.assert_allclose(centers, CENTERS[:2], atol=0.03)  # a mean of 150 points of a shell of radius 0.25
+    for one in found:
+        size = np.subtract(one["box"]["max"], one["box"]["min"])
+        assert (abs(size - 0.5) < 0.05).all()  # 1 % of 150 random points lies outside on either side
+        assert one["gaussians"] == EACH and one["level"] == "s"
+        members = load_array(model.objects / one["indices"])
+        assert (np.diff(members) > 0).all() and len(members) == EACH
+    assert "red ball" in capsys.readouterr().out
+
+
+def test_an_object_names_the_view_and_the_pixels_where_it_is_seen(model):
+    (one,) = _locate(model, BALLS[1])["objects"]
+    view = one["views"][0]
+    depth, focal = 5.0 + CENTERS[2][2], 150.0
+    index = int(view["image"].rsplit("_", 1)[1])
+    x = focal * (CENTERS[2][0] - 0.15 * (index - 4)) / depth + 80
+    y = focal * CENTERS[2][1] / depth + 60
+    left, top, right, bottom = view["box"]
+    assert abs((left + right) / 2 - x) < 2 and abs((top + bottom) / 2 - y) < 2
+    assert abs(right - left - 2 * focal * 0.25 / depth) < 4  # the radius of the shell, and the Gaussians' own width
+
+
+def test_nothing_found_is_an_answer(model, capsys):
+    document = _locate(model, "elephant", "red ball", instances=1)
+    assert document["phrases"] == ["elephant", "red ball"]
+    assert [one["phrase"] for one in document["objects"]] == ["red ball"]
+    assert "not here" in capsys.readouterr().out
+
+
+def test_the_file_follows_its_schema(model):
+    from pathlib import Path
+
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads((Path(__file__).parents[1] / "docs" / "objects.schema.json").read_text())
+    document = _locate(model, "red ball", "elephant", up=(0.0, -1.0, 0.0), scale=2.0)
+    jsonschema.validate(document, schema)
+    broken = {**document, "objects": [{**document["objects"][0], "center": [1, 2]}]}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(broken, schema)
+
+
+def test_extracting_removing_and_coloring_leave_every_other_bit(model):
+    _locate(model, "red ball", extract=True, remove=True, recolor=(255, 0, 0))
+    trained = read_vertices(model.point_cloud(7))
+    labels = load_array(model.object_labels("red ball"))
+    one = read_vertices(model.object_splats("red ball", "instance_1"))
+    assert one.dtype == trained.dtype and one.tobytes() == trained[labels == 1].tobytes()
+    gone = read_vertices(model.object_splats("red ball", "removed"))
+    kept = np.arange(len(trained)) >= 2 * EACH
+    kept[3 * EACH : 3 * EACH + 10] = False  # hidden in the first ball, without a code: they go with it
+    assert gone.tobytes() == trained[kept].tobytes()
+    painted = read_vertices(model.object_splats("red ball", "recolored"))
+    assert painted[labels == 0].tobytes() == trained[labels == 0].tobytes()
+    gaussians = load_ply(model.object_splats("red ball", "recolored"))
+    color = (gaussians.sh_dc[labels > 0, 0] * 0.28209479177387814 + 0.5).numpy()
+    np.testing.assert_allclose(color, [[1, 0, 0]] * (2 * EACH), atol=1e-6)
+    assert (gaussians.sh_rest[labels > 0] == 0).all()
+    for name in ("x", "scale_0", "rot_3", "opacity"):
+        assert painted[name].tobytes() == trained[name].tobytes()
+
+
+def test_up_and_scale_are_remembered(model):
+    first = _locate(model, BALLS[1], up=(0.0, -1.0, 0.0), measured=(0.0, 0.0, 0.0, 0.0, 0.0, 2.0), metres=1.0)
+    assert first["units"] == "metres" and first["frame"]["scale"] == 0.5
+    again = _locate(model, BALLS[1])
+    assert again["objects"][0]["center"] == first["objects"][0]["center"]
+    x, y, z = CENTERS[2]
+    np.testing.assert_allclose(again["objects"][0]["center"], [x / 2, z / 2, -y / 2], atol=0.02)
+
+
+def test_without_a_scale_the_file_says_so(model):
+    assert _locate(model, "red ball")["units"].startswith("unknown")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"threshold": 1.5}, "--threshold 1.5"),
+        ({"min_gaussians": 0}, "--min_gaussians 0"),
+        ({"up": (0.0, 0.0, 0.0)}, "--up 0.0 0.0 0.0"),
+        ({"scale": -1.0}, "--scale -1"),
+        ({"metres": 1.0}, "--measured and --metres"),
+        ({"recolor": (0, 0, 300)}, "--recolor 0 0 300"),
+        ({"level": "m"}, "not 'm'"),
+    ],
+)
+def test_settings_without_a_meaning_are_refused(model, settings, message):
+    with pytest.raises(InputError, match=message):
+        _locate(model, "red ball", **settings)
+
+
+def test_a_damaged_frame_is_named(model):
+    model.frame.write_text('{"up": "there"}')
+    with pytest.raises(InputError, match="frame.json is damaged"):
+        _locate(model, "red ball")
+
+
+def test_a_turned_box_follows_the_object():
+    generator = np.random.default_rng(1)
+    angle = math.radians(30)
+    turn = np.array([[math.cos(angle), -math.sin(angle), 0], [math.sin(angle), math.cos(angle), 0], [0, 0, 1]])
+    points = (generator.uniform(-0.5, 0.5, (4000, 3)) * [4.0, 1.0, 2.0]) @ turn.T + [5, 6, 7]
+    for upright in (True, False):
+        box = oriented(points, upright)
+        np.testing.assert_allclose(sorted(box.size), [1.0, 2.0, 4.0], rtol=0.04)  # 2 % of the points lie outside on purpose
+        np.testing.assert_allclose(box.center, [5, 6, 7], atol=0.05)
+        np.testing.assert_allclose(np.linalg.det(box.axes), 1.0, atol=1e-6)
+    assert np.prod(np.subtract(axis_aligned(points).max, axis_aligned(points).min)) > 1.5 * np.prod(box.size)
+
+
+def test_the_shortest_turn_takes_up_to_z():
+    for up in ([0, -1, 0], [0.2, 0.3, -0.9], [0, 0, -1], [0, 0, 5]):
+        frame = Frame(tuple(map(float, up)), None)
+        np.testing.assert_allclose(frame.rotation @ (np.array(up) / np.linalg.norm(up)), [0, 0, 1], atol=1e-12)
+        np.testing.assert_allclose(frame.rotation @ frame.rotation.T, np.eye(3), atol=1e-12)
+    assert measured_scale((0.0, 0.0, 0.0, 0.0, 3.0, 4.0), 2.5) == 0.5
+
+
+def test_groups_part_where_there_is_a_gap():
+    generator = np.random.default_rng(2)
+    blobs = [generator.uniform(0, 1, (200, 3)) + [offset, 0, 0] for offset in (0.0, 2.0)]
+    groups = connected_groups(np.concatenate(blobs))
+    assert len(set(groups[:200])) == 1 and len(set(groups[200:])) == 1 and groups[0] != groups[200]
+
+
+def test_instances_are_ordered_by_how_well_and_how_much_they_answer():
+    generator = np.random.default_rng(3)
+    means = np.concatenate([generator.uniform(0, 1, (100, 3)), generator.uniform(0, 1, (100, 3)) + 5])
+    relevancy = np.repeat([0.6, 0.9], 100)
+    found = find_instances(relevancy, relevancy > 0.5, means, np.ones(200), 10)
+    assert [round(one.score, 3) for one in found] == [0.9, 0.6] and found[0].members[0] == 100
+
+
+def test_threshold_rules():
+    relevancy = np.concatenate([np.full(90, 0.2), np.full(10, 0.4)])
+    assert selected(relevancy, "fixed", 0.5).sum() == 0
+    assert selected(relevancy, "relative", 0.5).sum() == 10
+    assert selected(relevancy, "otsu", 0.1).sum() == 10
+    assert selected(relevancy, "otsu", 0.5).sum() == 0  # an absent phrase selects nothing
+
+
+def test_a_folder_without_a_field_names_the_command(tmp_path, monkeypatch):
+    monkeypatch.setattr("query.session.text_encoder", lambda *_: Words())
+    with pytest.raises(InputError, match="train.py"):
+        _locate(ModelFolder(tmp_path / "empty"), "red ball")

@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -78,6 +78,7 @@ class FoundPhrase:
 def locate(config: LocateConfig) -> None:
     """Find objects in 3D: instances with positions and boxes in objects/objects.json, and edited splat files."""
     _refuse_meaningless(config)
+    config = replace(config, text=clean_phrases(config.text), negatives=clean_phrases(config.negatives))
     model = ModelFolder(config.model_path)
     frame = _frame(config, model)
     session = Session.open(config, model, config.level)

@@ -16,7 +16,7 @@ from query.objects.description import LocatedObject, document
 from query.objects.frame import Frame, checked, measured_scale, read_frame, write_frame
 from query.objects.instances import Instance, Neighbours, ThresholdRule, find_instances, selected
 from query.objects.views import best_views
-from query.question import Question
+from query.question import Question, clean_phrases
 from query.session import RelevancyConfig, Session
 from query.tables import table
 from scene.ply import read_vertices

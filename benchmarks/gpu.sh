@@ -1,42 +1,193 @@
 #!/usr/bin/env bash
-# Builds both native packages for the GPU of this machine, runs the GPU tests, then the GPU benchmarks.
+# Everything there is to do with the rasterizer on a GPU, in one go: builds, tests, checks with the sanitizer, tables, profiles.
 #
-#   benchmarks/gpu.sh [table]        table: where to keep a copy of the printed tables (default: build/gpu_benchmarks.txt)
+#   benchmarks/gpu.sh [step...]      all steps in order, or those named:
+#     facts      the device, the driver, the toolkit, the packages
+#     build      both native packages for this GPU; gsplat, where its wheel is at hand, compiles its kernels beside it
+#     tests      the tests marked gpu
+#     sanitize   compute-sanitizer memcheck and racecheck over every kernel on a small scene
+#     tables     benchmarks/gpu_rasterizer.py, the measured tables
+#     ncu        Nsight Compute, the full set on one launch of each of seven kernels
+#     profile    a trace by torch's profiler, for gaps between kernels
+#     variants   every folder of VARIANTS, another checkout of the packages: build, test, tables
+#     winner     the tables of the fastest that passed its tests once more
 #
-# Needs no network: torch, numpy, pytest, jaxtyping, nanobind, scikit-build-core, cmake, ninja and nvcc must be there.
-# PYTHON chooses the interpreter (default python3). gsplat is measured beside ours when it can be imported.
-set -euo pipefail
+# Every step has a time limit and may fail without ending the run; its output is kept as it comes in OUT/<step>.txt, and
+# OUT/status.txt gets a line (step, exit code, seconds) when it ends. Calling again with other steps goes on in the same OUT.
+#
+# OUT       where results go (default build/gpu)
+# PYTHON    the interpreter (default python3); torch with CUDA, numpy and scipy must be installed for it
+# WHEELS    a folder of wheels for machines without a network: scikit-build-core, nanobind, cmake, ninja, pytest, jaxtyping, gsplat
+#           and what they need. Without it, what is installed is used.
+# VARIANTS  a folder of checkouts (default build/gpu_variants), each with submodules/ as here
+# LIMIT     seconds for every step instead of its own limit
+set -uo pipefail
 cd "$(dirname "$0")/.."
 PYTHON="${PYTHON:-python3}"
-table="${1:-build/gpu_benchmarks.txt}"
-mkdir -p "$(dirname "$table")"
+OUT="${OUT:-build/gpu}"
+VARIANTS="${VARIANTS:-build/gpu_variants}"
+mkdir -p "$OUT"
+OUT="$(cd "$OUT" && pwd)"
+site="$OUT/site"
+peer="$OUT/peer"
+failed=0
 
-"$PYTHON" - <<'CHECK'
+# step <name> <seconds> <command...>: runs it under its limit, shows and keeps its output.
+step() {
+  local name="$1" limit="${LIMIT:-$2}" begin=$SECONDS code
+  shift 2
+  echo "== $name (at most $limit s)"
+  timeout --kill-after=10 "$limit" "$@" 2>&1 | tee "$OUT/$name.txt"
+  code="${PIPESTATUS[0]}"
+  printf '%s\t%s\t%s\n' "$name" "$code" "$((SECONDS - begin))" >>"$OUT/status.txt"
+  if [ "$code" -ne 0 ]; then
+    failed=1
+    echo "== $name: exit code $code"
+  fi
+  return "$code"
+}
+
+facts() {
+  nvidia-smi
+  nvcc --version
+  "$PYTHON" - <<'PY'
 import importlib.util
-import shutil
 import sys
 
-missing = [m for m in ("torch", "numpy", "pytest", "jaxtyping", "nanobind", "scikit_build_core") if importlib.util.find_spec(m) is None]
-missing += [tool for tool in ("cmake", "ninja", "nvcc") if shutil.which(tool) is None]
-if missing:
-    sys.exit(f"error: not found: {', '.join(missing)}")
 import torch
 
+print("python", sys.version.split()[0], "torch", torch.__version__, "CUDA", torch.version.cuda)
 if not torch.cuda.is_available():
     sys.exit("error: torch sees no CUDA device; these tests and benchmarks are for a GPU")
-CHECK
+print(torch.cuda.get_device_properties(0))
+missing = [m for m in ("numpy", "scipy", "pytest", "jaxtyping", "nanobind", "scikit_build_core") if importlib.util.find_spec(m) is None]
+print("not installed:", ", ".join(missing) or "nothing")
+PY
+}
 
-site="$PWD/build/gpu_site"
-rm -rf "$site"
-CUDAARCHS="$("$PYTHON" -c 'import torch; print("%d%d" % torch.cuda.get_device_capability())')"
-export CUDAARCHS
-"$PYTHON" -m pip install --no-build-isolation --no-index --no-deps --target "$site" \
-  -C cmake.define.GAUSSIAN_CUDA=ON ./submodules/diff-gaussian-rasterization
-"$PYTHON" -m pip install --no-build-isolation --no-index --no-deps --target "$site" \
-  -C cmake.define.SIMPLE_KNN_CUDA=ON ./submodules/simple-knn
-export PYTHONPATH="$site${PYTHONPATH:+:$PYTHONPATH}"
+# build_packages <checkout> <site>
+build_packages() {
+  local architecture
+  architecture="$("$PYTHON" -c 'import torch; print("%d%d" % torch.cuda.get_device_capability())')" || return
+  rm -rf "$2"
+  if [ -n "${WHEELS:-}" ]; then
+    "$PYTHON" -m pip install --quiet --no-index --find-links "$WHEELS" --target "$OUT/tools" --upgrade \
+      scikit-build-core nanobind cmake ninja pytest jaxtyping || return
+  fi
+  for package in diff-gaussian-rasterization:GAUSSIAN_CUDA simple-knn:SIMPLE_KNN_CUDA; do
+    PATH="$OUT/tools/bin:$PATH" PYTHONPATH="$OUT/tools${PYTHONPATH:+:$PYTHONPATH}" CUDAARCHS="$architecture" \
+      "$PYTHON" -m pip install --no-build-isolation --no-index --no-deps --target "$2" \
+      -C "cmake.define.${package#*:}=ON" "$1/submodules/${package%:*}" || return
+  done
+}
 
-status=0
-"$PYTHON" -m pytest -q -m gpu submodules/diff-gaussian-rasterization/tests/test_gpu.py submodules/simple-knn/tests/test_simple_knn.py || status=$?
-"$PYTHON" benchmarks/gpu_rasterizer.py | tee "$table" || status=$?
-exit "$status"
+compile_peer() {
+  "$PYTHON" -m pip install --quiet --no-index --no-deps --find-links "${WHEELS:?no wheel of gsplat: set WHEELS}" --target "$peer" \
+    gsplat jaxtyping rich ninja &&
+    PATH="$peer/bin:$PATH" PYTHONPATH="$site:$peer" "$PYTHON" -c 'from gsplat.cuda._backend import _C; assert _C is not None'
+}
+
+# with_site <site> <command...>: runs it on the packages of that folder.
+with_site() {
+  local folder="$1"
+  shift
+  PYTHONPATH="$folder:$OUT/tools:$peer${PYTHONPATH:+:$PYTHONPATH}" PATH="$peer/bin:$PATH" "$@"
+}
+
+gpu_tests() { # <checkout> <site>
+  local rasterizer="$1/submodules/diff-gaussian-rasterization"
+  with_site "$2" "$PYTHON" -m pytest -q -m gpu -p no:cacheprovider --rootdir "$rasterizer" "$rasterizer/tests/test_gpu.py" \
+    "$1/submodules/simple-knn/tests/test_simple_knn.py"
+}
+
+sanitize() { # <tool>
+  with_site "$site" env PYTORCH_NO_CUDA_MEMORY_CACHING=1 compute-sanitizer --tool "$1" --error-exitcode 9 \
+    "$PYTHON" benchmarks/gpu_rasterizer.py once --small
+}
+
+tables() { # <site> <results>
+  rm -f "$2"
+  with_site "$1" "$PYTHON" benchmarks/gpu_rasterizer.py tables --results "$2"
+}
+
+ncu_kernel() { # <kernel>: its second launch, the first has cold caches
+  with_site "$site" ncu --set full --kernel-name "$1" --launch-skip 1 --launch-count 1 \
+    "$PYTHON" benchmarks/gpu_rasterizer.py once
+}
+
+# The checkout whose tables are the fastest: the smallest sum of times between events over the rows that all of them have.
+fastest() {
+  "$PYTHON" - "$OUT" <<'PY'
+import json
+import sys
+from pathlib import Path
+
+out = Path(sys.argv[1])
+passed = {line.split("\t")[0] for line in (out / "status.txt").read_text().splitlines() if line.split("\t")[1] == "0"}
+tables = {}
+for file in sorted(out.glob("tables*.jsonl")):
+    name = file.stem.removeprefix("tables").removeprefix("-")
+    if (f"tests-{name}" if name else "tests") in passed:
+        tables[name] = {row["task"]: row["ours"]["events"] for row in map(json.loads, file.read_text().splitlines())}
+common = set.intersection(*map(set, tables.values())) if tables else set()
+if not common:
+    sys.exit("error: no tables of a build that passed its tests")
+sums = {name: sum(rows[task] for task in common) for name, rows in tables.items()}
+for name, total in sorted(sums.items(), key=lambda item: item[1]):
+    print(f"{total:10.3f} ms over {len(common)} rows: {name or 'this checkout'}", file=sys.stderr)
+print(min(sums, key=sums.get))
+PY
+}
+
+run() {
+  case "$1" in
+    facts) step facts 60 facts ;;
+    build)
+      if [ -n "${WHEELS:-}" ]; then (timeout --kill-after=10 "${LIMIT:-420}" bash -c compile_peer >"$OUT/peer.txt" 2>&1) & fi
+      step build 420 build_packages "$PWD" "$site"
+      wait
+      ;;
+    tests) step tests 240 gpu_tests "$PWD" "$site" ;;
+    sanitize)
+      for tool in memcheck racecheck; do step "$tool" 120 sanitize "$tool"; done
+      ;;
+    tables) step tables 240 tables "$site" "$OUT/tables.jsonl" ;;
+    ncu)
+      for kernel in project_kernel blend_kernel blend_many_kernel feature_backward_kernel feature_backward_many_kernel \
+        splat_backward_kernel write_pairs_kernel; do
+        step "ncu-$kernel" 75 ncu_kernel "$kernel"
+      done
+      ;;
+    profile) step profile 90 with_site "$site" "$PYTHON" benchmarks/gpu_rasterizer.py profile --results "$OUT/trace.json" ;;
+    variants)
+      for folder in "$VARIANTS"/*/; do
+        [ -d "$folder/submodules" ] || continue
+        local name
+        name="$(basename "$folder")"
+        step "build-$name" 300 build_packages "$folder" "$OUT/site-$name" &&
+          step "tests-$name" 180 gpu_tests "$folder" "$OUT/site-$name"
+        [ -d "$OUT/site-$name" ] && step "tables-$name" 180 tables "$OUT/site-$name" "$OUT/tables-$name.jsonl"
+      done
+      ;;
+    winner)
+      local best
+      best="$(fastest)" || { failed=1; return; }
+      step winner 240 tables "$site${best:+-$best}" "$OUT/winner.jsonl"
+      ;;
+    *)
+      echo "error: no step $1; see the first lines of $0" >&2
+      exit 2
+      ;;
+  esac
+}
+
+export -f facts build_packages compile_peer with_site gpu_tests sanitize tables ncu_kernel
+export PYTHON OUT site peer WHEELS
+# `timeout` runs programs, not functions: each step's function runs in a shell of its own.
+timeout() { command timeout "$1" "$2" bash -c '"$@"' step "${@:3}"; }
+
+[ "$#" -gt 0 ] || set -- facts build tests sanitize tables ncu profile variants winner
+for name in "$@"; do run "$name"; done
+echo "== results in $OUT"
+cat "$OUT/status.txt" 2>/dev/null
+exit "$failed"

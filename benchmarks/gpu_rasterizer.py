@@ -1,14 +1,27 @@
 """The rasterizer on a GPU, beside gsplat's release when it is installed: equality first, then times against the goals.
 
-Times are the median of CUDA events over 100 calls after 20 for warming up, and wall clock per call with one device
-synchronisation at the end. The scene is random: 1,000,000 Gaussians, 1440x1080, about half of them in view.
+python benchmarks/gpu_rasterizer.py [tables | once | profile] [--results <file>]
+
+Three times of each task, in milliseconds per call, 100 calls after 20 for warming up:
+  kernels  sum of the durations of all kernels and copies on the device, by torch's profiler; "-" where it cannot run
+  events   median between two CUDA events around the call: the device's work and its waiting for Python
+  wall     wall clock of all calls with one synchronisation at the end
+Ratios compare events. Inputs of both sides are on the GPU before anything is timed, the peer's camera too; ours is read from
+host memory in every call, as in its published use. A prepared view is never compared with the peer without saying so: the row
+without preparation stands beside it. The scene is random: 1,000,000 Gaussians, 1440x1080, about half of them in view.
+
+`once` runs each task twice, for tools that look at single kernels (ncu; with --small compute-sanitizer). `profile` writes a
+trace.
 """
 
+import argparse
+import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import diff_gaussian_rasterization as dgr
 import torch
@@ -61,15 +74,22 @@ def ours(scene: Scene, features: Tensor) -> Tensor:
     return dgr.rasterize(scene.view, **scene.geometry, features=features).image
 
 
-def peer(scene: Scene, features: Tensor) -> Tensor:
-    """Image [H, W, D] of gsplat, with our near plane and blur."""
-    view, g = scene.view, scene.geometry
-    intrinsics = torch.tensor([[view.fx, 0, view.cx], [0, view.fy, view.cy], [0, 0, 1]], device=features.device)
-    image, _, _ = gsplat.rasterization(
-        g["means"], g["rotations"], g["scales"], g["opacities"], features, view.world_to_camera.to(features.device)[None],
-        intrinsics[None], view.width, view.height, near_plane=0.2, eps2d=0.3, packed=False,
-    )  # fmt: skip
-    return image[0]
+class Peer:
+    """gsplat with our near plane and blur. Its camera is copied to the device here, outside of what is timed."""
+
+    def __init__(self, view: dgr.View):
+        self.size = view.width, view.height
+        self.pose = view.world_to_camera.cuda()[None]
+        self.intrinsics = torch.tensor([[view.fx, 0, view.cx], [0, view.fy, view.cy], [0, 0, 1]], device="cuda")[None]
+
+    def __call__(self, scene: Scene, features: Tensor) -> Tensor:
+        """Image [H, W, D]."""
+        g = scene.geometry
+        image, _, _ = gsplat.rasterization(
+            g["means"], g["rotations"], g["scales"], g["opacities"], features, self.pose, self.intrinsics, *self.size,
+            near_plane=0.2, eps2d=0.3, packed=False,
+        )  # fmt: skip
+        return image[0]
 
 
 def find_peer() -> str:
@@ -79,7 +99,8 @@ def find_peer() -> str:
         return "not installed"
     try:
         with torch.no_grad():
-            peer(Scene.random(1000, 64, 48, "cuda"), torch.rand(1000, 9, device="cuda"))
+            scene = Scene.random(1000, 64, 48, "cuda")
+            Peer(scene.view)(scene, torch.rand(1000, 9, device="cuda"))
     except (RuntimeError, ImportError, OSError, AttributeError, TypeError) as error:
         gsplat = None
         return f"does not run here: {str(error).strip().splitlines()[-1]}"
@@ -90,12 +111,13 @@ def find_peer() -> str:
 class Time:
     """Milliseconds per call."""
 
+    kernels: float | None
     events: float
     wall: float
 
 
 def measure(call: Callable[[], object]) -> Time:
-    """Median of CUDA events, and synchronised wall clock."""
+    """Time on the device, between events, and by the clock."""
     for _ in range(WARM_UP):
         call()
     torch.cuda.synchronize()
@@ -107,7 +129,20 @@ def measure(call: Callable[[], object]) -> Time:
         after.record()
     torch.cuda.synchronize()
     wall = (time.perf_counter() - start) / CALLS
-    return Time(statistics.median(before.elapsed_time(after) for before, after in events), 1e3 * wall)
+    return Time(device_time(call), statistics.median(before.elapsed_time(after) for before, after in events), 1e3 * wall)
+
+
+def device_time(call: Callable[[], object], calls: int = 10) -> float | None:
+    """Milliseconds per call in which the device runs kernels and copies; None where the profiler has no access to it."""
+    try:
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profiler:
+            for _ in range(calls):
+                call()
+            torch.cuda.synchronize()
+        busy = sum(event.self_device_time_total for event in profiler.key_averages())
+    except (RuntimeError, AttributeError, AssertionError):
+        return None
+    return busy / 1e3 / calls if busy > 0 else None
 
 
 def gradient_call(render: Callable[[Scene, Tensor], Tensor], scene: Scene, features: Tensor, leaves: list[Tensor]):
@@ -121,8 +156,8 @@ def gradient_call(render: Callable[[Scene, Tensor], Tensor], scene: Scene, featu
     return call
 
 
-def check_equality() -> list[str]:
-    """Our GPU results against our CPU backend, and gsplat's image against ours. Exits when ours disagree."""
+def check_equality() -> tuple[list[str], bool]:
+    """Our GPU results against our CPU backend, and gsplat's image against ours; and whether ours agree."""
     cpu = Scene.random(200_000, 720, 540, "cpu")
     features = torch.rand(200_000, 9, generator=torch.Generator().manual_seed(1))
     grad = torch.randn(9, 540, 720, generator=torch.Generator().manual_seed(2))
@@ -143,18 +178,18 @@ def check_equality() -> list[str]:
             f"  {name:10} largest difference {float((a - b).abs().max()):.1e}, beyond {limit:.0e}: {share:.1e} of entries"
         )
     if failed:
-        sys.exit("\n".join(["The CUDA backend disagrees with the CPU backend; nothing was timed.", *lines]))
+        lines.append("  THE CUDA BACKEND DISAGREES WITH THE CPU BACKEND: the times below are of wrong results")
     if gsplat is not None:
         scene = cpu.to("cuda")
         with torch.no_grad():
-            difference = (peer(scene, features.cuda()).permute(2, 0, 1) - ours(scene, features.cuda())).abs()
+            difference = (Peer(scene.view)(scene, features.cuda()).permute(2, 0, 1) - ours(scene, features.cuda())).abs()
         lines.append(f"  gsplat's image: mean difference {float(difference.mean()):.1e}, largest {float(difference.max()):.1e}")
-    return lines
+    return lines, not failed
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; goals as in the benchmarks' notes."""
+    """One line of the table; goals as in docs/benchmarks.md."""
 
     task: str
     ours: Time
@@ -163,56 +198,65 @@ class Row:
 
     def __str__(self) -> str:
         ratio = f"{self.peer.events / self.ours.events:6.1f}x" if self.peer else "      -"
-        other = f"{self.peer.events:9.3f}" if self.peer else "        -"
-        return f"{self.task:44} {self.ours.events:9.3f} {self.ours.wall:9.3f} {other} {ratio}   {self.goal}"
+        cells = [
+            f"{value:8.3f}" if value is not None else "       -"
+            for t in (self.ours, self.peer)
+            for value in ((t.kernels, t.events, t.wall) if t else (None, None, None))
+        ]
+        return f"{self.task:46} {' '.join(cells)} {ratio}   {self.goal}"
 
 
-def forward_rows(scene: Scene) -> list[Row]:
-    """Forward passes, lists made anew and from a prepared view."""
+COLUMNS = ("kernels", "events", "wall", "gsplat", "events", "wall")
+HEADER = f"{'ms per call':46} {' '.join(f'{column:>8}' for column in COLUMNS)} {'ratio':>7}   goal"
+
+
+def forward_rows(scene: Scene) -> Iterator[Row]:
+    """Forward passes: everything anew, then over a prepared view."""
     goals = {3: "G3 <= 0.30 ms", 9: "G1 <= 0.35 ms, G2 >= 2.5x", 64: "", 512: ""}
     prepared_goals = {9: "G1 <= 0.22 ms"}
-    prepared = dgr.prepare(scene.view, **scene.geometry)
-    rows = [Row("prepare", measure(lambda: dgr.prepare(scene.view, **scene.geometry)), None, "")]
+    prepared, peer = dgr.prepare(scene.view, **scene.geometry), Peer(scene.view)
+    yield Row("prepare", measure(lambda: dgr.prepare(scene.view, **scene.geometry)), None, "")
     with torch.no_grad():
         for channels, goal in goals.items():
-            features = torch.rand(COUNT, channels, device="cuda")
+            features = torch.rand(len(scene.geometry["means"]), channels, device="cuda")
             other = measure(lambda f=features: peer(scene, f)) if gsplat else None
-            rows.append(Row(f"forward, {channels} channels", measure(lambda f=features: ours(scene, f)), other, goal))
+            yield Row(f"forward, {channels} channels", measure(lambda f=features: ours(scene, f)), other, goal)
             mine = measure(lambda f=features: prepared.rasterize(f))
-            rows.append(Row(f"forward, {channels} channels, prepared", mine, other, prepared_goals.get(channels, "")))
-    return rows
+            yield Row(f"forward, {channels} channels, prepared", mine, None, prepared_goals.get(channels, ""))
 
 
-def feature_rows(scene: Scene) -> list[Row]:
-    """Forward and the gradient of the features alone."""
-    goals = {9: "G4 <= 0.45 ms, >= 6x", 32: "G7 >= 3x", 64: "G7 >= 4x", 512: "G7 >= 10x, <= 4 ms"}
-    prepared = dgr.prepare(scene.view, **scene.geometry)
-    rows = []
+def feature_rows(scene: Scene) -> Iterator[Row]:
+    """Forward and the gradient of the features alone: everything anew, as the peer does it, then over a prepared view."""
+    goals = {9: "G4 >= 6x", 32: "G7 >= 3x", 64: "G7 >= 4x", 512: "G7 >= 10x"}
+    prepared_goals = {9: "G4 <= 0.45 ms", 512: "G7 <= 4 ms"}
+    prepared, peer = dgr.prepare(scene.view, **scene.geometry), Peer(scene.view)
     for channels, goal in goals.items():
-        features = torch.rand(COUNT, channels, device="cuda", requires_grad=True)
-        mine = measure(gradient_call(lambda _, f: prepared.rasterize(f).image, scene, features, [features]))
+        features = torch.rand(len(scene.geometry["means"]), channels, device="cuda", requires_grad=True)
         other = measure(gradient_call(peer, scene, features, [features])) if gsplat else None
-        rows.append(Row(f"forward + features' gradient, {channels}, prepared", mine, other, goal))
-    return rows
+        mine = measure(gradient_call(ours, scene, features, [features]))
+        yield Row(f"forward + features' gradient, {channels}", mine, other, goal)
+        mine = measure(gradient_call(lambda _, f: prepared.rasterize(f).image, scene, features, [features]))
+        goal = prepared_goals.get(channels, "")
+        yield Row(f"forward + features' gradient, {channels}, prepared", mine, other, f"{goal} (gsplat prepares)".strip())
 
 
 def full_row(scene: Scene) -> Row:
     """Forward and every gradient, three channels: an iteration of RGB training."""
     scene = scene.requiring_grad()
-    features = torch.rand(COUNT, 3, device="cuda", requires_grad=True)
+    features = torch.rand(len(scene.geometry["means"]), 3, device="cuda", requires_grad=True)
     leaves = [features, *scene.geometry.values()]
     mine = measure(gradient_call(ours, scene, features, leaves))
-    other = measure(gradient_call(peer, scene, features, leaves)) if gsplat else None
+    other = measure(gradient_call(Peer(scene.view), scene, features, leaves)) if gsplat else None
     return Row("forward + every gradient, 3 channels", mine, other, "G8 <= 1.0 ms, >= 2.5x")
 
 
-def joint_rows(scene: Scene) -> tuple[list[Row], float]:
-    """Three levels of three channels, L1 against the codes of segment ids, Adam; and the peak memory in GB."""
+def joint_iteration(scene: Scene) -> Callable[[], None]:
+    """Three levels of three channels, L1 against the codes of segment ids, Adam."""
     prepared = dgr.prepare(scene.view, **scene.geometry)
-    codes = torch.zeros(COUNT, 9, device="cuda", requires_grad=True)
+    codes = torch.zeros(len(scene.geometry["means"]), 9, device="cuda", requires_grad=True)
     optimizer = torch.optim.Adam([codes], lr=2.5e-3, eps=1e-15, fused=True, capturable=True)
     tables = torch.rand(3, 300, 3, device="cuda")
-    ids = torch.randint(0, 300, (3, HEIGHT, WIDTH), device="cuda")
+    ids = torch.randint(0, 300, (3, scene.view.height, scene.view.width), device="cuda")
 
     def iteration() -> None:
         optimizer.zero_grad(set_to_none=True)
@@ -221,41 +265,113 @@ def joint_rows(scene: Scene) -> tuple[list[Row], float]:
         (image - target).abs().mean().backward()
         optimizer.step()
 
+    return iteration
+
+
+def joint_rows(scene: Scene) -> Iterator[Row]:
+    """The iteration as it is, with its peak memory in GB, and as a CUDA graph."""
+    iteration = joint_iteration(scene)
     torch.cuda.reset_peak_memory_stats()
     eager = measure(iteration)
     peak = torch.cuda.max_memory_allocated() / 1e9
+    name = "joint iteration: 9 channels, L1, Adam"
+    yield Row(name, eager, None, f"G6 <= 0.6 ms; peak {peak:.2f} GB, G13 <= 1.5 GB")
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         iteration()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    optimizer.zero_grad(set_to_none=True)
     with torch.cuda.graph(graph):
         iteration()
-    goal = "G6 <= 0.6 ms"
-    name = "joint iteration: 9 channels, L1, Adam"
-    return [Row(name, eager, None, goal), Row(f"{name}, CUDA graph", measure(graph.replay), None, goal)], peak
+    yield Row(f"{name}, CUDA graph", measure(graph.replay), None, "G6 <= 0.6 ms")
 
 
-def main() -> None:
-    """Print everything."""
+def tables(scene: Scene, results: Path | None) -> int:
+    """Print every row as soon as it is measured, and keep it in `results`. 1 when a result is wrong or a row failed."""
     properties = torch.cuda.get_device_properties(0)
     print(f"{properties.name}, {properties.multi_processor_count} SMs; torch {torch.__version__}; gsplat: {find_peer()}")
-    print("Equality (200,000 Gaussians, 720x540, 9 channels, CUDA against the CPU backend):", *check_equality(), sep="\n")
-    scene = Scene.random(COUNT, WIDTH, HEIGHT, "cuda")
+    print(f"built: {dgr.build_record()}")
+    lines, agree = check_equality()
+    print("Equality (200,000 Gaussians, 720x540, 9 channels, CUDA against the CPU backend):", *lines, sep="\n")
     prepared = dgr.prepare(scene.view, **scene.geometry)
     print(
-        f"\n{COUNT:,} Gaussians, {WIDTH}x{HEIGHT}: {prepared.num_visible:,} visible, {prepared.num_pairs:,} (Gaussian, tile) "
-        f"pairs, prepared view {prepared.nbytes / 1e6:.0f} MB"
+        f"\n{prepared.radii.shape[0]:,} Gaussians, {scene.view.width}x{scene.view.height}: {prepared.num_visible:,} visible, "
+        f"{prepared.num_pairs:,} (Gaussian, tile) pairs, prepared view {prepared.nbytes / 1e6:.0f} MB"
     )
-    print(f"\n{'ms per call':44} {'events':>9} {'wall':>9} {'gsplat':>9} {'ratio':>7}   goal")
-    for row in (*forward_rows(scene), *feature_rows(scene), full_row(scene)):
-        print(row, flush=True)
-    rows, peak = joint_rows(scene)
-    print(*rows, sep="\n")
-    print(f"\npeak memory of the joint iteration: {peak:.2f} GB (G13 <= 1.5 GB)")
+    print(f"\n{HEADER}", flush=True)
+    status = 0 if agree else 1
+    groups = (forward_rows, feature_rows, lambda s: iter([full_row(s)]), joint_rows)
+    for group in groups:
+        try:
+            for row in group(scene):
+                print(row, flush=True)
+                if results:
+                    with results.open("a", encoding="utf-8") as file:
+                        file.write(json.dumps(asdict(row)) + "\n")
+        except (RuntimeError, ValueError) as error:  # the other rows are worth having
+            print(f"FAILED: {error}", flush=True)
+            status = 1
+    return status
+
+
+def once(scene: Scene) -> None:
+    """Every kernel, twice."""
+    prepared = dgr.prepare(scene.view, **scene.geometry)
+    n = len(scene.geometry["means"])
+    trained = scene.requiring_grad()
+    for _ in range(2):
+        for channels in (9, 512):
+            features = torch.rand(n, channels, device="cuda", requires_grad=True)
+            prepared.rasterize(features).image.sum().backward()
+        colors = dgr.evaluate_sh(
+            3, trained.geometry["means"], torch.zeros(3), torch.rand(n, 16, 3, device="cuda", requires_grad=True)
+        )
+        ours(trained, colors).sum().backward()
+    torch.cuda.synchronize()
+
+
+def profile(scene: Scene, trace: Path) -> None:
+    """A trace of three calls of each of three tasks, and the kernels by time."""
+    prepared = dgr.prepare(scene.view, **scene.geometry)
+    features = torch.rand(len(scene.geometry["means"]), 9, device="cuda", requires_grad=True)
+    tasks = {
+        "prepared forward + gradient": gradient_call(lambda _, f: prepared.rasterize(f).image, scene, features, [features]),
+        "forward": lambda: ours(scene, features.detach()),
+        "joint iteration": joint_iteration(scene),
+    }
+    activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
+    for task in tasks.values():
+        task()
+    torch.cuda.synchronize()
+    with torch.profiler.profile(activities=activities) as profiler:
+        for name, task in tasks.items():
+            for _ in range(3):
+                with torch.profiler.record_function(name):
+                    task()
+                torch.cuda.synchronize()
+    print(profiler.key_averages().table(sort_by="self_device_time_total", row_limit=40))
+    profiler.export_chrome_trace(str(trace))
+
+
+def main() -> int:
+    """Run what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="?", choices=("tables", "once", "profile"), default="tables")
+    parser.add_argument("--results", type=Path, help="tables: a file of JSON lines to add to; profile: the trace to write")
+    parser.add_argument("--small", action="store_true", help="2,000 Gaussians at 96x64, for tools that slow everything down")
+    args = parser.parse_args()
+    if not torch.cuda.is_available():
+        sys.exit("error: torch sees no CUDA device")
+    scene = Scene.random(2000, 96, 64, "cuda") if args.small else Scene.random(COUNT, WIDTH, HEIGHT, "cuda")
+    if args.what == "once":
+        once(scene)
+    elif args.what == "profile":
+        profile(scene, args.results or Path("trace.json"))
+    else:
+        return tables(scene, args.results)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""benchmarks/gpu.sh with stand-ins for Python and NVIDIA's tools: every step ends, leaves its output, and the next ones run."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# What the script starts as Python: pip makes the folder it installs into, the benchmark writes a row, tests of "broken" fail.
+PYTHON = f"""#!{sys.executable}
+import json, os, subprocess, sys
+args = sys.argv[1:]
+if args[0] == "-":
+    sys.exit(subprocess.run([sys.executable, *args]).returncode)
+if args[0] == "-c" and "get_device_capability" in args[1]:
+    print("90")
+elif "pip" in args:
+    os.makedirs(args[args.index("--target") + 1], exist_ok=True)
+    print("architecture", os.environ["CUDAARCHS"], args[-1])
+elif "pytest" in args:
+    sys.exit(1 if any("broken" in a for a in args) else 0)
+elif "tables" in args:
+    site = os.environ["PYTHONPATH"].split(":")[0]
+    time = {{"site-quick": 1.0, "site-broken": 0.1}}.get(os.path.basename(site), 2.0)
+    with open(args[-1], "a") as file:
+        file.write(json.dumps({{"task": "forward", "ours": {{"events": time}}}}) + "\\n")
+    print("tables on", os.path.basename(site))
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    tools = tmp_path / "bin"
+    tools.mkdir()
+
+    def stand_in(name: str, text: str) -> None:
+        (tools / name).write_text(text)
+        (tools / name).chmod(stat.S_IRWXU)
+
+    stand_in("fake_python", PYTHON)
+    for name, text in {
+        "nvidia-smi": "echo a GPU",
+        "nvcc": "echo release",
+        "ncu": "sleep 60",
+        "compute-sanitizer": "exit 9",
+    }.items():
+        stand_in(name, f"#!/bin/sh\n{text}\n")
+    for variant in ("quick", "broken"):
+        (tmp_path / "variants" / variant / "submodules").mkdir(parents=True)
+
+    def call(*steps: str, limit: int = 60):
+        variables = {
+            **os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "PYTHON": str(tools / "fake_python"), "LIMIT": str(limit),
+            "OUT": str(tmp_path / "out"), "VARIANTS": str(tmp_path / "variants"),
+        }  # fmt: skip
+        command = [ROOT / "benchmarks" / "gpu.sh", *steps]
+        done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+        status = (tmp_path / "out" / "status.txt").read_text().splitlines()
+        return done, {line.split("\t")[0]: int(line.split("\t")[1]) for line in status}
+
+    return call, tmp_path / "out"
+
+
+def test_builds_tests_and_measures_every_checkout_and_the_winner_again(run):
+    call, out = run
+    done, status = call("build", "tests", "tables", "variants", "winner")
+    assert done.returncode == 1  # the broken variant's tests
+    wanted = {"build": 0, "tests": 0, "tables": 0, "build-quick": 0, "tests-quick": 0, "tables-quick": 0, "tests-broken": 1}
+    assert {name: status.get(name) for name in wanted} == wanted
+    assert "architecture 90" in (out / "build.txt").read_text()
+    # The broken one is the fastest and does not count.
+    assert (out / "winner.txt").read_text().strip().endswith("tables on site-quick")
+    assert json.loads((out / "tables.jsonl").read_text())["ours"]["events"] == 2.0
+
+
+def test_a_step_that_hangs_or_fails_does_not_end_the_run(run):
+    call, out = run
+    done, status = call("sanitize", "ncu", "tables", limit=1)
+    assert done.returncode == 1
+    assert status["memcheck"] == status["racecheck"] == 9
+    assert [status[f"ncu-{kernel}"] for kernel in ("project_kernel", "blend_kernel")] == [124, 124]
+    assert status["tables"] == 0 and (out / "tables.txt").read_text().startswith("tables on site")
+
+
+def test_the_kernels_it_looks_at_exist():
+    script = (ROOT / "benchmarks" / "gpu.sh").read_text(encoding="utf-8")
+    sources = ROOT / "submodules" / "diff-gaussian-rasterization" / "csrc" / "cuda"
+    text = "".join(file.read_text(encoding="utf-8") for file in sources.glob("*.cu"))
+    kernels = [word.strip("\\") for word in script.split("for kernel in ")[1].split(";")[0].split() if word != "\\"]
+    assert len(kernels) == 7 and all(f" {kernel}(" in text for kernel in kernels)

@@ -88,8 +88,7 @@ def answer_view(question: Question, view: View, phrases: Sequence[str], rule: Ru
     asked = tuple(dict.fromkeys([*phrases, *question.classes]))
     with clock.part("render"):
         seen = question.field.view(view.camera)
-        if question.reading == "protocol":
-            seen.codes  # noqa: B018 - rendered here, so that its time counts as rendering
+        seen.prepare(question.reading == "protocol")
     answers: dict[str, Answer] = {}
     rivals: dict[str, Tensor] = {}
     pixels = len(question.field.levels) * view.camera.height * view.camera.width

@@ -76,6 +76,11 @@ class CodeView(FieldView):
 
     field: CodeField
 
+    def prepare(self, protocol: bool) -> None:
+        """Render the codes, which only the protocol reads."""
+        if protocol:
+            self.codes  # noqa: B018 - kept
+
     def protocol_relevancy(self, phrases: Float[Tensor, "p d"], negatives: Negatives) -> Float[Tensor, "levels p h w"]:
         """Relevancy of the decoded codes, which the decoder makes unit vectors."""
         readout = self.field.compressor.readout(torch.cat([phrases, negatives.embeddings]))

@@ -117,6 +117,10 @@ class FieldView(ABC):
             self._kept[key] = compute()
         return self._kept[key]
 
+    @abstractmethod
+    def prepare(self, protocol: bool) -> None:
+        """Render now what does not depend on the text, for the reading by the `protocol` or for the others."""
+
     @cached_property
     def coverage(self) -> Float[Tensor, "levels h w"]:
         """Share of a pixel that Gaussians with an embedding cover, per level, in [0, 1]."""

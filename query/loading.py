@@ -1,12 +1,18 @@
 """The finished language field of a model folder, of whichever kind it is."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+
 import torch
 
-from autoencoder.compressor import Compressor
+from autoencoder.compressor import Compressor, GaussianCodes
 from autoencoder.kinds import load_compressor
+from autoencoder.mixtures import load_mixtures
 from gaussian_renderer.trained_model import TrainedModel, load_trained
 from query.code_field import CodeField
 from query.field import LanguageField
+from query.mixture_field import MixtureField
 from workspace import InputError, ModelFolder, load_array
 from workspace.record import require
 from workspace.records import CompressorRecord, FeatureSettings, LanguageRecord
@@ -35,23 +41,46 @@ def load_field(model: ModelFolder, device: torch.device, level: str | None = Non
             f"The codes in {model.language} belong to other Gaussians than {model.point_cloud(trained.iteration)}. "
             f"Train them again: {command} --overwrite"
         )
-    return _code_field(model, trained, levels, features, compressor, command)
+    if record.inputs.autoencoder not in (None, sha256(model.compressor.read_bytes()).hexdigest()):
+        raise InputError(
+            f"The codes in {model.language} were made with another compressor than {model.compressor}. "
+            f"Train them again: {command} --overwrite"
+        )
+    parts = _Parts(model, trained, levels, features, compressor, command)
+    return _FIELDS[compressor.gaussian_codes](parts)
 
 
-def _code_field(
-    model: ModelFolder,
-    trained: TrainedModel,
-    levels: tuple[str, ...],
-    features: FeatureSettings,
-    compressor: Compressor,
-    command: str,
-) -> CodeField:
-    shape, codes = (len(trained.gaussians), compressor.code_width), []
-    for name in levels:
-        path = model.level_codes(name)
+@dataclass(frozen=True)
+class _Parts:
+    """What every kind of field is made of."""
+
+    model: ModelFolder
+    trained: TrainedModel
+    levels: tuple[str, ...]
+    features: FeatureSettings
+    compressor: Compressor
+    command: str
+    """Makes the field again."""
+
+
+def _code_field(parts: _Parts) -> CodeField:
+    shape, codes = (len(parts.trained.gaussians), parts.compressor.code_width), []
+    for name in parts.levels:
+        path = parts.model.level_codes(name)
         found = load_array(path)
         if found.shape != shape:
-            raise InputError(f"{path} has shape {found.shape}, expected {shape}. Train it again: {command} --overwrite")
+            raise InputError(f"{path} has shape {found.shape}, expected {shape}. Train it again: {parts.command} --overwrite")
         codes.append(torch.from_numpy(found))
-    channels = compressor.blended(torch.cat(codes, 1).to(trained.gaussians.means.device))
-    return CodeField(trained, levels, features, channels, compressor)
+    channels = parts.compressor.blended(torch.cat(codes, 1).to(parts.trained.gaussians.means.device))
+    return CodeField(parts.trained, parts.levels, parts.features, channels, parts.compressor)
+
+
+def _mixture_field(parts: _Parts) -> MixtureField:
+    count, codebook, device = len(parts.trained.gaussians), parts.compressor, parts.trained.gaussians.means.device
+    mixtures = tuple(
+        load_mixtures(parts.model.level_codes(level), count, len(codebook.centroids(level)), device) for level in parts.levels
+    )
+    return MixtureField(parts.trained, parts.levels, parts.features, mixtures, codebook)
+
+
+_FIELDS: Mapping[GaussianCodes, Callable[[_Parts], LanguageField]] = {"vectors": _code_field, "mixtures": _mixture_field}

@@ -1,7 +1,9 @@
 """A model folder whose answers are known: four balls, each with its own code, over photographs and labels of them."""
 
+import hashlib
 import json
 import math
+import shutil
 from pathlib import Path
 
 import cv2
@@ -9,7 +11,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from autoencoder.codebook import Codebook, principal_directions
 from autoencoder.kinds import write_compressor
+from autoencoder.mixtures import pack
 from autoencoder.pca import PCA
 from gaussian_renderer import render
 from scene.camera import Camera
@@ -109,4 +113,27 @@ def write_model(root: Path, scene: Path, noise: float = 0.0) -> ModelFolder:
                 4, 6, generator=torch.Generator().manual_seed(int(100 * noise))
             )
             save_array(model.level_codes(level), codes.numpy())
+    return model
+
+
+def write_lifted(root: Path, scene: Path, coordinates: int = 6) -> ModelFolder:
+    """The same world as a lifted field: at level s every Gaussian carries mostly its ball and a little of another, at m the
+    rows, at l nothing but a code of all; the last Gaussian was never seen at level l. `coordinates` are kept of six."""
+    model = write_model(root, scene)
+    balls, negatives = embeddings()
+    rows = torch.stack([balls[:2].mean(0), balls[2:].mean(0)])
+    tables = {"s": torch.cat([0.95 * balls, negatives]), "m": rows, "l": balls.mean(0, keepdim=True)}
+    basis = principal_directions(list(tables.values()), coordinates)
+    codebook = Codebook(tables, basis)
+    shutil.rmtree(model.autoencoder)
+    shutil.rmtree(model.language)
+    with stage(model.autoencoder, CompressorRecord, {"method": "codebook"}, {"features": {"features": "mini"}}):
+        write_compressor(model.compressor, codebook)
+    indices = {"s": [[0, 1], [1, 2], [2, 3], [3, 0]], "m": [[0, 1], [0, 1], [1, 0], [1, 0]], "l": [[0, 0]] * 4}
+    shares = {"s": [[0.8, 0.2]] * 4, "m": [[0.9, 0.1]] * 4, "l": [[1.0, 0.0]] * 3 + [[0.0, 0.0]]}
+    inputs = {"geometry": _world().geometry_hash(), "autoencoder": hashlib.sha256(model.compressor.read_bytes()).hexdigest()}
+    with stage(model.language, LanguageRecord, {"levels": list(tables), "gaussians": 7}, inputs):
+        for level in tables:
+            mixed = torch.tensor(indices[level]), torch.tensor(shares[level])
+            save_array(model.level_codes(level), pack(*mixed, torch.ones(4), codebook.gram(level)))
     return model

@@ -233,6 +233,8 @@ class LanguageInputs:
 
     geometry: str
     """Hash of the Gaussians' geometry."""
+    autoencoder: str | None = None
+    """Digest of the compressor's file; None where the field was trained elsewhere."""
 
 
 @dataclass(frozen=True)

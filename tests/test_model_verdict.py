@@ -54,6 +54,38 @@ def test_what_is_doubtful_is_said(changes, expected):
     assert expected in verdict_table(verdict.report())
 
 
+PHONE = {"mean_error": 0.81, "cameras": (("OPENCV", 1008, 756, 820.0, 821.0),)}
+
+
+def test_a_soft_capture_that_both_mappers_agree_on_is_sound():
+    """97 photographs of a phone: 0.81 px, 99.1 and 99.0 % explained, centres 0.10 % of the radius apart. It was right."""
+    second = summary("incremental", poses(noise=1e-3), **PHONE | {"explained": 0.990})
+    verdict = judge([summary(**PHONE, explained=0.991), second], NAMES)
+    assert 0.0005 < verdict.agreement.mean_center < 0.002 and verdict.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("second", "expected"),
+    [
+        (None, "there is no second opinion"),
+        ({"placed": poses(noise=0.1)}, "the two mappers differ: centres"),
+        ({"placed": poses(noise=1e-3), "explained": 0.90}, "99.1% and 90.0% of the matches explained"),
+        ({"placed": poses(NAMES[:30], noise=1e-3)}, "the two mappers differ"),
+    ],
+)
+def test_the_same_error_without_agreement_is_doubtful_and_the_evidence_is_said(second, expected):
+    models = [summary(**PHONE, explained=0.991)]
+    models += [summary("incremental", **{"explained": 0.95} | PHONE | second)] if second else []
+    (warning,) = judge(models, NAMES).warnings
+    assert "0.81 px is above 0.70 px" in warning and "may be bent" in warning and expected in warning
+
+
+def test_an_error_far_too_large_is_said_even_where_the_mappers_agree():
+    large = PHONE | {"mean_error": 1.2}
+    (warning,) = judge([summary(**large), summary("incremental", poses(noise=1e-3), **large)], NAMES).warnings
+    assert "above 1.06 px" in warning and "photographs are soft" in warning and "the two mappers agree" in warning
+
+
 def test_names_that_failed_are_listed():
     verdict = judge([summary(placed=poses(NAMES[:-1]))], NAMES)
     assert verdict.failed == ("39.jpg",) and "    39.jpg" in verdict_table(verdict.report())

@@ -87,7 +87,7 @@ def judge(models: Sequence[ModelSummary], names: Sequence[str]) -> Verdict:
 
 
 def agree(model: ModelSummary, second: ModelSummary | None, agreement: Agreement | None) -> bool:
-    """Whether two mappers have the same model independently: nearly all cameras in the same places, both explaining the matches."""
+    """Whether both mappers have the same model: nearly all cameras in the same places, and the matches explained by each."""
     if second is None or agreement is None or model.explained is None or second.explained is None:
         return False
     return (

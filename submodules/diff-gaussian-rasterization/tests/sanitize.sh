@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the CPU code with the address and undefined-behaviour sanitizers and runs the tests on it, on both code paths.
-# Takes a few minutes and leaves the installed package alone. PYTHON chooses the interpreter.
+# Takes a few minutes and leaves the installed package alone. PYTHON chooses the interpreter, FUZZ_CALLS the number of random calls.
 set -eu
 package=$(cd "$(dirname "$0")/.." && pwd)
 python=${PYTHON:-python}
@@ -23,4 +23,7 @@ for scalar in 0 1; do
     "$python" -m pytest -q --capture=no -p no:cacheprovider -m "not gpu" -k "not opcheck" --rootdir "$package" "$package"/tests/test_rasterize.py \
     "$package"/tests/test_prepared.py "$package"/tests/test_backends.py "$package"/tests/test_harmonics.py \
     "$package"/tests/test_drop_in.py "$package"/tests/test_refusals.py
+  DIFF_GAUSSIAN_RASTERIZATION_SCALAR=$scalar LD_PRELOAD="$runtime" ASAN_OPTIONS=detect_leaks=0 \
+    UBSAN_OPTIONS=print_stacktrace=1 PYTHONPATH="$work" PYTHONDONTWRITEBYTECODE=1 \
+    "$python" "$package"/tests/fuzz_calls.py --count "${FUZZ_CALLS:-300}"
 done

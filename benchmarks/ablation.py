@@ -40,8 +40,11 @@ FIELDS: Mapping[str, tuple[str, str, str]] = {  # choice -> factor, flags of tra
 }
 QUESTIONS: Mapping[str, tuple[str, str]] = {  # choice -> factor, flags of eval_query.py on the default field
     "LangSplatV2": ("rule", "--rule langsplat_v2"),
+    "fast: scores rendered": ("reading", "--reading fast"),
+    "relevancy per Gaussian, rendered": ("reading", "--reading gaussian"),
     "LUDVIG, uplifted: 5 x 5, Otsu": ("rule", "--rule ludvig_uplifted"),
     "LUDVIG, diffused: no smoothing, Otsu": ("rule", "--rule ludvig_diffused"),
+    "LUDVIG, uplifted, relevancy per Gaussian": ("rule and reading", "--rule ludvig_uplifted --reading gaussian"),
     "Occam's LGS, program": ("rule", "--rule occam"),
     "Occam's LGS, script": ("rule", "--rule occam_script"),
     **{f"{value}": ("threshold of the mask", f"--mask_thresh {value}") for value in (0.2, 0.3, 0.5, 0.6, 0.7)},

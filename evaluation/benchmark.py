@@ -40,17 +40,17 @@ def benchmark(config: BenchmarkConfig) -> None:
     for path in config.model_path:
         metrics = _metrics(ModelFolder(path), config.protocol)
         runs.setdefault(metrics["scene"], []).append(metrics)
-    rules = {metrics.get("rule", "langsplat") for found in runs.values() for metrics in found}
+    rules = {_procedure(metrics) for found in runs.values() for metrics in found}
     if len(rules) > 1:
         raise InputError(
-            f"These models were answered by different rules ({', '.join(sorted(rules))}), whose figures do not compare. "
-            "Evaluate all of them with the same --rule."
+            f"These models were answered differently ({'; '.join(sorted(rules))}), and such figures do not compare. "
+            "Evaluate all of them with the same --rule and --reading."
         )
     protocol = PROTOCOLS[config.protocol]
     unknown = [scene for scene in runs if scene not in protocol.scenes]
     if unknown:
         raise InputError(f"No scene of {config.protocol} is named {', '.join(unknown)}; it has {', '.join(protocol.scenes)}.")
-    sys.stdout.write(f"\nprotocol {config.protocol}, answers by the rule {rules.pop()}\n")
+    sys.stdout.write(f"\nprotocol {config.protocol}, answers by the {rules.pop()}\n")
     for measure in protocol.measures:
         sys.stdout.write(f"\n{measure.title}\n{comparison(protocol, measure, runs)}\n")
     sys.stdout.write(f"\n{_totals(runs)}\n")
@@ -84,6 +84,11 @@ def _totals(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
             views[split] += figures["queries"]
     lines.append(f"queries on training views: {views['training']}, on held-out views: {views['held-out']}")
     return "\n".join(lines)
+
+
+def _procedure(metrics: Mapping[str, Any]) -> str:
+    """How a model was answered, in words."""
+    return f"rule {metrics.get('rule', 'langsplat')}, reading {metrics.get('reading', 'protocol')}"
 
 
 def _metrics(model: ModelFolder, protocol: ProtocolName) -> dict[str, Any]:

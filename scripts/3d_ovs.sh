@@ -3,7 +3,8 @@
 # Usage: scripts/3d_ovs.sh <3d_ovs folder> <output folder>
 #   <3d_ovs folder> holds bed/ bench/ lawn/ room/ sofa/, each with images/, sparse/0/ and segmentations/.
 #   FEATURES=sam_clip (default) or dino with TALK2DINO=<vitb_mlp_infonce.pth>; SEEDS="0 1 2" repeats and prints the spread.
-#   PRESET=fast trains in minutes without a GPU; RULE=langsplat_v2 answers by another published rule (docs/protocols.md).
+#   PRESET=fast trains in minutes without a GPU; RULE=langsplat_v2 answers by another published rule,
+#   READING=gaussian by another reading of the field (docs/protocols.md).
 #   SCENES="bed sofa" takes some of them.
 set -euo pipefail
 usage='usage: scripts/3d_ovs.sh <3d_ovs folder> <output folder>'
@@ -15,7 +16,8 @@ for scene in ${SCENES:-bed bench lawn room sofa}; do
   runs=()
   for seed in ${SEEDS:-0}; do runs+=("$output/$scene/seed_$seed"); done
   python eval_query.py -s "$data/$scene" -m "${runs[@]}" --labels "$data/$scene/segmentations" --protocol 3d_ovs \
-    --shuffled_control ${RULE:+--rule "$RULE"} ${TALK2DINO:+--talk2dino_ckpt "$TALK2DINO"}
+    --shuffled_control ${RULE:+--rule "$RULE"} ${READING:+--reading "$READING"} \
+    ${TALK2DINO:+--talk2dino_ckpt "$TALK2DINO"}
   models+=("${runs[@]}")
 done
 python -m evaluation.benchmark --protocol 3d_ovs -m "${models[@]}"

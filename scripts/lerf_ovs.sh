@@ -3,7 +3,8 @@
 # Usage: scripts/lerf_ovs.sh <lerf_ovs folder> <output folder>
 #   <lerf_ovs folder> holds figurines/ ramen/ teatime/ waldo_kitchen/ and label/ (docs/results.md says where to get it).
 #   FEATURES=sam_clip (default) or dino with TALK2DINO=<vitb_mlp_infonce.pth>; SEEDS="0 1 2" repeats and prints the spread.
-#   PRESET=fast trains in minutes without a GPU; RULE=langsplat_v2 answers by another published rule (docs/protocols.md).
+#   PRESET=fast trains in minutes without a GPU; RULE=langsplat_v2 answers by another published rule,
+#   READING=gaussian by another reading of the field (docs/protocols.md).
 #   SCENES="ramen teatime" takes some of them.
 set -euo pipefail
 usage='usage: scripts/lerf_ovs.sh <lerf_ovs folder> <output folder>'
@@ -15,7 +16,8 @@ for scene in ${SCENES:-figurines ramen teatime waldo_kitchen}; do
   runs=()
   for seed in ${SEEDS:-0}; do runs+=("$output/$scene/seed_$seed"); done
   python eval_query.py -s "$data/$scene" -m "${runs[@]}" --labels "$data/label/$scene" --protocol lerf_ovs \
-    --shuffled_control ${RULE:+--rule "$RULE"} ${TALK2DINO:+--talk2dino_ckpt "$TALK2DINO"}
+    --shuffled_control ${RULE:+--rule "$RULE"} ${READING:+--reading "$READING"} \
+    ${TALK2DINO:+--talk2dino_ckpt "$TALK2DINO"}
   models+=("${runs[@]}")
 done
 python -m evaluation.benchmark --protocol lerf_ovs -m "${models[@]}"

@@ -60,7 +60,7 @@ def test_figures_of_two_rules_share_no_table(model, scene, tmp_path, capsys):
         ask(one, labels=scene / "label", rule=rule)
         metrics = read_json(one.metrics)
         one.metrics.write_text(json.dumps(metrics | {"scene": "teatime"}))
-    with pytest.raises(InputError, match="langsplat, langsplat_v2"):
+    with pytest.raises(InputError, match="rule langsplat, reading protocol; rule langsplat_v2, reading protocol"):
         benchmark(BenchmarkConfig((model.root, other.root)))
     benchmark(BenchmarkConfig((other.root,)))
     assert "answers by the rule langsplat_v2" in capsys.readouterr().out

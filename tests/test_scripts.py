@@ -27,6 +27,10 @@ VARIABLES = {
     "SEEDS": "0 1",
     "PHRASES": "labels",
     "RULE": "langsplat_v2",
+    "READING": "gaussian",
+    "LABELS": "goi",
+    "PRESET": "fast",
+    "ITERATIONS": "100",
 }
 ARGUMENTS = ("data/a scene", "output/a model", "red mug", "snowman's hat")
 

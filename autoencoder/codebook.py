@@ -40,6 +40,7 @@ class Codebook(Compressor):
 
     method = "codebook"
     gaussian_codes = "mixtures"
+    field = "lifted"
     by_level = True
 
     basis: Float[Tensor, "c d"]

@@ -27,6 +27,8 @@ class Compressor(nn.Module, ABC):
     level's codes, which is lifted."""
     by_level: ClassVar[bool] = False
     """Whether each level has codes of its own, so that encoding and decoding need the level."""
+    field: ClassVar[str]
+    """Name of the fields made with this kind unless the user gives one."""
     field_preset: ClassVar[FieldPreset] = "fast"
     """How vectors are optimised unless the user says otherwise."""
 

@@ -30,6 +30,9 @@ class AutoencoderConfig:
     method: Method = "autoencoder"
     """The published network; principal components: seconds instead of minutes, linear, best with 16 channels or more; or a
     codebook, whose language field is lifted in one pass over the photographs instead of trained (docs/language.md)."""
+    field: str | None = None
+    """Name of the language field this is for; several stand side by side in one model folder. When not given: published, pca
+    for principal components, lifted for a codebook."""
     code_width: int | None = None
     """Channels of a code; 3 when not given. Of a codebook the channels that are rendered, 32 when not given."""
     codebook_size: int | None = None

@@ -83,5 +83,5 @@ def write_compressor(path: Path, compressor: Compressor) -> None:
 
 def load_compressor(model: ModelFolder, device: torch.device | str = "cpu") -> Compressor:
     """The finished compressor of a model folder; InputError with the command that makes it when there is none."""
-    require(model.autoencoder, CompressorRecord, f"{TRAIN_COMMAND} -m {model.root}")
+    require(model.autoencoder, CompressorRecord, f"{TRAIN_COMMAND} -m {model.root}{model.flag}")
     return read_compressor(model.compressor, device)

@@ -34,6 +34,7 @@ class Autoencoder(Compressor):
     """
 
     method = "autoencoder"
+    field = "published"
     field_preset = "published"
 
     def __init__(self, encoder_widths: Sequence[int], decoder_widths: Sequence[int], batch_norm: bool = True):

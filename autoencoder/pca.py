@@ -26,6 +26,7 @@ class PCA(Compressor):
     """
 
     method = "pca"
+    field = "pca"
     field_preset = "fast"
 
     mean: Float[Tensor, " d"]

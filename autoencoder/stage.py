@@ -27,9 +27,9 @@ log = logging.getLogger(__name__)
 def train_autoencoder(config: AutoencoderConfig) -> None:
     """Compress a scene's features to a few channels and write the codes of every image."""
     scene = SceneFolder(config.source_path)
-    model = ModelFolder.of(config.source_path, config.model_path)
     device = chosen_device(config.device)
     store, kind = open_store(scene, config.features), KINDS[config.method]
+    model = ModelFolder.of(config.source_path, config.model_path, config.field or kind.compressor.field)
     settings = _settings(config, kind, store)
     inputs = CompressorInputs(store.settings, store.refuse_replaced())
     if config.overwrite:

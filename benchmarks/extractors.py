@@ -60,12 +60,13 @@ def measure(world: Path, seed: int) -> dict[str, dict[str, float]]:
 
 
 def _row(scene: SceneFolder, rgb: ModelFolder, root: Path, features: str, reduction: str) -> dict[str, float]:
-    model, kept = ModelFolder(root), root / "extractors.json"
+    kept = root / "extractors.json"
     if not kept.exists():
         shutil.copytree(rgb.root / "point_cloud", root / "point_cloud", dirs_exist_ok=True)
         reduce = command(f"train_autoencoder.py -s {scene.root} -m {root} --features {features} {reduction} --overwrite")
         command(f"train.py -s {scene.root} -m {root} --include_feature --preset fast --overwrite")
         command(f"eval_query.py -s {scene.root} -m {root} --labels {scene.labels} --split test")
+        model = ModelFolder(root).reading(None)
         figures = read_json(model.metrics)
         folder = open_store(scene, features).folder
         images = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]

@@ -102,7 +102,7 @@ def _random(config: QueryBenchmarkConfig, device: torch.device, generator: torch
 
 
 def _trained(config: QueryBenchmarkConfig, device: torch.device) -> tuple[CodeField, Camera]:
-    field = load_field(ModelFolder(config.model_path), device)
+    field = load_field(ModelFolder(config.model_path).reading(None), device)
     return field, field.trained.scene().train[0]
 
 

@@ -28,6 +28,8 @@ class BenchmarkConfig:
 
     model_path: Annotated[tuple[Path, ...], tyro.conf.arg(aliases=["-m"])]
     """Model folders evaluated by eval_query.py; several of one scene are repetitions, averaged."""
+    field: str | None = None
+    """Which of their language fields; when not given the only one, else published."""
     protocol: ProtocolName = "lerf_ovs"
     """Whose published figures to print beside."""
 
@@ -38,7 +40,7 @@ def benchmark(config: BenchmarkConfig) -> None:
         raise InputError("No model folders. Give those that eval_query.py evaluated: -m <model> [<model> ...]")
     runs: dict[str, list[dict[str, Any]]] = {}
     for path in config.model_path:
-        metrics = _metrics(ModelFolder(path), config.protocol)
+        metrics = _metrics(ModelFolder(path).reading(config.field, "eval"), config.protocol)
         runs.setdefault(metrics["scene"], []).append(metrics)
     rules = {_procedure(metrics) for found in runs.values() for metrics in found}
     if len(rules) > 1:
@@ -92,7 +94,7 @@ def _procedure(metrics: Mapping[str, Any]) -> str:
 
 
 def _metrics(model: ModelFolder, protocol: ProtocolName) -> dict[str, Any]:
-    command = f"python eval_query.py -m {model.root} --labels <labels> --protocol {protocol}"
+    command = f"python eval_query.py -m {model.root}{model.flag} --labels <labels> --protocol {protocol}"
     require(model.evaluation, EvalRecord, command)
     metrics = read_json(model.metrics)
     if metrics["protocol"] != protocol:

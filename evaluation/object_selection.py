@@ -39,7 +39,7 @@ from query.tables import table
 from scene.camera import Camera
 from scene.gaussian_model import GaussianModel
 from workspace import InputError, ModelFolder, command_line, write_json
-from workspace.paths import AnswerFolder
+from workspace.model_folder import AnswerFolder
 from workspace.record import stage
 from workspace.records import Eval3dRecord
 from workspace.replaced_folder import replaced_folder
@@ -67,8 +67,9 @@ def evaluate_selection(config: SelectionConfig) -> None:
         _evaluate(config, ModelFolder(path))
 
 
-def _evaluate(config: SelectionConfig, model: ModelFolder) -> None:
-    session = Session.open(config, model)
+def _evaluate(config: SelectionConfig, folder: ModelFolder) -> None:
+    session = Session.open(config, folder)
+    model = session.model
     field, scene = session.field, session.scene
     cameras = {camera.name: camera for camera in (*scene.train, *scene.test)}
     labels = read_labels(config.labels, PROTOCOLS["lerf_ovs"], scene)
@@ -77,7 +78,7 @@ def _evaluate(config: SelectionConfig, model: ModelFolder) -> None:
     if config.shuffled_control and len(asked) < 2:
         raise InputError("--shuffled_control judges phrases by each other's ground truth: it needs two phrases or more.")
     question = session.question(asked, config.negatives)
-    settings = {f.name: getattr(config, f.name) for f in fields(config) if f.name not in ("model_path", "device")}
+    settings = {f.name: getattr(config, f.name) for f in fields(config) if f.name not in ("model_path", "field", "device")}
     settings |= {key: str(value) for key, value in settings.items() if isinstance(value, Path)}
     inputs = field.fingerprint() | {"features": field.features}
     with replaced_folder(model.selection_evaluation) as new, stage(new, Eval3dRecord, settings, inputs):

@@ -25,7 +25,7 @@ from query.session import Session, SessionConfig
 from query.tables import table
 from scene.point_cloud import read_labelled_points
 from workspace import InputError, ModelFolder, command_line, write_json
-from workspace.paths import AnswerFolder
+from workspace.model_folder import AnswerFolder
 from workspace.record import stage
 from workspace.records import EvalScanRecord
 from workspace.replaced_folder import replaced_folder
@@ -64,11 +64,12 @@ def evaluate_scans(config: ScanConfig) -> None:
     sys.stdout.write(_table(runs))
 
 
-def _evaluate(config: ScanConfig, model: ModelFolder) -> tuple[str, dict[str, Any]]:
-    session = Session.open(config, model)
-    field, folder = session.field, session.scene.folder.root.resolve()
-    nyu40 = _labels_of(field, folder, model)
-    settings = {f.name: getattr(config, f.name) for f in fields(config) if f.name not in ("model_path", "device")}
+def _evaluate(config: ScanConfig, folder: ModelFolder) -> tuple[str, dict[str, Any]]:
+    session = Session.open(config, folder)
+    model = session.model
+    field, scene = session.field, session.scene.folder.root.resolve()
+    nyu40 = _labels_of(field, scene, model)
+    settings = {f.name: getattr(config, f.name) for f in fields(config) if f.name not in ("model_path", "field", "device")}
     settings |= {key: str(value) for key, value in settings.items() if isinstance(value, Path)}
     results: dict[str, Any] = {}
     inputs = field.fingerprint() | {"features": field.features}
@@ -80,8 +81,8 @@ def _evaluate(config: ScanConfig, model: ModelFolder) -> tuple[str, dict[str, An
                 level: _measured(truth, cosines, num_classes, config.shuffled_control)
                 for level, cosines in _cosines(field, question).items()
             }
-        write_json(AnswerFolder(new).metrics, {"scene": folder.name, "protocol": "scannet", "classes": results})
-    return folder.name, results
+        write_json(AnswerFolder(new).metrics, {"scene": scene.name, "protocol": "scannet", "classes": results})
+    return scene.name, results
 
 
 def _labels_of(field: LanguageField, folder: Path, model: ModelFolder) -> Int[Tensor, " n"]:

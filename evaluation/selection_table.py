@@ -44,13 +44,15 @@ class SelectionTableConfig:
 
     model_path: Annotated[tuple[Path, ...], tyro.conf.arg(aliases=["-m"])]
     """Model folders evaluated by evaluation.object_selection; several of one scene are repetitions, averaged."""
+    field: str | None = None
+    """Which of their language fields; when not given the only one, else published."""
 
 
 def selection_table(config: SelectionTableConfig) -> None:
     """Print evaluated scenes beside the published figures of 3D object selection."""
     runs: dict[str, list[dict[str, Any]]] = {}
     for path in config.model_path:
-        metrics = _metrics(ModelFolder(path))
+        metrics = _metrics(ModelFolder(path).reading(config.field, "eval_3d"))
         runs.setdefault(metrics["scene"], []).append(metrics)
     unknown = [scene for scene in runs if scene not in SCENES]
     if unknown:
@@ -95,7 +97,11 @@ def _units(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 
 
 def _metrics(model: ModelFolder) -> dict[str, Any]:
-    require(model.selection_evaluation, Eval3dRecord, f"python -m evaluation.object_selection -m {model.root} --labels <labels>")
+    require(
+        model.selection_evaluation,
+        Eval3dRecord,
+        f"python -m evaluation.object_selection -m {model.root}{model.flag} --labels <labels>",
+    )
     return read_json(model.selection_metrics)
 
 

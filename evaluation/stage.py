@@ -27,7 +27,7 @@ from query.views import SplitChoice, View, choose_views, no_views
 from scene.photographs import load_image
 from workspace import InputError, ModelFolder, write_json
 from workspace.clock import Clock
-from workspace.paths import AnswerFolder
+from workspace.model_folder import AnswerFolder
 from workspace.record import stage
 from workspace.records import EvalRecord
 from workspace.replaced_folder import replaced_folder
@@ -60,7 +60,8 @@ class QueryConfig(ViewQueryConfig):
 
 
 MOST_VIEWS = 12  # a person looks at these; answering all views of a scene takes minutes
-_UNRECORDED = ("model_path", "report_views", "device")  # they do not change an answer
+# They do not change an answer; each field has a folder of its own.
+_UNRECORDED = ("model_path", "field", "report_views", "device")
 
 
 def eval_query(config: QueryConfig) -> None:
@@ -72,16 +73,17 @@ def eval_query(config: QueryConfig) -> None:
         raise InputError(f"--classes needs at least two classes to choose between, not only {config.classes[0]!r}.")
     config = replace(config, **{name: clean_phrases(getattr(config, name)) for name in ("text", "classes", "negatives")})
     models = [ModelFolder(path) for path in config.model_path] or [ModelFolder.of(config.source_path, None)]
-    summaries = [_evaluate(config, model) for model in models]
+    models, summaries = zip(*(_evaluate(config, model) for model in models), strict=True)
     if len(models) > 1 and all(summaries):
         spread = over_runs(summaries)
         write_json(models[0].runs, {"models": [str(model.root) for model in models], "measures": spread})
         sys.stdout.write(f"\n{runs_table(spread, len(models))}\nwritten to {models[0].runs}\n")
 
 
-def _evaluate(config: QueryConfig, model: ModelFolder) -> dict[str, Any]:
-    """Evaluate one model folder; returns its summary, empty without ground truth."""
-    session = Session.open(config, model, config.level, config.resolution)
+def _evaluate(config: QueryConfig, folder: ModelFolder) -> tuple[ModelFolder, dict[str, Any]]:
+    """Evaluate one model folder; returns it with the field that was chosen, and its summary, empty without ground truth."""
+    session = Session.open(config, folder, config.level, config.resolution)
+    model = session.model
     protocol = PROTOCOLS[config.protocol]
     labels = read_labels(config.labels, protocol, session.scene) if config.labels else None
     views = _views(config, session, labels)
@@ -101,7 +103,7 @@ def _evaluate(config: QueryConfig, model: ModelFolder) -> dict[str, Any]:
     inputs = session.field.fingerprint() | {"features": session.field.features}
     # An evaluation holds nothing that took long to make, so the folder always is the last question asked.
     with replaced_folder(model.evaluation) as new, stage(new, EvalRecord, _recorded(config), inputs):
-        folder, report = AnswerFolder(new), Report(config.report_views)
+        answers, report = AnswerFolder(new), Report(config.report_views)
         with Background() as background:
             for view in tqdm(views, desc="views", unit="view", disable=None):
                 truth = labels.truths[view.name] if labels else None
@@ -114,12 +116,13 @@ def _evaluate(config: QueryConfig, model: ModelFolder) -> dict[str, Any]:
                 else:
                     judged, verdicts = judge(answered, truth, classes, config.shuffled_control)
                     rows += [judged[phrase] for phrase in phrases]
-                background.run(_write, folder, report, shown, verdicts, len(classes))
+                background.run(_write, answers, report, shown, verdicts, len(classes))
         figures = summary(rows) if labels else {}
         if labels and protocol.figures:
-            figures |= protocol.figures(config.labels, {labels.truths[v.name].name: folder.pictures(v.name) for v in views})
+            figures |= protocol.figures(config.labels, {labels.truths[v.name].name: answers.pictures(v.name) for v in views})
         metrics = {
             "scene": session.scene.folder.root.resolve().name,
+            "field": model.field,
             "protocol": config.protocol if labels else None,
             "rule": config.rule,
             "reading": config.reading,
@@ -130,14 +133,14 @@ def _evaluate(config: QueryConfig, model: ModelFolder) -> dict[str, Any]:
             "levels": list(session.field.levels),
             "rows": as_json(rows),
         }
-        write_json(folder.metrics, metrics)
-        made_by = _recorded(config) | {"device": str(session.device), "model": str(model.root)}
-        report.write(folder.report, metrics, made_by, list(classes))
+        write_json(answers.metrics, metrics)
+        made_by = _recorded(config) | {"device": str(session.device), "model": str(model.root), "field": model.field}
+        report.write(answers.report, metrics, made_by, list(classes))
     warn_of_plateaus(rows)
     table = summary_table(figures, metrics["by_split"]) if figures else top_table(rows)
     drawn = f"the {len(views)} of {of_views} views that show most of it; all with --all_views\n" if len(views) < of_views else ""
     sys.stdout.write(f"{table}\n{drawn}answers: {model.metrics}\nreport:  {model.report}\n")
-    return figures
+    return model, figures
 
 
 def _write(

@@ -96,7 +96,7 @@ def save_picture(path: Path, pixels: UInt8[np.ndarray, "h w _"] | UInt8[np.ndarr
 
 @torch.no_grad()
 def _draw_split(trained: TrainedModel, split: str, cameras: Sequence[Camera], wanted: Sequence[Camera], overwrite: bool) -> Path:
-    folder = trained.folder.renders(split, "rgb")
+    folder = trained.folder.renders(split)
     settings = {"iteration": trained.iteration, "size": [cameras[0].width, cameras[0].height], "views": len(cameras)}
     settings["cameras"] = _fingerprint(cameras)
     inputs = {"geometry": trained.gaussians.geometry_hash()}
@@ -116,7 +116,7 @@ def _draw_split(trained: TrainedModel, split: str, cameras: Sequence[Camera], wa
 def _other_length(trained: TrainedModel, frames: int) -> bool:
     """Whether the pictures of the flight are of another number of frames. They are kept only to go on after an
     interruption, so that a video of another length simply takes their place."""
-    folder = trained.folder.renders("path", "rgb")
+    folder = trained.folder.renders("path")
     remedy = "Add --overwrite to replace the folder."
     return (folder / RECORD).exists() and read_record(folder, RenderRecord, remedy).config.views != frames
 

@@ -7,7 +7,7 @@ from hashlib import sha256
 import torch
 
 from autoencoder.compressor import Compressor, GaussianCodes
-from autoencoder.kinds import load_compressor
+from autoencoder.kinds import TRAIN_COMMAND, load_compressor
 from autoencoder.mixtures import load_mixtures
 from gaussian_renderer.trained_model import TrainedModel, load_trained
 from query.code_field import CodeField
@@ -27,11 +27,11 @@ def load_field(model: ModelFolder, device: torch.device, level: str | None = Non
     Raises:
         InputError: a stage has not run, the codes belong to other Gaussians, or there is no such level.
     """
-    command = f"python train.py -s <scene> -m {model.root} --include_feature"
+    command = f"python train.py -s <scene> -m {model.root}{model.flag} --include_feature"
     record = require(model.language, LanguageRecord, command)
     trained = load_trained(model, record.config.gaussians, device)
     compressor = load_compressor(model, device)
-    features = require(model.autoencoder, CompressorRecord, "python train_autoencoder.py -s <scene>").inputs.features
+    features = require(model.autoencoder, CompressorRecord, f"{TRAIN_COMMAND} -m {model.root}{model.flag}").inputs.features
     levels = record.config.levels
     if level is not None and level not in levels:
         raise InputError(f"{model.language} has the levels {', '.join(levels)}, not {level!r}. Choose one of them with --level.")

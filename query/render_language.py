@@ -72,8 +72,8 @@ def _draw_split(
     model = field.trained.folder
     colors = CodeColors.of(model.code_colors, field)
     size = {"size": [cameras[0].width, cameras[0].height], "views": len(cameras), "levels": list(field.levels)}
-    codes = model.renders(split, "codes")
-    phrases = {phrase: model.renders(split, "relevancy") / slug(phrase) for phrase in question.phrases} if question else {}
+    codes = model.field_renders(split, "codes")
+    phrases = {phrase: model.field_renders(split, "relevancy") / slug(phrase) for phrase in question.phrases} if question else {}
     asked = size | {"negatives": list(config.negatives), "compare": config.compare, "reading": config.reading}
     with ExitStack() as stages:
 

@@ -26,6 +26,8 @@ class SessionConfig(TextOptions):
 
     source_path: Annotated[Path | None, tyro.conf.arg(aliases=["-s"])] = None
     """Scene folder; by default the one the model was trained from. For a scene that was moved since."""
+    field: str | None = None
+    """Which language field of the model folder; when not given the only one, else published."""
     device: Device = "auto"
     """auto takes the GPU when there is one."""
 
@@ -71,14 +73,19 @@ class Session:
     def open(
         cls, config: SessionConfig, model: ModelFolder, level: str | None = None, resolution: int | None = None
     ) -> "Session":
-        """Load the field, at one `level` or all, and the scene's cameras at a `resolution`.
+        """Load the field of `model` that `config` names, at one `level` or all, and the scene's cameras at a `resolution`.
 
         Raises:
-            InputError: no finished language field of that level, or the scene is gone.
+            InputError: no finished language field of that name or level, or the scene is gone.
         """
         device = chosen_device(config.device)
-        language = load_field(model, device, level)
+        language = load_field(model.reading(config.field), device, level)
         return cls(config, language, language.trained.scene(config.source_path, resolution), device)
+
+    @property
+    def model(self) -> ModelFolder:
+        """The model folder, with the field that was chosen."""
+        return self.field.trained.folder
 
     @cached_property
     def memory(self) -> PhraseMemory:

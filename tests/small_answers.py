@@ -94,9 +94,9 @@ def _write_truth(root, camera, masks):
         (folder / f"{ball}.png").write_bytes(cv2.imencode(".png", halved)[1].tobytes())
 
 
-def write_model(root: Path, scene: Path, noise: float = 0.0) -> ModelFolder:
+def write_model(root: Path, scene: Path, noise: float = 0.0, field: str = "published") -> ModelFolder:
     """A trained model folder: level s tells all balls apart, m the rows, l none."""
-    model, world, (balls, negatives) = ModelFolder(root), _world(), embeddings()
+    model, world, (balls, negatives) = ModelFolder(root, field), _world(), embeddings()
     settings = {"source_path": str(scene), "images": "images", "resolution": -1, "eval": True, "white_background": False}
     with stage(model.point_clouds, RgbRecord, settings, {}):
         save_ply(model.point_cloud(7), world)

@@ -30,7 +30,7 @@ def scene_folder(tmp_path_factory):
 def _run(scene_folder, model, **changes):
     settings = {"features": "mini", "epochs": 3, "batch_size": 16, "device": "cpu", **changes}
     train_autoencoder(AutoencoderConfig(scene_folder, model, **settings))
-    return ModelFolder(model)
+    return ModelFolder(model).reading(None, "autoencoder")
 
 
 def test_codes_of_every_segment_and_a_report_before_them(scene_folder, tmp_path, caplog):
@@ -103,7 +103,7 @@ def test_a_stopped_run_continues_to_the_same_codes(scene_folder, tmp_path, monke
     parts = ModelFolder(tmp_path / "parts")
     with pytest.raises(InputError, match="did not finish"):
         load_compressor(parts)
-    assert [path.name for path in parts.checkpoints.iterdir()] == ["autoencoder_000003.pth"]
+    assert [path.name for path in parts.checkpoints.iterdir()] == ["autoencoder_published_000003.pth"]
     _run(scene_folder, tmp_path / "parts", epochs=6)
     assert not list(parts.checkpoints.iterdir())
     assert parts.codes("view_03").read_bytes() == whole.codes("view_03").read_bytes()

@@ -6,7 +6,7 @@ import torch
 
 from autoencoder.kinds import write_compressor
 from autoencoder.network import Autoencoder, published_widths
-from workspace import InputError, ModelFolder, resume
+from workspace import InputError, ModelFolder
 from workspace.resume import load_checkpoint, save_checkpoint
 
 
@@ -16,7 +16,7 @@ def test_the_newest_by_number_replaces_the_older_and_other_stages_are_left_alone
     for iteration in (999_999, 1_000_000):  # one digit more than the padding
         save_checkpoint(model, "rgb", iteration, {"value": torch.tensor(float(iteration))})
     assert load_checkpoint(model, "rgb")["value"] == 1_000_000
-    assert sorted(path.name for path in model.checkpoints.iterdir()) == ["language_000005.pth", "rgb_1000000.pth"]
+    assert sorted(path.name for path in model.checkpoints.iterdir()) == ["language_published_000005.pth", "rgb_1000000.pth"]
 
 
 def test_a_full_disk_is_reported_as_one_and_keeps_the_older_checkpoint(tmp_path, monkeypatch):
@@ -61,7 +61,7 @@ def test_a_file_of_something_else_is_no_checkpoint(tmp_path):
 def test_a_second_process_that_deletes_first_does_no_harm(tmp_path, monkeypatch):
     model = ModelFolder(tmp_path)
     save_checkpoint(model, "rgb", 1, {"value": torch.zeros(3)})
-    listing = resume._checkpoints
+    listing = ModelFolder.checkpoint_files
 
     def vanishing(*args):
         paths = listing(*args)
@@ -69,6 +69,6 @@ def test_a_second_process_that_deletes_first_does_no_harm(tmp_path, monkeypatch)
             model.checkpoint("rgb", 1).unlink()  # between the listing and the deletion
         return paths
 
-    monkeypatch.setattr(resume, "_checkpoints", vanishing)
+    monkeypatch.setattr(ModelFolder, "checkpoint_files", vanishing)
     save_checkpoint(model, "rgb", 2, {"value": torch.ones(3)})
     assert load_checkpoint(model, "rgb")["value"].tolist() == [1, 1, 1]

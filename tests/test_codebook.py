@@ -28,7 +28,7 @@ def scene_folder(tmp_path_factory):
 def _run(scene_folder, model, **changes):
     settings = {"features": "mini", "method": "codebook", "device": "cpu", **changes}
     train_autoencoder(AutoencoderConfig(scene_folder, model, **settings))
-    return ModelFolder(model)
+    return ModelFolder(model, "lifted")
 
 
 def _report(model):
@@ -93,7 +93,7 @@ def test_the_same_seed_gives_the_same_bytes_for_any_number_of_threads(scene_fold
         command += ["--method", "codebook", "--codebook-size", "5", "--device", "cpu"]
         limits = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
         subprocess.run(command, env={**os.environ, **limits}, check=True, capture_output=True)
-        files.append(torch.load(ModelFolder(model).compressor, weights_only=True))
+        files.append(torch.load(ModelFolder(model, "lifted").compressor, weights_only=True))
     for name, value in files[0].items():
         assert all(torch.equal(value, other[name]) for other in files[1:]), name
 

@@ -54,7 +54,7 @@ def place(prepared, tmp_path):
 def _train(place, **changes):
     settings = {"source_path": place / "scene", "iterations": 60, "device": "cpu", "checkpoint_interval": 0, **changes}
     train_language(LanguageTrainConfig(model_path=place / "model", **settings))
-    return ModelFolder(place / "model")
+    return ModelFolder(place / "model").reading(changes.get("field"))
 
 
 def _report(model):
@@ -198,16 +198,14 @@ def test_patch_features_give_one_level_of_any_width(prepared, tmp_path):
     place = tmp_path / "place"
     write_small_grids(place / "scene")
     train_autoencoder(
-        AutoencoderConfig(
-            place / "scene", place / "model", features="mini_dense", method="pca", code_width=5, device="cpu", overwrite=True
-        )
+        AutoencoderConfig(place / "scene", place / "model", features="mini_dense", method="pca", code_width=5, device="cpu")
     )
-    model = _train(place, init="lift")
+    model = _train(place, init="lift", field="pca")
     assert np.load(model.level_codes("grid")).shape[1] == 5
     # about 0 for unrelated codes; centred codes of near-equal patches point anywhere, and the background has no Gaussians
     assert _report(model).held_out["grid"].cosine > 0.3
     with pytest.raises(InputError, match="mini_dense features have one level"):
-        _train(place, feature_level=1)
+        _train(place, feature_level=1, field="pca")
 
 
 def test_maps_smaller_than_the_photographs_are_rendered_at_their_size(place):

@@ -54,7 +54,7 @@ def _codebook(place, **changes):
 
 def _lift(place, **changes):
     train_language(LanguageTrainConfig(place / "scene", place / "model", device="cpu", **changes))
-    return ModelFolder(place / "model")
+    return ModelFolder(place / "model", "lifted")
 
 
 def _report(model):
@@ -63,7 +63,7 @@ def _report(model):
 
 def _one_hot_sums(place, level):
     """[n, codes] blending weight by code and [n] the weight without one: blending's backward pass of one-hot images."""
-    model = ModelFolder(place / "model")
+    model = ModelFolder(place / "model", "lifted")
     trained, codebook = load_trained(model), load_compressor(model)
     store, index = open_store(SceneFolder(place / "scene"), "mini"), ("default", *LEVELS).index(level)
     count = len(codebook.centroids(level))
@@ -201,7 +201,7 @@ def test_settings_without_a_meaning_are_refused(place, changes, message):
 
 
 def test_codes_of_another_codebook_are_refused(place):
-    model = ModelFolder(place / "model")
+    model = ModelFolder(place / "model", "lifted")
     path = model.codes("view_03")
     codes = np.load(path)
     for wrong, message in (
@@ -238,9 +238,9 @@ def test_a_level_without_segments_is_refused_by_name(place):
 def test_flags_of_codebooks_mean_nothing_for_codes_that_are_optimised(place):
     _codebook(place, method="pca", codebook_size=None)
     with pytest.raises(InputError, match="--codes_per_gaussian and --samples are of lifted codebooks"):
-        _lift(place, codes_per_gaussian=2)
-    model = _lift(place)
-    config = read_json(model.language / "stage.json")["config"]
+        _lift(place, codes_per_gaussian=2, field="pca")
+    _lift(place, field="pca")
+    config = read_json(ModelFolder(place / "model", "pca").language / "stage.json")["config"]
     assert (config["iterations"], config["init"]) == (200, "lift")
 
 

@@ -29,13 +29,13 @@ def draw(model, **settings):
 def test_code_maps_of_every_view_and_level(model):
     draw(model)
     for split, count in (("train", 7), ("test", 2)):
-        folder = model.renders(split, "codes")
+        folder = model.field_renders(split, "codes")
         assert read_json(folder / "stage.json")["complete"]
         for level in ("s", "m", "l"):
             assert len(list((folder / level).rglob("frame_*.npy"))) == count
-    codes = load_array(model.renders("test", "codes") / "s" / "views/frame_00000.npy")
+    codes = load_array(model.field_renders("test", "codes") / "s" / "views/frame_00000.npy")
     assert codes.dtype == np.float16 and codes.shape == (HEIGHT, WIDTH, 6)
-    picture = cv2.imread(str(model.renders("test", "codes") / "s" / "views/frame_00000.png"))
+    picture = cv2.imread(str(model.field_renders("test", "codes") / "s" / "views/frame_00000.png"))
     assert picture.shape == (HEIGHT, WIDTH, 3)
     assert not picture[codes.any(-1) == 0].any() and picture[codes.any(-1)].any()
 
@@ -51,7 +51,7 @@ def test_colors_mean_the_same_in_every_picture(model):
     first = model.code_colors.read_bytes()
 
     def color(name, x, y):
-        return cv2.imread(str(model.renders("train", "codes") / "s" / f"views/{name}.png"))[y, x].astype(int)
+        return cv2.imread(str(model.field_renders("train", "codes") / "s" / f"views/{name}.png"))[y, x].astype(int)
 
     # The red ball of two views, its middle as far as the camera moved in between: 0.15 * 150 / 5 pixels to the left.
     near = [color("frame_00004", 44, 36), color("frame_00005", 39, 36)]
@@ -63,28 +63,28 @@ def test_colors_mean_the_same_in_every_picture(model):
 def test_relevancy_of_phrases_over_all_views(model):
     draw(model, text=BALLS[:2])
     for ball in BALLS[:2]:
-        folder = model.renders("train", "relevancy") / slug(ball)
+        folder = model.field_renders("train", "relevancy") / slug(ball)
         assert read_json(folder / "stage.json")["config"]["phrase"] == ball
         maps = load_array(folder / "views/frame_00004.npy")
         assert maps.dtype == np.float16 and maps.shape == (3, HEIGHT, WIDTH)
         assert 0 < maps.min() and maps.max() <= 1
         assert cv2.imread(str(folder / "views/frame_00004.png")).shape == (HEIGHT, WIDTH, 3)
-    red = load_array(model.renders("train", "relevancy") / "red_ball" / "views/frame_00004.npy")
+    red = load_array(model.field_renders("train", "relevancy") / "red_ball" / "views/frame_00004.npy")
     assert red[0, 36, 44] > 0.95 and red[0, 36, 116] < 0.5
 
 
 def test_what_is_there_is_kept_and_what_is_missing_is_drawn(model):
     draw(model, text=("red ball",), names=("frame_00004",))
-    folder = model.renders("train", "relevancy") / "red_ball"
+    folder = model.field_renders("train", "relevancy") / "red_ball"
     assert not read_json(folder / "stage.json")["complete"]
     kept = folder / "views/frame_00004.npy"
     before = kept.stat().st_mtime_ns
-    (model.renders("train", "codes") / "m" / "views/frame_00004.npy").unlink()
+    (model.field_renders("train", "codes") / "m" / "views/frame_00004.npy").unlink()
     draw(model, text=("red ball", "grüner Ball"), skip_test=True)
     assert kept.stat().st_mtime_ns == before
     assert read_json(folder / "stage.json")["complete"]
-    assert (model.renders("train", "codes") / "m" / "views/frame_00004.npy").exists()
-    assert not model.renders("test", "codes").exists()
+    assert (model.field_renders("train", "codes") / "m" / "views/frame_00004.npy").exists()
+    assert not model.field_renders("test", "codes").exists()
 
 
 def test_other_settings_and_unknown_names_are_refused(model):

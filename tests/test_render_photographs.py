@@ -34,10 +34,10 @@ def _draw(model, **changes):
 def test_pictures_are_named_like_the_photographs_and_look_like_them(trained):
     _draw(trained)
     model = ModelFolder(trained)
-    assert sorted(p.name for p in model.renders("test", "rgb").glob("*.png")) == ["view_00.png", "view_08.png"]
-    assert len(list(model.renders("train", "rgb").glob("*.png"))) == 11
+    assert sorted(p.name for p in model.renders("test").glob("*.png")) == ["view_00.png", "view_08.png"]
+    assert len(list(model.renders("train").glob("*.png"))) == 11
     metrics = read_json(model.rgb_metrics)["views"]["test"]["view_08"]
-    drawn = np.asarray(Image.open(model.renders("test", "rgb") / "view_08.png"), float) / 255
+    drawn = np.asarray(Image.open(model.renders("test") / "view_08.png"), float) / 255
     photograph = np.asarray(Image.open(load_trained(model).scene().folder.images / "view_08.png"), float) / 255
     measured = -10 * np.log10(np.mean((drawn - photograph) ** 2))
     assert measured == pytest.approx(metrics["psnr"], abs=0.05)  # the picture is rounded to 8 bits
@@ -45,7 +45,7 @@ def test_pictures_are_named_like_the_photographs_and_look_like_them(trained):
 
 def test_a_second_run_keeps_what_is_there_and_draws_what_is_missing(trained):
     _draw(trained)
-    folder = ModelFolder(trained).renders("train", "rgb")
+    folder = ModelFolder(trained).renders("train")
     kept, lost = folder / "view_01.png", folder / "view_02.png"
     before = kept.stat().st_mtime_ns
     lost.unlink()
@@ -54,7 +54,7 @@ def test_a_second_run_keeps_what_is_there_and_draws_what_is_missing(trained):
 
 
 def test_chosen_names_only_and_a_suggestion_for_a_wrong_one(trained):
-    folder = ModelFolder(trained).renders("train", "rgb")
+    folder = ModelFolder(trained).renders("train")
     shutil.rmtree(folder, ignore_errors=True)
     _draw(trained, names=("view_03",))
     assert [p.name for p in folder.glob("*.png")] == ["view_03.png"]
@@ -71,7 +71,7 @@ def test_chosen_names_only_and_a_suggestion_for_a_wrong_one(trained):
 
 def test_video_has_the_frames_asked_for(trained):
     _draw(trained, skip_train=True, skip_test=True, video=True, frames=7)
-    video = cv2.VideoCapture(str(ModelFolder(trained).renders("path", "rgb").with_suffix(".mp4")))
+    video = cv2.VideoCapture(str(ModelFolder(trained).renders("path").with_suffix(".mp4")))
     frames = []
     while (frame := video.read())[0]:
         frames.append(frame[1])
@@ -96,7 +96,7 @@ def test_a_video_of_another_length_replaces_the_old_one(trained):
     flight = {"skip_train": True, "skip_test": True, "video": True}
     for frames in (3, 5, 2):
         _draw(trained, frames=frames, **flight)
-        assert len(list(ModelFolder(trained).renders("path", "rgb").glob("*.png"))) == frames
+        assert len(list(ModelFolder(trained).renders("path").glob("*.png"))) == frames
     with pytest.raises(InputError, match="size: "):
         _draw(trained, frames=2, resolution=2, **flight)  # other pictures are still refused
 
@@ -114,7 +114,7 @@ def test_gaussians_of_an_iteration_that_was_not_kept(trained):
 
 def test_a_video_that_was_cut_short_is_not_kept(trained, monkeypatch):
     _draw(trained, skip_train=True, skip_test=True, video=True, frames=3)
-    video = ModelFolder(trained).renders("path", "rgb").with_suffix(".mp4")
+    video = ModelFolder(trained).renders("path").with_suffix(".mp4")
     before = video.read_bytes()
 
     def dying_encoder(path, *args, **options):

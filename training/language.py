@@ -53,7 +53,7 @@ def train_language(config: LanguageTrainConfig) -> None:
     """
     refuse_meaningless(config)
     device = chosen_device(config.device)
-    model = ModelFolder.of(config.source_path, config.model_path)
+    model = ModelFolder.of(config.source_path, config.model_path).reading(config.field, "autoencoder")
     trained = load_trained(model, config.iteration, device)
     scene = trained.scene(config.source_path)
     _refuse_replaced(trained, scene)
@@ -94,7 +94,7 @@ def _refuse_replaced(trained: TrainedModel, scene: Scene) -> None:
 
 def _compressed_features(scene: SceneFolder, model: ModelFolder) -> FeatureStore:
     """The features the compressor was fitted to, which must be the scene's."""
-    command = f"python train_autoencoder.py -s {scene.root} -m {model.root}"
+    command = f"python train_autoencoder.py -s {scene.root} -m {model.root}{model.flag}"
     fitted = require(model.autoencoder, CompressorRecord, command).inputs
     store = open_store(scene, fitted.features.extractor)
     if store.settings != fitted.features:

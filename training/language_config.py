@@ -26,6 +26,8 @@ class LanguageTrainConfig:
     """Scene folder with features; where RGB training read it when not given."""
     model_path: Annotated[Path | None, tyro.conf.arg(aliases=["-m"])] = None
     """Model folder with trained Gaussians and codes; output/<scene> when not given."""
+    field: str | None = None
+    """Which codes of the model folder; when not given the only ones, else published."""
     feature_level: Literal[0, 1, 2, 3] | None = None
     """Train one level only: 0 default, 1 s, 2 m, 3 l. All of s, m, l when not given; patch features have one level."""
     preset: FieldPreset | None = None

@@ -29,7 +29,7 @@ def read_target(
     Raises:
         InputError: features or codes are missing, do not belong together, or belong to a picture of another shape.
     """
-    command = f"python train_autoencoder.py -s {store.scene.root} -m {model.root}"
+    command = f"python train_autoencoder.py -s {store.scene.root} -m {model.root}{model.flag}"
     path = model.codes(camera.name)
     if not path.is_file():
         raise InputError(f"No codes for image '{camera.name}' in {model.autoencoder}. Run: {command}")

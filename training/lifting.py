@@ -131,7 +131,7 @@ def code_maps(run: LanguageRun, camera: Camera) -> Int[np.ndarray, "l h w"]:
         InputError: features or codes are missing, or do not belong together.
     """
     model, store = run.trained.folder, run.store
-    command = f"python train_autoencoder.py -s {store.scene.root} -m {model.root}"
+    command = f"python train_autoencoder.py -s {store.scene.root} -m {model.root}{model.flag}"
     path = model.codes(camera.name)
     if not path.is_file():
         raise InputError(f"No codes for image '{camera.name}' in {model.autoencoder}. Run: {command}")

@@ -12,7 +12,8 @@ from workspace.array_files import load_array, load_member, load_records, save_ar
 from workspace.errors import InputError
 from workspace.files import atomic
 from workspace.json_files import read_json, write_json
-from workspace.paths import ASSETS, IMAGE_SUFFIXES, ModelFolder, SceneFolder, image_files, image_key
+from workspace.model_folder import ModelFolder
+from workspace.paths import ASSETS, IMAGE_SUFFIXES, SceneFolder, image_files, image_key
 
 __all__ = [
     "ASSETS",

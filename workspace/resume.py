@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from workspace.errors import InputError
-from workspace.paths import ModelFolder
+from workspace.model_folder import ModelFolder
 from workspace.tensor_files import load_tensors, save_tensors
 
 
@@ -19,7 +19,7 @@ def save_checkpoint(model: ModelFolder, stage: str, iteration: int, state: Mappi
     """Write `state` (tensors, numbers, strings, and lists and dicts of them) and delete the stage's older checkpoints."""
     path = model.checkpoint(stage, iteration)
     save_tensors(path, dict(state))
-    for older in _checkpoints(model, stage):
+    for older in model.checkpoint_files(stage):
         if older != path:
             older.unlink(missing_ok=True)  # a second process on the same folder may have been faster
     return path
@@ -31,7 +31,7 @@ def load_checkpoint(model: ModelFolder, stage: str, device: torch.device | str =
     Raises:
         InputError: the newest checkpoint cannot be read.
     """
-    paths = _checkpoints(model, stage)
+    paths = model.checkpoint_files(stage)
     if not paths:
         return None
     expected, remedy = f"the state of an interrupted {stage} run", "Delete it and repeat the command."
@@ -43,13 +43,8 @@ def load_checkpoint(model: ModelFolder, stage: str, device: torch.device | str =
 
 def delete_checkpoints(model: ModelFolder, stage: str) -> None:
     """Remove every checkpoint of the stage."""
-    for path in _checkpoints(model, stage):
+    for path in model.checkpoint_files(stage):
         path.unlink(missing_ok=True)
-
-
-def _checkpoints(model: ModelFolder, stage: str) -> list[Path]:
-    """Oldest first: the iteration is zero-padded in the name."""
-    return sorted(model.checkpoints.glob(f"{stage}_*.pth"), key=lambda path: int(path.stem.rpartition("_")[2]))
 
 
 @contextmanager

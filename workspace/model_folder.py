@@ -1,0 +1,256 @@
+"""Every path and file name of what is learned or computed for one scene."""
+
+import re
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from workspace.errors import InputError
+from workspace.record import RECORD
+from workspace.slugs import slug
+
+PUBLISHED = "published"  # the field of LangSplat's method, and of folders from before fields had names
+_ONCE_UNNAMED = ("autoencoder", "language")  # stages whose folder held the only field itself
+_RESERVED = ("codes",)  # a subfolder of `autoencoder/` in folders from before fields had names
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """Everything that is learned or computed for one scene (`-m`, by default `output/<scene>`).
+
+    One model holds Gaussians and any number of language fields of them side by side, each with its own compressor,
+    codes, maps and evaluations. Paths below are those of `field`. Compressors and language fields from before fields had
+    names are read, and continued, as the field `published`.
+    """
+
+    root: Path
+    field: str = PUBLISHED
+
+    def __post_init__(self):
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.field) or self.field in _RESERVED:
+            raise InputError(
+                f"--field {self.field!r}: expected a name of letters, digits, '.', '_' and '-' other than {', '.join(_RESERVED)}."
+            )
+
+    @classmethod
+    def of(cls, source_path: Path | None, model_path: Path | None, field: str = PUBLISHED) -> "ModelFolder":
+        """The folder `-m` names, or the default one of the scene."""
+        if model_path is not None:
+            return cls(Path(model_path), field)
+        if source_path is None:
+            raise InputError("Neither a model folder (-m) nor a scene folder (-s) was given.")
+        return cls(Path("output") / Path(source_path).resolve().name, field)
+
+    def fields(self, stage: str = "language") -> tuple[str, ...]:
+        """Names of the fields whose `stage` (autoencoder, language) was begun, sorted."""
+        folder = self.root / stage
+        named = {path.parent.name for path in folder.glob(f"*/{RECORD}")}
+        return tuple(sorted(named | ({PUBLISHED} if (folder / RECORD).is_file() else set())))
+
+    def reading(self, field: str | None, stage: str = "language") -> "ModelFolder":
+        """The model with the field a command reads: the one that is named, else the only one there, else `published`.
+
+        Raises:
+            InputError: there are fields, but not this one.
+        """
+        present = self.fields(stage)
+        chosen = field or (present[0] if len(present) == 1 else PUBLISHED)
+        if present and chosen not in present:
+            raise InputError(f"{self.root} holds no field {chosen!r}, but {', '.join(present)}. Choose one of them with --field.")
+        return replace(self, field=chosen)
+
+    @property
+    def flag(self) -> str:
+        """What a command line needs to name the field, with a space in front; empty for `published`."""
+        return "" if self.field == PUBLISHED else f" --field {self.field}"
+
+    @cached_property
+    def _unnamed(self) -> frozenset[str]:
+        """Stages whose folder holds the field itself. Looked up once: a folder that is being replaced stays where it is."""
+        return frozenset(stage for stage in _ONCE_UNNAMED if (self.root / stage / RECORD).is_file())
+
+    def _of_field(self, stage: str) -> Path:
+        folder = self.root / stage
+        return folder if self.field == PUBLISHED and stage in self._unnamed else folder / self.field
+
+    @property
+    def point_clouds(self) -> Path:
+        """Stage folder of the RGB Gaussians."""
+        return self.root / "point_cloud"
+
+    def point_cloud(self, iteration: int) -> Path:
+        """Gaussians in the 3DGS layout."""
+        return self.point_clouds / f"iteration_{iteration}" / "point_cloud.ply"
+
+    def found_iteration(self, iteration: int) -> int:
+        """`iteration`, or with -1 the largest one with Gaussians on disk; InputError when there are none of it."""
+        names = [path.parent.name.removeprefix("iteration_") for path in self.point_clouds.glob("iteration_*/point_cloud.ply")]
+        found = sorted(int(name) for name in names if name.isdigit())
+        if not found:
+            raise InputError(f"No trained Gaussians in {self.point_clouds}. Run: python train.py -s <scene> -m {self.root}")
+        if iteration != -1 and iteration not in found:
+            raise InputError(
+                f"{self.point_clouds} holds no Gaussians of iteration {iteration}; it has those of {', '.join(map(str, found))}."
+            )
+        return found[-1] if iteration == -1 else iteration
+
+    @property
+    def rgb_metrics(self) -> Path:
+        """How well the RGB Gaussians reproduce photographs, per view."""
+        return self.point_clouds / "metrics.json"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Training curves."""
+        return self.root / "tensorboard"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Resumable training states."""
+        return self.root / "checkpoints"
+
+    def checkpoint(self, stage: str, iteration: int) -> Path:
+        """Training state of stage `rgb`, `autoencoder` or `language` after `iteration` iterations."""
+        return self.checkpoints / f"{self._run(stage)}_{iteration:06d}.pth"
+
+    def checkpoint_files(self, stage: str) -> list[Path]:
+        """Training states of the stage, oldest first; files of other names are passed over."""
+        runs = re.escape(self._run(stage)) + (f"|{stage}" if self.field == PUBLISHED else "")
+        names = re.compile(rf"(?:{runs})_(\d+)\.pth")
+        found = ((match, path) for path in self.checkpoints.glob("*.pth") if (match := names.fullmatch(path.name)))
+        return [path for _, path in sorted((int(match[1]), path) for match, path in found)]
+
+    def _run(self, stage: str) -> str:
+        return stage if stage == "rgb" else f"{stage}_{self.field}"
+
+    @property
+    def autoencoder(self) -> Path:
+        """Stage folder of the compressor."""
+        return self._of_field("autoencoder")
+
+    @property
+    def compressor(self) -> Path:
+        """Weights of the autoencoder or the PCA basis."""
+        return self.autoencoder / "compressor.pth"
+
+    def codes(self, key: str) -> Path:
+        """Codes of one image: float32 [m, c] for segments, float16 [h, w, c] for a patch grid."""
+        return self.autoencoder / "codes" / f"{key}.npy"
+
+    @property
+    def language(self) -> Path:
+        """Stage folder of the language field."""
+        return self._of_field("language")
+
+    def level_codes(self, level: str) -> Path:
+        """Codes of the Gaussians at one level (default, s, m, l, grid): float32 [n, c]."""
+        return self.language / f"{level}.npy"
+
+    def renders(self, split: str) -> Path:
+        """Folder of rendered pictures, keyed by image name inside."""
+        return self.root / "renders" / split / "rgb"
+
+    def field_renders(self, split: str, kind: str) -> Path:
+        """Folder of maps of the field (codes, relevancy), keyed by image name inside."""
+        return self.root / "renders" / split / kind / self.field
+
+    @property
+    def code_colors(self) -> Path:
+        """The one basis by which codes of the field are shown as colours."""
+        return self.root / "renders" / "code_colors" / f"{self.field}.json"
+
+    @property
+    def evaluation(self) -> Path:
+        """Stage folder of queries and benchmarks."""
+        return self.root / "eval" / self.field
+
+    @property
+    def metrics(self) -> Path:
+        """Summary and per-query rows of the last evaluation."""
+        return AnswerFolder(self.evaluation).metrics
+
+    @property
+    def report(self) -> Path:
+        """Self-contained page of the last evaluation."""
+        return AnswerFolder(self.evaluation).report
+
+    @property
+    def runs(self) -> Path:
+        """Mean and spread of the last evaluation over several model folders, kept with the first of them."""
+        return self.evaluation / "runs.json"
+
+    @property
+    def selection_evaluation(self) -> Path:
+        """Stage folder of the evaluation by 3D object selection."""
+        return self.root / "eval_3d" / self.field
+
+    @property
+    def selection_metrics(self) -> Path:
+        """Figures and rows of that evaluation."""
+        return self.selection_evaluation / "metrics.json"
+
+    @property
+    def scan_evaluation(self) -> Path:
+        """Stage folder of the evaluation on the points of a scan."""
+        return self.root / "eval_scan" / self.field
+
+    @property
+    def scan_metrics(self) -> Path:
+        """Figures of that evaluation."""
+        return self.scan_evaluation / "metrics.json"
+
+    def answer_picture(self, key: str, name: str) -> Path:
+        """Picture of one answer in one view; `name` is the phrase as a file name."""
+        return AnswerFolder(self.evaluation).picture(key, name)
+
+    @property
+    def objects(self) -> Path:
+        """Objects found in 3D."""
+        return self.root / "objects"
+
+    @property
+    def located(self) -> Path:
+        """Instances of the last phrases asked for, with positions and boxes."""
+        return self.objects / "objects.json"
+
+    def object_indices(self, phrase: str, instance: int) -> Path:
+        """Ascending indices of the Gaussians of one instance, counted from 1: int64 [m]."""
+        return self.objects / slug(phrase) / f"instance_{instance}.npy"
+
+    def object_labels(self, phrase: str) -> Path:
+        """Instance of every Gaussian, counted from 1, 0 for none: int32 [n]."""
+        return self.objects / slug(phrase) / "labels.npy"
+
+    def object_splats(self, phrase: str, name: str) -> Path:
+        """Edited Gaussians in the 3DGS layout: `instance_<i>`, `removed` or `recolored`."""
+        return self.objects / slug(phrase) / f"{name}.ply"
+
+    @property
+    def frame(self) -> Path:
+        """Which way is up and how long a scene unit is, as the user said."""
+        return self.root / "frame.json"
+
+
+@dataclass(frozen=True)
+class AnswerFolder:
+    """What an evaluation writes."""
+
+    root: Path
+
+    @property
+    def metrics(self) -> Path:
+        """Summary and per-query rows."""
+        return self.root / "metrics.json"
+
+    @property
+    def report(self) -> Path:
+        """Self-contained page."""
+        return self.root / "report.html"
+
+    def pictures(self, key: str) -> Path:
+        """Folder of the pictures of one view's answers."""
+        return self.root / key
+
+    def picture(self, key: str, name: str) -> Path:
+        """Picture of one answer in one view; `name` is the phrase as a file name."""
+        return self.pictures(key) / f"{name}.png"

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -37,14 +36,14 @@ class DinoOptions:
     """How many times finer the patch grid is per side; above 1 the image is encoded in half-overlapping windows."""
 
 
-class Dino(ExtractorSpec):
+class Dino(ExtractorSpec[DinoOptions]):
     """Patch tokens of a timm model; text through Talk2DINO."""
 
     store = GridStore
     embeddings = "raw"
     options = DinoOptions
 
-    def settings(self, options: DinoOptions) -> dict[str, Any]:
+    def settings(self, options: DinoOptions) -> dict[str, object]:
         """Name of the network and the size of its grid."""
         if options.windows < 1 or options.dino_side < 1 or (options.square is not None and options.square < 1):
             raise InputError("--windows, --dino_side and --square are counts of 1 or more.")
@@ -116,7 +115,7 @@ class DinoEncoder:
         return tokens.unflatten(1, (h, w)).float()
 
 
-def _load(model: str, checkpoint: Path | None) -> Any:
+def _load(model: str, checkpoint: Path | None) -> torch.nn.Module:
     import timm
 
     if checkpoint is not None and not Path(checkpoint).is_file():

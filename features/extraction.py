@@ -10,12 +10,12 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from tqdm import tqdm
 
-from features.extractor import Extractor
+from features.extractor import Extractor, Step
 from features.feature_store import FeatureStore
 from features.photographs import Photograph, Photographs, read_photograph
 from workspace import InputError
@@ -89,16 +89,14 @@ class _Prepared(NamedTuple):
 
     size: tuple[int, int]  # height, width
     digest: str
-    value: Any
+    value: object
     seconds: dict[str, float]
 
 
 Prepare = Callable[[], _Prepared]  # raises InputError when the photograph cannot be read
 
 
-def _prepare(
-    key: str, photograph: Photograph, resolution: int, first: tuple[str, Callable[[Any], Any]] | None = None
-) -> _Prepared:
+def _prepare(key: str, photograph: Photograph, resolution: int, first: tuple[str, Step] | None = None) -> _Prepared:
     clock = Clock()
     with clock.part("read"):
         image, digest = read_photograph(key, *photograph, resolution)
@@ -115,9 +113,7 @@ def _one_by_one(photographs: Photographs, resolution: int) -> Iterator[tuple[str
         yield key, partial(_prepare, key, photograph, resolution)
 
 
-def _in_processes(
-    photographs: Photographs, resolution: int, first: tuple[str, Callable[[Any], Any]]
-) -> Iterator[tuple[str, Prepare]]:
+def _in_processes(photographs: Photographs, resolution: int, first: tuple[str, Step]) -> Iterator[tuple[str, Prepare]]:
     """The photographs in order, read and put through the first step by as many processes as there are cores, ahead of the
     other steps; at most two pictures for each process are in memory."""
     workers = num_cores()
@@ -137,6 +133,6 @@ def _rounded(clock: Clock) -> dict[str, float]:
     return {name: round(seconds, 4) for name, seconds in clock.seconds.items()}
 
 
-def _append(path: Path, row: dict[str, Any]) -> None:
+def _append(path: Path, row: dict[str, object]) -> None:
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(row, ensure_ascii=False) + "\n")

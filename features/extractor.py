@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ from features.text import TextEncoder, TextOptions
 from workspace import SceneFolder
 from workspace.records import FeatureSettings, Tokens
 
+Step = Callable[..., object]  # from the result of the step before it
+Options = TypeVar("Options")  # flags of one extractor
+
 
 @dataclass(frozen=True)
 class Extractor:
@@ -23,19 +26,19 @@ class Extractor:
     end with their results on the CPU.
     """
 
-    steps: Mapping[str, Callable[[Any], Any]]
+    steps: Mapping[str, Step]
     first_step_in_processes: bool = False
     """Whether the first step can be pickled and keeps one core busy, so that several pictures go through it at once."""
 
     def __call__(self, image: UInt8[np.ndarray, "h w 3"]) -> ImageFeatures:
         """All steps, one after the other."""
-        value: Any = image
+        value = image
         for step in self.steps.values():
             value = step(value)
         return value
 
 
-class ExtractorSpec(ABC):
+class ExtractorSpec(ABC, Generic[Options]):
     """One choice of `--features`: its settings, its networks, the text that can be compared with it.
 
     Attributes:
@@ -49,20 +52,20 @@ class ExtractorSpec(ABC):
     options: ClassVar[type | None] = None
 
     @abstractmethod
-    def settings(self, options: Any) -> dict[str, Any]:
+    def settings(self, options: Options) -> dict[str, object]:
         """Settings that change the result, for the record; InputError when `options` are out of range."""
 
-    def resolution(self, given: int, options: Any) -> int:
+    def resolution(self, given: int, options: Options) -> int:
         """Size of the pictures it takes, as in `scene.picture_size`, when the user asks for `given`."""
         return given
 
     @abstractmethod
-    def load(self, options: Any, device: torch.device) -> Extractor:
+    def load(self, options: Options, device: torch.device) -> Extractor:
         """The extractor with its networks; InputError when weights are missing or damaged."""
 
     @abstractmethod
     def text_encoder(self, settings: FeatureSettings, device: torch.device | str, options: TextOptions) -> TextEncoder:
         """Text encoder of the space of features made with `settings`; InputError when weights are missing or changed."""
 
-    def announce(self, options: Any, scene: SceneFolder) -> None:  # noqa: B027 - optional
+    def announce(self, options: Options, scene: SceneFolder) -> None:  # noqa: B027 - optional
         """Log what the user should know before the first picture."""

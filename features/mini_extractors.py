@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-from typing import Any
 
 import torch
 
@@ -23,8 +22,8 @@ log = logging.getLogger(__name__)
 SHORT_SIDE, WINDOW = 480, 24  # pixels, patches: what the bundled encoder's tokens were trained at
 
 
-class _Mini(ExtractorSpec):
-    def settings(self, options: Any) -> dict[str, Any]:
+class _Mini(ExtractorSpec[object]):
+    def settings(self, options: object) -> dict[str, object]:
         return {"mini_weights": weights_hash()}
 
     def text_encoder(self, settings: FeatureSettings, device: torch.device | str, options: TextOptions) -> ClipText:
@@ -36,7 +35,7 @@ class _Mini(ExtractorSpec):
             )
         return ClipText(mini.MODEL, None, device)
 
-    def announce(self, options: Any, scene: SceneFolder) -> None:
+    def announce(self, options: object, scene: SceneFolder) -> None:
         if not scene.part_ids.is_dir():
             log.warning(mini.NOTICE)
 
@@ -46,7 +45,7 @@ class MiniSegments(_Mini):
 
     store = SegmentStore
 
-    def load(self, options: Any, device: torch.device) -> Extractor:
+    def load(self, options: object, device: torch.device) -> Extractor:
         """Region graph and image tower."""
         from features.graph_segments import graph_segments
 
@@ -58,7 +57,7 @@ class MiniGrid(_Mini):
 
     store = GridStore
 
-    def load(self, options: Any, device: torch.device) -> Extractor:
+    def load(self, options: object, device: torch.device) -> Extractor:
         """Image tower, in windows of the size of its training."""
         encoder = ClipEncoder(mini.MODEL, None, device)
         return dense_extractor(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -67,7 +67,7 @@ class SamGenerator:
     the package's own `SamAutomaticMaskGenerator`.
     """
 
-    def __init__(self, model: Any, settings: SamSettings | None = None):
+    def __init__(self, model: torch.nn.Module, settings: SamSettings | None = None):
         from segment_anything import SamPredictor
 
         self.settings = settings or SamSettings()
@@ -191,7 +191,7 @@ def _box_nms(boxes: Float[Tensor, "m 4"], scores: Float[Tensor, " m"], threshold
     return batched_nms(boxes, scores, torch.zeros(len(boxes)), threshold)
 
 
-def load_sam(checkpoint: Path, model_type: str, device: torch.device | str) -> Any:
+def load_sam(checkpoint: Path, model_type: str, device: torch.device | str) -> torch.nn.Module:
     """SAM model with the weights of `checkpoint`, loaded without executing them.
 
     Raises:

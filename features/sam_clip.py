@@ -3,7 +3,7 @@
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -38,13 +38,13 @@ class SamClipOptions:
     """Its weights: an OpenCLIP tag, or a file."""
 
 
-class SamClip(ExtractorSpec):
+class SamClip(ExtractorSpec[SamClipOptions]):
     """SAM and OpenCLIP."""
 
     store = SegmentStore
     options = SamClipOptions
 
-    def settings(self, options: SamClipOptions) -> dict[str, Any]:
+    def settings(self, options: SamClipOptions) -> dict[str, object]:
         """Names of the networks, SAM's settings and the step of the mask comparison."""
         sam, nms_step = PRESETS[options.preset]
         return {

@@ -30,7 +30,7 @@ class CommonOptions:
     """Scene folder, with photographs in images/."""
     features: ExtractorName = DEFAULT
     """sam_clip: LangSplat's segments. dino: DinoSplat's patches. mini, mini_dense: bundled, no download, toy worlds only."""
-    resolution: int = -1
+    resolution: Annotated[int, tyro.conf.arg(aliases=["-r"])] = -1
     """-1 keeps the photographs' size up to 1080 pixels high; 1, 2, 4 or 8 divides it; another value is the largest width."""
     device: Device = "auto"
     """Where the networks run."""

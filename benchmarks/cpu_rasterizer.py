@@ -23,7 +23,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # idle threads sleep instea
 import torch
 from diff_gaussian_rasterization import _C, PreparedView, View, prepare, rasterize, set_weight_budget
 from diff_gaussian_rasterization.kept_weights import DEFAULT_BUDGET
-from diff_gaussian_rasterization.structs import prepared_struct
+from diff_gaussian_rasterization.prepared_ops import prepared_fields
 from torch import Tensor
 
 WIDTH, HEIGHT, FOCAL = 1440, 1080, 1200.0
@@ -76,7 +76,7 @@ class Scene:
 
 def work_of(prepared: PreparedView) -> tuple[int, int]:
     """Evaluations of alpha and blends, one per pixel and Gaussian."""
-    return _C.measure_work(prepared_struct(prepared._state, prepared._counts))
+    return _C.measure_work(prepared_fields(prepared._state, prepared._counts))
 
 
 def compile_yardstick(folder: str) -> Callable[[Scene, Tensor], Tensor]:

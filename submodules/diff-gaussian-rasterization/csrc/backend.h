@@ -18,12 +18,21 @@ struct Harmonics {
   const T* means;         // [n, 3]
   const T* coefficients;  // [n, stride, 3]
   T camera_center[3];
+  template <class Visit>
+  void each_field(Visit&& visit) {
+    visit("count", count), visit("stride", stride), visit("degree", degree), visit("means", means);
+    visit("coefficients", coefficients), visit("camera_center", camera_center);
+  }
 };
 
 template <class T>
 struct HarmonicsGradients {
   T* means;         // [n, 3] or null
   T* coefficients;  // [n, stride, 3] or null; zero above the degree
+  template <class Visit>
+  void each_field(Visit&& visit) {
+    visit("means", means), visit("coefficients", coefficients);
+  }
 };
 
 #define GAUSSIAN_BACKEND(T)                                                                                            \

@@ -1,4 +1,5 @@
-// The extension module `_C`. Tensors cross as addresses; the Python side has checked their shape, type and device.
+// The extension module `_C`. Structs cross as dicts of tensors and numbers, named like the fields in types.h; the Python
+// side has checked shapes, types and devices, and keeps the tensors alive.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/string.h>
@@ -9,10 +10,12 @@
 #include <stdexcept>
 #include <string>
 #include <tuple>
+#include <type_traits>
 #include <vector>
 
 #include "backend.h"
 #include "build_record.h"
+#include "cpu/parallel.h"
 
 namespace nb = nanobind;
 using namespace gaussian;
@@ -21,109 +24,105 @@ namespace {
 
 using Address = uintptr_t;  // of a tensor's first element; 0 for none
 
-// Untyped twins of the structs in types.h, filled by Python.
-struct PyCamera {
-  std::array<double, 9> rotation{};
-  std::array<double, 3> translation{};
-  double fx = 1, fy = 1, cx = 0, cy = 0;
-  int32_t width = 0, height = 0;
-
-  template <class T>
-  Camera<T> typed() const {
-    Camera<T> out{};
-    for (int i = 0; i < 9; ++i) out.rotation[i] = T(rotation[i]);
-    for (int i = 0; i < 3; ++i) out.translation[i] = T(translation[i]);
-    out.fx = T(fx), out.fy = T(fy), out.cx = T(cx), out.cy = T(cy);
-    out.tan_x = T(width / (2 * fx)), out.tan_y = T(height / (2 * fy));
-    out.width = width, out.height = height;
-    out.rigid = is_rotation();
-    return out;
-  }
-
-  // Rows of unit length: what bounds on projected sizes rest on.
-  bool is_rotation() const {
-    for (int row = 0; row < 3; ++row) {
-      double length2 = 0;
-      for (int k = 0; k < 3; ++k) length2 += rotation[3 * row + k] * rotation[3 * row + k];
-      if (!(length2 > 0.999 && length2 < 1.001)) return false;
-    }
-    for (int a = 0; a < 3; ++a) {
-      double product = 0;
-      for (int k = 0; k < 3; ++k) product += rotation[3 * a + k] * rotation[3 * ((a + 1) % 3) + k];
-      if (!(product > -1e-3 && product < 1e-3)) return false;
-    }
-    return true;
-  }
-};
-
-struct PyGaussians {
-  int64_t count = 0;
-  Address means = 0, scales = 0, rotations = 0, covariances = 0, opacities = 0;
-  double scale_modifier = 1;
-  bool antialiasing = false;
-
-  template <class T>
-  Gaussians<T> typed() const {
-    const auto at = [](Address a) { return reinterpret_cast<const T*>(a); };
-    return {count,           at(means),     at(scales),        at(rotations),
-            at(covariances), at(opacities), T(scale_modifier), antialiasing};
-  }
-};
-
-struct PyFeatures {
-  int64_t channels = 0;
-  Address values = 0, background = 0;
-
-  template <class T>
-  Features<T> typed() const {
-    return {channels, reinterpret_cast<const T*>(values), reinterpret_cast<const T*>(background)};
-  }
-};
-
-struct PyImages {
-  Address image = 0, alpha = 0, depth = 0;
-
-  template <class Struct, class Pointer>
-  Struct typed() const {
-    return {reinterpret_cast<Pointer>(image), reinterpret_cast<Pointer>(alpha), reinterpret_cast<Pointer>(depth)};
-  }
-};
-
-struct PyGradients {
-  Address features = 0, means = 0, means2d = 0, scales = 0, rotations = 0, covariances = 0, opacities = 0;
-
-  template <class T>
-  Gradients<T> typed() const {
-    const auto at = [](Address a) { return reinterpret_cast<T*>(a); };
-    return {at(features), at(means), at(means2d), at(scales), at(rotations), at(covariances), at(opacities)};
-  }
-};
-
-struct PyPrepared {
-  Address data = 0;
-  int64_t bytes = 0, num_visible = 0, num_pairs = 0;
-  Address weights = 0;
-  Prepared typed() const {
-    return {reinterpret_cast<void*>(data), bytes, num_visible, num_pairs, reinterpret_cast<const void*>(weights)};
-  }
-};
-
-// Where a call runs: "cpu" or "cuda", float or double.
-struct Target {
-  bool cuda = false, is_double = false;
-  int threads = 1, device = 0;
-  Address stream = 0;
-  Execution execution() const { return {threads < 1 ? 1 : threads, device, reinterpret_cast<void*>(stream)}; }
-};
-
-// Calls a Python function bytes -> address. Also from code that runs without the interpreter lock.
-void* allocate_in_python(void* context, size_t bytes) {
-  nb::gil_scoped_acquire lock;
-  const nb::handle function(static_cast<PyObject*>(context));
-  return reinterpret_cast<void*>(nb::cast<Address>(function(bytes)));
+template <class T>
+T* pointer(Address address) {
+  return reinterpret_cast<T*>(address);
 }
 
-Allocator allocator(const nb::callable& function) { return {function.ptr(), allocate_in_python}; }
+// A tensor becomes its address, None a null pointer.
+template <class T>
+void read(nb::handle value, T*& field) {
+  field = value.is_none() ? nullptr : pointer<T>(nb::cast<Address>(value.attr("data_ptr")()));
+}
+template <class T, class = std::enable_if_t<std::is_arithmetic_v<T>>>
+void read(nb::handle value, T& field) {
+  using Given = std::conditional_t<std::is_floating_point_v<T>, double, T>;
+  field = T(nb::cast<Given>(value));
+}
+template <class T, size_t kLength>
+void read(nb::handle value, T (&field)[kLength]) {
+  const auto numbers = nb::cast<std::array<double, kLength>>(value);
+  for (size_t i = 0; i < kLength; ++i) field[i] = T(numbers[i]);
+}
+
+// The struct whose fields the dict names; those that it does not name are zero.
+template <class Struct>
+Struct read(const nb::dict& given) {
+  Struct out{};
+  size_t known = 0;
+  out.each_field([&](const char* name, auto& field) {
+    const nb::handle value = PyDict_GetItemString(given.ptr(), name);  // borrowed; null when it is not there
+    if (!value.is_valid()) return;
+    read(value, field);
+    ++known;
+  });
+  if (known != given.size()) throw std::invalid_argument("a field of this name does not exist");
+  return out;
+}
+
+// Rows of unit length at right angles: bounds on projected sizes rest on that.
+bool is_rotation(const double* rotation) {
+  for (int a = 0; a < 3; ++a) {
+    double length2 = 0, product = 0;
+    for (int k = 0; k < 3; ++k) {
+      length2 += rotation[3 * a + k] * rotation[3 * a + k];
+      product += rotation[3 * a + k] * rotation[3 * ((a + 1) % 3) + k];
+    }
+    if (!(length2 > 0.999 && length2 < 1.001 && product > -1e-3 && product < 1e-3)) return false;
+  }
+  return true;
+}
+
+// A view: rotation (row-major), translation, fx, fy, cx, cy; width; height.
+using View = std::tuple<std::array<double, 16>, int32_t, int32_t>;
+
+template <class T>
+Camera<T> camera_of(const View& view) {
+  const auto& [numbers, width, height] = view;
+  Camera<T> out{};
+  for (int i = 0; i < 9; ++i) out.rotation[i] = T(numbers[i]);
+  for (int i = 0; i < 3; ++i) out.translation[i] = T(numbers[9 + i]);
+  out.fx = T(numbers[12]), out.fy = T(numbers[13]), out.cx = T(numbers[14]), out.cy = T(numbers[15]);
+  out.tan_x = T(width / (2 * numbers[12])), out.tan_y = T(height / (2 * numbers[13]));
+  out.width = width, out.height = height;
+  out.rigid = is_rotation(numbers.data());
+  return out;
+}
+
+// Where a call runs.
+struct Target {
+  bool cuda, is_double;
+  int threads, device;
+  Address stream;
+  Execution execution() const { return {threads < 1 ? 1 : threads, device, pointer<void>(stream)}; }
+};
+
+// Memory from a Python function bytes -> address. Also for code that runs without the interpreter lock.
+Allocator python_memory(const nb::object& function) {
+  return {function.ptr(), [](void* context, size_t bytes) {
+            nb::gil_scoped_acquire lock;
+            const nb::handle call(static_cast<PyObject*>(context));
+            return pointer<void>(nb::cast<Address>(call(bytes)));
+          }};
+}
+
+// Scratch of one call: torch's on CUDA, its own on the CPU, where a call into Python would cost more than the memory.
+class Scratch {
+ public:
+  explicit Scratch(const nb::object& function) : function_(function) {}
+  Allocator allocator() {
+    if (!function_.is_none()) return python_memory(function_);
+    return {this, [](void* context, size_t bytes) -> void* {
+              auto& blocks = static_cast<Scratch*>(context)->blocks_;
+              blocks.emplace_back(bytes);
+              return blocks.back().get();
+            }};
+  }
+
+ private:
+  nb::object function_;
+  std::vector<cpu::Buffer<char>> blocks_;
+};
 
 #ifdef GAUSSIAN_CUDA
 #define ON_CUDA(call) return cuda::call
@@ -134,131 +133,130 @@ Allocator allocator(const nb::callable& function) { return {function.ptr(), allo
       "and run: pip install --force-reinstall --no-deps ./submodules/diff-gaussian-rasterization")
 #endif
 
-// Runs `call` of the backend that `target` names with T as its type.
-#define DISPATCH(target, call)       \
-  do {                               \
-    if ((target).cuda) {             \
-      using T = float;               \
-      ON_CUDA(call);                 \
-    } else if ((target).is_double) { \
-      using T = double;              \
-      return cpu::call;              \
-    } else {                         \
-      using T = float;               \
-      return cpu::call;              \
-    }                                \
-  } while (false)
-
-Prepared prepare_on(const Target& target, const PyCamera& camera, const PyGaussians& gaussians, Address radii,
-                    Allocator state, Allocator scratch) {
-  DISPATCH(target, prepare(camera.typed<T>(), gaussians.typed<T>(), reinterpret_cast<int32_t*>(radii), state, scratch,
-                           target.execution()));
+// Calls run(T()) with the type that the target computes in.
+template <class Run>
+auto with_type(const Target& target, const Run& run) {
+  return target.is_double ? run(double()) : run(float());
 }
 
-PyPrepared prepare(const Target& target, const PyCamera& camera, const PyGaussians& gaussians, Address radii,
-                   const nb::callable& state, const nb::callable& scratch) {
-  nb::gil_scoped_release unlocked;
-  const Prepared out = prepare_on(target, camera, gaussians, radii, allocator(state), allocator(scratch));
-  return {reinterpret_cast<Address>(out.data), out.bytes, out.num_visible, out.num_pairs, 0};
+// Calls `call` of the backend that `target` names, for the type T, without the interpreter lock.
+#define ON_BACKEND(target, call)               \
+  nb::gil_scoped_release unlocked;             \
+  if constexpr (std::is_same_v<T, float>)      \
+    if ((target).cuda) ON_CUDA(call);          \
+  return cpu::call
+
+// The numbers of visible Gaussians and of pairs; `state` is asked once for memory.
+std::tuple<int64_t, int64_t> prepare(const Target& target, const View& view, const nb::dict& gaussians, Address radii,
+                                     const nb::callable& state, const nb::object& scratch) {
+  Scratch temporary(scratch);
+  const Prepared prepared = with_type(target, [&](auto type) {
+    using T = decltype(type);
+    const auto camera = camera_of<T>(view);
+    const auto given = read<Gaussians<T>>(gaussians);
+    const Allocator kept = python_memory(state), dropped = temporary.allocator();
+    ON_BACKEND(target, prepare(camera, given, pointer<int32_t>(radii), kept, dropped, target.execution()));
+  });
+  return {prepared.num_visible, prepared.num_pairs};
 }
 
-void blend(const Target& target, const PyCamera& camera, const PyPrepared& prepared, const PyFeatures& features,
-           const PyImages& images, const nb::callable& scratch) {
-  nb::gil_scoped_release unlocked;
-  DISPATCH(target, blend(camera.typed<T>(), prepared.typed(), features.typed<T>(), images.typed<Images<T>, T*>(),
-                         allocator(scratch), target.execution()));
+void blend(const Target& target, const View& view, const nb::dict& prepared, const nb::dict& features,
+           const nb::dict& images, const nb::object& scratch) {
+  Scratch temporary(scratch);
+  with_type(target, [&](auto type) {
+    using T = decltype(type);
+    const auto camera = camera_of<T>(view);
+    const auto given = read<Prepared>(prepared);
+    const auto values = read<Features<T>>(features);
+    const auto out = read<Images<T>>(images);
+    ON_BACKEND(target, blend(camera, given, values, out, temporary.allocator(), target.execution()));
+  });
 }
 
-void blend_backward(const Target& target, const PyCamera& camera, const PyGaussians& gaussians,
-                    const PyPrepared& prepared, const PyFeatures& features, const PyImages& image_gradients,
-                    const PyGradients& gradients, const nb::callable& scratch) {
-  nb::gil_scoped_release unlocked;
-  DISPATCH(target, blend_backward(camera.typed<T>(), gaussians.typed<T>(), prepared.typed(), features.typed<T>(),
-                                  image_gradients.typed<ImageGradients<T>, const T*>(), gradients.typed<T>(),
-                                  allocator(scratch), target.execution()));
+void blend_backward(const Target& target, const View& view, const nb::dict& gaussians, const nb::dict& prepared,
+                    const nb::dict& features, const nb::dict& image_gradients, const nb::dict& gradients,
+                    const nb::object& scratch) {
+  Scratch temporary(scratch);
+  with_type(target, [&](auto type) {
+    using T = decltype(type);
+    const auto camera = camera_of<T>(view);
+    const auto geometry = read<Gaussians<T>>(gaussians);
+    const auto given = read<Prepared>(prepared);
+    const auto values = read<Features<T>>(features);
+    const auto above = read<ImageGradients<T>>(image_gradients);
+    const auto out = read<Gradients<T>>(gradients);
+    ON_BACKEND(target, blend_backward(camera, geometry, given, values, above, out, temporary.allocator(),
+                                      target.execution()));
+  });
 }
 
-std::vector<int64_t> weight_places(const Target& target, const PyPrepared& prepared) {
+std::vector<int64_t> weight_places(const Target& target, const nb::dict& prepared) {
+  const auto view = read<Prepared>(prepared);
   nb::gil_scoped_release unlocked;
-  return cpu::weight_places(prepared.typed(), target.execution());
+  return cpu::weight_places(view, target.execution());
 }
 
-void keep_weights(const Target& target, const PyPrepared& prepared, const std::vector<int64_t>& places,
-                  Address memory) {
+void keep_weights(const Target& target, const nb::dict& prepared, const std::vector<int64_t>& places, Address memory) {
+  const auto view = read<Prepared>(prepared);
   nb::gil_scoped_release unlocked;
-  cpu::keep_weights(prepared.typed(), places, reinterpret_cast<void*>(memory), target.execution());
+  cpu::keep_weights(view, places, pointer<void>(memory), target.execution());
 }
 
 // The number of rows of each level; their gaussians, labels and weights are three blocks of `results`.
-std::vector<int64_t> lift(const Target& target, const PyPrepared& prepared, int64_t levels, Address labels,
-                          bool centres_only, Address labelled, Address unlabelled, const nb::callable& results,
-                          const nb::callable& scratch) {
-  nb::gil_scoped_release unlocked;
-  const LabelMaps maps{levels, reinterpret_cast<const int32_t*>(labels), centres_only};
+std::vector<int64_t> lift(const Target& target, const nb::dict& prepared, const nb::dict& label_maps,
+                          const nb::dict& totals, const nb::callable& results) {
+  const auto view = read<Prepared>(prepared);
+  const auto maps = read<LabelMaps>(label_maps);
+  Scratch temporary{nb::none()};
   std::vector<int64_t> counts;
-  const auto run = [&](auto zero) {
-    using T = decltype(zero);
-    const LabelTotals<T> totals{reinterpret_cast<T*>(labelled), reinterpret_cast<T*>(unlabelled)};
-    for (const auto& rows : cpu::lift(prepared.typed(), maps, totals, allocator(results), allocator(scratch),
-                                      target.execution()))
+  with_type(target, [&](auto type) {
+    const auto sums = read<LabelTotals<decltype(type)>>(totals);
+    const Allocator kept = python_memory(results);
+    nb::gil_scoped_release unlocked;
+    for (const auto& rows : cpu::lift(view, maps, sums, kept, temporary.allocator(), target.execution()))
       counts.push_back(rows.count);
-  };
-  target.is_double ? run(double()) : run(float());
+  });
   return counts;
 }
 
-void list_pairs([[maybe_unused]] const Target& target, [[maybe_unused]] const PyCamera& camera,
-                [[maybe_unused]] const PyPrepared& prepared, [[maybe_unused]] Address tile_begin,
+void list_pairs([[maybe_unused]] const Target& target, [[maybe_unused]] const View& view,
+                [[maybe_unused]] const nb::dict& prepared, [[maybe_unused]] Address tile_begin,
                 [[maybe_unused]] Address gaussians) {
-  ON_CUDA(list_pairs(camera.typed<float>(), prepared.typed(), reinterpret_cast<int64_t*>(tile_begin),
-                     reinterpret_cast<int64_t*>(gaussians), target.execution()));
+  ON_CUDA(list_pairs(camera_of<float>(view), read<Prepared>(prepared), pointer<int64_t>(tile_begin),
+                     pointer<int64_t>(gaussians), target.execution()));
 }
 
-void sum_regions([[maybe_unused]] const Target& target, [[maybe_unused]] const PyCamera& camera,
-                 [[maybe_unused]] const PyPrepared& prepared, [[maybe_unused]] Address regions,
-                 [[maybe_unused]] Address region_counts, [[maybe_unused]] Address sum_begin,
+void sum_regions([[maybe_unused]] const Target& target, [[maybe_unused]] const View& view,
+                 [[maybe_unused]] const nb::dict& prepared, [[maybe_unused]] const nb::dict& regions,
                  [[maybe_unused]] bool centres_only, [[maybe_unused]] Address sums) {
-  ON_CUDA(sum_regions(camera.typed<float>(), prepared.typed(),
-                      {reinterpret_cast<const int32_t*>(regions), reinterpret_cast<const int32_t*>(region_counts),
-                       reinterpret_cast<const int64_t*>(sum_begin)},
-                      centres_only, reinterpret_cast<float*>(sums), target.execution()));
+  ON_CUDA(sum_regions(camera_of<float>(view), read<Prepared>(prepared), read<RegionMap>(regions), centres_only,
+                      pointer<float>(sums), target.execution()));
 }
 
-struct PyHarmonics {
-  int64_t count = 0, stride = 0;
-  int degree = 0;
-  Address means = 0, coefficients = 0;
-  std::array<double, 3> camera_center{};
-
-  template <class T>
-  Harmonics<T> typed() const {
-    return {count,
-            stride,
-            degree,
-            reinterpret_cast<const T*>(means),
-            reinterpret_cast<const T*>(coefficients),
-            {T(camera_center[0]), T(camera_center[1]), T(camera_center[2])}};
-  }
-};
-
-void evaluate_sh(const Target& target, const PyHarmonics& sh, Address colors) {
-  nb::gil_scoped_release unlocked;
-  DISPATCH(target, evaluate_sh(sh.typed<T>(), reinterpret_cast<T*>(colors), target.execution()));
+void evaluate_sh(const Target& target, const nb::dict& harmonics, Address colors) {
+  with_type(target, [&](auto type) {
+    using T = decltype(type);
+    const auto given = read<Harmonics<T>>(harmonics);
+    ON_BACKEND(target, evaluate_sh(given, pointer<T>(colors), target.execution()));
+  });
 }
 
-void evaluate_sh_backward(const Target& target, const PyHarmonics& sh, Address colors, Address grad_colors,
-                          Address grad_means, Address grad_coefficients) {
-  nb::gil_scoped_release unlocked;
-  DISPATCH(target, evaluate_sh_backward(
-                       sh.typed<T>(), reinterpret_cast<const T*>(colors), reinterpret_cast<const T*>(grad_colors),
-                       HarmonicsGradients<T>{reinterpret_cast<T*>(grad_means), reinterpret_cast<T*>(grad_coefficients)},
-                       target.execution()));
+void evaluate_sh_backward(const Target& target, const nb::dict& harmonics, Address colors, Address grad_colors,
+                          const nb::dict& gradients) {
+  with_type(target, [&](auto type) {
+    using T = decltype(type);
+    const auto given = read<Harmonics<T>>(harmonics);
+    const auto out = read<HarmonicsGradients<T>>(gradients);
+    ON_BACKEND(target, evaluate_sh_backward(given, pointer<const T>(colors), pointer<const T>(grad_colors), out,
+                                            target.execution()));
+  });
 }
 
 int64_t first_nonfinite(const Target& target, Address values, int64_t count) {
-  nb::gil_scoped_release unlocked;
-  if (target.is_double) return cpu::first_nonfinite(reinterpret_cast<const double*>(values), count, target.execution());
-  return cpu::first_nonfinite(reinterpret_cast<const float*>(values), count, target.execution());
+  return with_type(target, [&](auto type) {
+    nb::gil_scoped_release unlocked;
+    return cpu::first_nonfinite(pointer<const decltype(type)>(values), count, target.execution());
+  });
 }
 
 Address pinned_reports([[maybe_unused]] const Target& target, [[maybe_unused]] int64_t count) {
@@ -271,79 +269,27 @@ void watch_nonfinite([[maybe_unused]] const Target& target, [[maybe_unused]] con
 #ifdef GAUSSIAN_CUDA
   std::vector<cuda::WatchedTensor> tensors;
   for (const auto& [values, count, report] : watched)
-    tensors.push_back({reinterpret_cast<const float*>(values), count, reinterpret_cast<uint64_t*>(report)});
+    tensors.push_back({pointer<const float>(values), count, pointer<uint64_t>(report)});
 #endif
   ON_CUDA(watch_nonfinite(tensors, target.execution()));
+}
+
+std::tuple<int64_t, int64_t> measure_work(const nb::dict& prepared) {
+  const cpu::Work work = cpu::measure_work(read<Prepared>(prepared));
+  return {work.evaluations, work.blends};
 }
 
 }  // namespace
 
 NB_MODULE(_C, m) {
   nb::class_<Target>(m, "Target")
-      .def(nb::init<>())
-      .def_rw("cuda", &Target::cuda)
-      .def_rw("is_double", &Target::is_double)
-      .def_rw("threads", &Target::threads)
-      .def_rw("device", &Target::device)
-      .def_rw("stream", &Target::stream);
-  nb::class_<PyCamera>(m, "Camera")
-      .def(nb::init<>())
-      .def_rw("rotation", &PyCamera::rotation)
-      .def_rw("translation", &PyCamera::translation)
-      .def_rw("fx", &PyCamera::fx)
-      .def_rw("fy", &PyCamera::fy)
-      .def_rw("cx", &PyCamera::cx)
-      .def_rw("cy", &PyCamera::cy)
-      .def_rw("width", &PyCamera::width)
-      .def_rw("height", &PyCamera::height);
-  nb::class_<PyGaussians>(m, "Gaussians")
-      .def(nb::init<>())
-      .def_rw("count", &PyGaussians::count)
-      .def_rw("means", &PyGaussians::means)
-      .def_rw("scales", &PyGaussians::scales)
-      .def_rw("rotations", &PyGaussians::rotations)
-      .def_rw("covariances", &PyGaussians::covariances)
-      .def_rw("opacities", &PyGaussians::opacities)
-      .def_rw("scale_modifier", &PyGaussians::scale_modifier)
-      .def_rw("antialiasing", &PyGaussians::antialiasing);
-  nb::class_<PyFeatures>(m, "Features")
-      .def(nb::init<>())
-      .def_rw("channels", &PyFeatures::channels)
-      .def_rw("values", &PyFeatures::values)
-      .def_rw("background", &PyFeatures::background);
-  nb::class_<PyImages>(m, "Images")
-      .def(nb::init<>())
-      .def_rw("image", &PyImages::image)
-      .def_rw("alpha", &PyImages::alpha)
-      .def_rw("depth", &PyImages::depth);
-  nb::class_<PyGradients>(m, "Gradients")
-      .def(nb::init<>())
-      .def_rw("features", &PyGradients::features)
-      .def_rw("means", &PyGradients::means)
-      .def_rw("means2d", &PyGradients::means2d)
-      .def_rw("scales", &PyGradients::scales)
-      .def_rw("rotations", &PyGradients::rotations)
-      .def_rw("covariances", &PyGradients::covariances)
-      .def_rw("opacities", &PyGradients::opacities);
-  nb::class_<PyPrepared>(m, "Prepared")
-      .def(nb::init<>())
-      .def_rw("data", &PyPrepared::data)
-      .def_rw("bytes", &PyPrepared::bytes)
-      .def_rw("num_visible", &PyPrepared::num_visible)
-      .def_rw("num_pairs", &PyPrepared::num_pairs)
-      .def_rw("weights", &PyPrepared::weights);
-  nb::class_<PyHarmonics>(m, "Harmonics")
-      .def(nb::init<>())
-      .def_rw("count", &PyHarmonics::count)
-      .def_rw("stride", &PyHarmonics::stride)
-      .def_rw("degree", &PyHarmonics::degree)
-      .def_rw("means", &PyHarmonics::means)
-      .def_rw("coefficients", &PyHarmonics::coefficients)
-      .def_rw("camera_center", &PyHarmonics::camera_center);
-
-  m.def("prepare", prepare);
-  m.def("blend", blend);
-  m.def("blend_backward", blend_backward);
+      .def("__init__", [](Target* self, bool cuda, bool is_double, int threads, int device, Address stream) {
+        new (self) Target{cuda, is_double, threads, device, stream};
+      });
+  m.def("prepare", prepare, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none());
+  m.def("blend", blend, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none());
+  m.def("blend_backward", blend_backward, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
+        nb::arg().none());
   m.def("weight_places", weight_places);
   m.def("keep_weights", keep_weights);
   m.def("lift", lift);
@@ -354,10 +300,7 @@ NB_MODULE(_C, m) {
   m.def("first_nonfinite", first_nonfinite);
   m.def("pinned_reports", pinned_reports);
   m.def("watch_nonfinite", watch_nonfinite);
-  m.def("measure_work", [](const PyPrepared& prepared) {
-    const cpu::Work work = cpu::measure_work(prepared.typed());
-    return nb::make_tuple(work.evaluations, work.blends);
-  });
+  m.def("measure_work", measure_work);
   m.def("force_scalar", cpu::force_scalar);
   m.def("instruction_set", [] { return std::string(cpu::instruction_set()); });
   nb::dict build;

@@ -1,5 +1,6 @@
 // Plain structs that cross between Python, the CPU backend and the CUDA backend. Pointers are borrowed, rows are
-// contiguous, shapes stand in brackets, and a null pointer means "not given" or "not wanted".
+// contiguous, shapes stand in brackets, and a null pointer means "not given" or "not wanted". `each_field` names the
+// fields for Python, which passes structs as dicts (see binding.cpp).
 #pragma once
 
 #include <cstddef>
@@ -29,6 +30,12 @@ struct Gaussians {
   const T* opacities;    // [n]
   T scale_modifier;      // multiplies the scales
   bool antialiasing;     // opacity times sqrt(det / det with blur), so that thin Gaussians keep their energy
+  template <class Visit>
+  void each_field(Visit&& visit) {
+    visit("count", count), visit("means", means), visit("scales", scales), visit("rotations", rotations);
+    visit("covariances", covariances), visit("opacities", opacities), visit("scale_modifier", scale_modifier);
+    visit("antialiasing", antialiasing);
+  }
 };
 
 // What is blended: one row of channels per Gaussian.
@@ -37,6 +44,10 @@ struct Features {
   int64_t channels;     // D, at least 0; with 0 only alpha and depth are made
   const T* values;      // [n, D]
   const T* background;  // [D] or null (black)
+  template <class Visit>
+  void each_field(Visit&& visit) {
+    visit("channels", channels), visit("values", values), visit("background", background);
+  }
 };
 
 // Outputs of blending. image = sum w f + T background, alpha = sum w = 1 - T, depth = sum w z (camera z, not
@@ -46,6 +57,10 @@ struct Images {
   T* image;  // [D, H, W]
   T* alpha;  // [H, W] or null
   T* depth;  // [H, W] or null
+  template <class Visit>
+  void each_field(Visit&& visit) {
+    visit("image", image), visit("alpha", alpha), visit("depth", depth);
+  }
 };
 
 // Gradients of the loss with respect to those outputs.
@@ -54,6 +69,10 @@ struct ImageGradients {
   const T* image;  // [D, H, W] or null (zero)
   const T* alpha;  // [H, W] or null (zero)
   const T* depth;  // [H, W] or null (zero)
+  template <class Visit>
+  void each_field(Visit&& visit) {
+    visit("image", image), visit("alpha", alpha), visit("depth", depth);
+  }
 };
 
 // Wanted gradients. The backend writes every element of those that are not null (culled Gaussians get zero).
@@ -67,6 +86,12 @@ struct Gradients {
   T* covariances;  // [n, 6]; an off-diagonal entry stands for both its places
   T* opacities;    // [n]
 
+  template <class Visit>
+  void each_field(Visit&& visit) {
+    visit("features", features), visit("means", means), visit("means2d", means2d), visit("scales", scales);
+    visit("rotations", rotations), visit("covariances", covariances), visit("opacities", opacities);
+  }
+
   bool geometry() const { return means || means2d || scales || rotations || covariances || opacities; }
 };
 
@@ -75,6 +100,10 @@ struct LabelMaps {
   int64_t levels;         // L, at least 1
   const int32_t* labels;  // [L, H, W]; negative means none
   bool centres_only;      // count only the pixel that holds a Gaussian's projected centre
+  template <class Visit>
+  void each_field(Visit&& visit) {
+    visit("levels", levels), visit("labels", labels), visit("centres_only", centres_only);
+  }
 };
 
 // Blending weights summed over the pixels that have a label, and those that have none.
@@ -82,6 +111,10 @@ template <class T>
 struct LabelTotals {
   T* labelled;    // [L, n]
   T* unlabelled;  // [L, n]
+  template <class Visit>
+  void each_field(Visit&& visit) {
+    visit("labelled", labelled), visit("unlabelled", unlabelled);
+  }
 };
 
 // The positive sums of one level, by Gaussian, then by label.
@@ -98,6 +131,10 @@ struct RegionMap {
   const int32_t* regions;        // [H, W] region of a pixel, counted within its tile
   const int32_t* region_counts;  // [tiles]
   const int64_t* sum_begin;      // [tiles] where the sums of a tile begin: [pairs of the tile, regions of the tile]
+  template <class Visit>
+  void each_field(Visit&& visit) {
+    visit("regions", regions), visit("region_counts", region_counts), visit("sum_begin", sum_begin);
+  }
 };
 
 // A view whose projection, depth order and tile lists are done. The memory layout behind `data` is the backend's own.
@@ -108,6 +145,12 @@ struct Prepared {
   int64_t num_pairs;    // (Gaussian, tile) pairs
   // What cpu::keep_weights made of this view, or null: passes without geometry then evaluate no alpha. Not for CUDA.
   const void* weights = nullptr;
+
+  template <class Visit>
+  void each_field(Visit&& visit) {
+    visit("data", data), visit("bytes", bytes), visit("num_visible", num_visible), visit("num_pairs", num_pairs);
+    visit("weights", weights);
+  }
 };
 
 // Memory comes from the caller, who owns it: state outlives the call, scratch is dropped when the call returns.

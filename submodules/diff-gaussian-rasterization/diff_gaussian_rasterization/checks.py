@@ -16,10 +16,9 @@ def check_tensor(name: str, tensor: Tensor, shape: Sequence[int | str], like: Te
         raise TypeError(f"{name} must be a tensor, found {type(tensor).__name__}.")
     if tensor.layout != torch.strided:
         raise TypeError(f"{name} must be a dense tensor, found {tensor.layout}.")
-    wanted = "[" + ", ".join(map(str, shape)) + "]"
-    fits = tensor.dim() == len(shape) and all(isinstance(s, str) or s == t for s, t in zip(shape, tensor.shape, strict=False))
-    if not fits:
-        raise ValueError(f"{name} must have shape {wanted}, found {list(tensor.shape)}.")
+    found = tensor.shape
+    if len(found) != len(shape) or any(s != t and not isinstance(s, str) for s, t in zip(shape, found, strict=True)):
+        raise ValueError(f"{name} must have shape [{', '.join(map(str, shape))}], found {list(found)}.")
     if like is None:
         if tensor.dtype not in DTYPES:
             raise TypeError(f"{name} must be float32 (or float64 on the CPU), found {tensor.dtype}.")

@@ -8,7 +8,7 @@ from torch import Tensor
 from .checks import check_gaussians, check_tensor, checked_scale_modifier
 from .finite import check_finite, check_finite_geometry, raise_nonfinite
 from .harmonics import evaluate_sh
-from .rasterize_ops import rasterize_op
+from .rasterize_ops import RasterizeInputs, rasterize_op
 from .view import View
 
 NEAR_PLANE = 0.2
@@ -161,17 +161,19 @@ class GaussianRasterizer(torch.nn.Module):
             bg=background,
         )
         try:
-            image, _, _, radii, _, _ = rasterize_op(
-                view.values(),
-                view.width,
-                view.height,
-                *geometry.values(),
-                features,
-                means2D,
-                background,
-                checked_scale_modifier(settings.scale_modifier),
-                bool(settings.antialiasing),
-                False,
+            image, _, _, radii, _, _ = rasterize_op.run(
+                RasterizeInputs(
+                    view.values(),
+                    view.width,
+                    view.height,
+                    *geometry.values(),
+                    features=features,
+                    means2d=means2D,
+                    background=background,
+                    scale_modifier=checked_scale_modifier(settings.scale_modifier),
+                    antialiasing=bool(settings.antialiasing),
+                    with_depth=False,
+                )
             )
         except ValueError:
             raise_nonfinite(**geometry)

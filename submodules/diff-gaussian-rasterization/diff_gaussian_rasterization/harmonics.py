@@ -1,14 +1,16 @@
 """Spherical harmonics to view-dependent colours."""
 
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
 import torch
 from torch import Tensor
-from torch.library import custom_op
 
 from . import _C
 from .checks import check_tensor
 from .finite import check_finite
-from .memory import address, target_for
-from .prepared_ops import LIBRARY
+from .memory import target_for
+from .operators import Operator, contiguous, wanted
 
 MAX_DEGREE = 3
 
@@ -34,74 +36,82 @@ def evaluate_sh(degree: int, means: Tensor, camera_center: Tensor, sh_coeffs: Te
         )
     means, sh_coeffs = means.contiguous(), sh_coeffs.contiguous()
     check_finite(means=means, sh_coeffs=sh_coeffs)
-    return evaluate_sh_op(degree, means, camera_center.detach().tolist(), sh_coeffs)
+    return evaluate_sh_op.run(HarmonicsInputs(degree, means, camera_center.detach().tolist(), sh_coeffs))
 
 
-def _harmonics(degree: int, means: Tensor, camera_center: list[float], sh_coeffs: Tensor) -> "_C.Harmonics":
-    harmonics = _C.Harmonics()
-    harmonics.count, harmonics.stride, harmonics.degree = means.shape[0], sh_coeffs.shape[1], degree
-    harmonics.means, harmonics.coefficients = address(means), address(sh_coeffs)
-    harmonics.camera_center = camera_center
-    return harmonics
+class HarmonicsInputs(NamedTuple):
+    """See `evaluate_sh`."""
+
+    degree: int
+    means: Tensor
+    camera_center: Sequence[float]
+    sh_coeffs: Tensor
 
 
-@custom_op(f"{LIBRARY}::evaluate_sh", mutates_args=())
-def evaluate_sh_op(degree: int, means: Tensor, camera_center: list[float], sh_coeffs: Tensor) -> Tensor:
-    """Clamped colours."""
-    means, sh_coeffs = means.contiguous(), sh_coeffs.contiguous()
-    colors = torch.empty_like(means)
-    _C.evaluate_sh(target_for(means), _harmonics(degree, means, camera_center, sh_coeffs), address(colors))
+class HarmonicsBackwardInputs(NamedTuple):
+    """The same, the clamped colours, their gradient, and the names of the wanted gradients."""
+
+    degree: int
+    means: Tensor
+    camera_center: Sequence[float]
+    sh_coeffs: Tensor
+    colors: Tensor
+    grad_colors: Tensor
+    names: Sequence[str]
+
+
+def _harmonics(inputs: HarmonicsInputs | HarmonicsBackwardInputs) -> dict[str, Any]:
+    count, stride, _ = inputs.sh_coeffs.shape
+    return {
+        "count": count,
+        "stride": stride,
+        "degree": inputs.degree,
+        "means": inputs.means,
+        "coefficients": inputs.sh_coeffs,
+        "camera_center": inputs.camera_center,
+    }
+
+
+def _evaluate(inputs: HarmonicsInputs) -> Tensor:
+    inputs = contiguous(inputs)
+    colors = torch.empty_like(inputs.means)
+    _C.evaluate_sh(target_for(colors), _harmonics(inputs), colors.data_ptr())
     return colors
 
 
-@evaluate_sh_op.register_fake
-def _(degree, means, camera_center, sh_coeffs):
-    return torch.empty_like(means)
+def _save(ctx: Any, inputs: HarmonicsInputs, colors: Tensor) -> None:
+    ctx.degree, ctx.camera_center = inputs.degree, inputs.camera_center
+    ctx.save_for_backward(inputs.means, inputs.sh_coeffs, colors)
 
 
-@custom_op(f"{LIBRARY}::evaluate_sh_backward", mutates_args=())
-def evaluate_sh_backward_op(
-    degree: int,
-    means: Tensor,
-    camera_center: list[float],
-    sh_coeffs: Tensor,
-    colors: Tensor,
-    grad_colors: Tensor,
-    wants_means: bool,
-    wants_coeffs: bool,
-) -> list[Tensor]:
-    """Gradients by the means and by the coefficients, those that are wanted."""
-    means, sh_coeffs, grad_colors = means.contiguous(), sh_coeffs.contiguous(), grad_colors.contiguous()
-    grad_means = torch.empty_like(means) if wants_means else None
-    grad_coeffs = torch.empty_like(sh_coeffs) if wants_coeffs else None
-    _C.evaluate_sh_backward(
-        target_for(means),
-        _harmonics(degree, means, camera_center, sh_coeffs),
-        address(colors),
-        address(grad_colors),
-        address(grad_means),
-        address(grad_coeffs),
-    )
-    return [grad for grad in (grad_means, grad_coeffs) if grad is not None]
-
-
-@evaluate_sh_backward_op.register_fake
-def _(degree, means, camera_center, sh_coeffs, colors, grad_colors, wants_means, wants_coeffs):
-    return [torch.empty_like(means)] * wants_means + [torch.empty_like(sh_coeffs)] * wants_coeffs
-
-
-def _setup(ctx, inputs, output):
-    ctx.degree, means, ctx.camera_center, sh_coeffs = inputs
-    ctx.save_for_backward(means, sh_coeffs, output)
-
-
-def _gradient(ctx, grad_colors):
+def _gradient(ctx: Any, backward: Any, grad_colors: Tensor) -> dict[str, Tensor]:
     means, sh_coeffs, colors = ctx.saved_tensors
-    wants_means, wants_coeffs = ctx.needs_input_grad[1], ctx.needs_input_grad[3]
-    grads = evaluate_sh_backward_op(
-        ctx.degree, means, ctx.camera_center, sh_coeffs, colors, grad_colors, wants_means, wants_coeffs
+    needed = wanted(ctx, HarmonicsInputs)
+    names = [name for name in ("means", "sh_coeffs") if getattr(needed, name)]
+    given = HarmonicsBackwardInputs(ctx.degree, means, ctx.camera_center, sh_coeffs, colors, grad_colors, names)
+    return dict(zip(names, backward(given), strict=True))
+
+
+def _backward(inputs: HarmonicsBackwardInputs) -> list[Tensor]:
+    """The gradients of `names`, in their order."""
+    inputs = contiguous(inputs)
+    grads = {name: torch.empty_like(getattr(inputs, name)) for name in inputs.names}
+    _C.evaluate_sh_backward(
+        target_for(inputs.means),
+        _harmonics(inputs),
+        inputs.colors.data_ptr(),
+        inputs.grad_colors.data_ptr(),
+        {"means": grads.get("means"), "coefficients": grads.get("sh_coeffs")},
     )
-    return None, grads[0] if wants_means else None, None, grads[-1] if wants_coeffs else None
+    return list(grads.values())
 
 
-evaluate_sh_op.register_autograd(_gradient, setup_context=_setup)
+evaluate_sh_op = Operator("evaluate_sh", HarmonicsInputs, "Tensor", _evaluate, lambda inputs: torch.empty_like(inputs.means))
+evaluate_sh_backward_op = Operator(
+    "evaluate_sh_backward",
+    HarmonicsBackwardInputs,
+    "Tensor[]",
+    _backward,
+    lambda inputs: [torch.empty_like(getattr(inputs, name)) for name in inputs.names],
+)
+evaluate_sh_op.differentiate(_save, _gradient, evaluate_sh_backward_op)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from . import _C
 from .memory import target_for
-from .structs import prepared_struct
+from .prepared_ops import prepared_fields
 
 DEFAULT_BUDGET = 512 << 20
 
@@ -82,7 +82,7 @@ class KeptWeights:
         return self.tensor
 
     def _keep(self, state: Tensor, counts: Tensor) -> None:
-        target, prepared = target_for(torch.empty(0, device="cpu")), prepared_struct(state, counts)
+        target, prepared = target_for(torch.empty(0, device="cpu")), prepared_fields(state, counts)
         limit = _budget.limit
         places = _C.weight_places(target, prepared)
         size = places[-1]

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from . import _C
 from .lifting_cuda import lift_on_cuda
-from .memory import Memory, address, target_for
-from .structs import prepared_struct
+from .memory import Memory, target_for
+from .prepared_ops import prepared_fields
 
 LABEL_TYPES = (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64)
 SAMPLES = ("all", "centre")
@@ -64,24 +64,16 @@ def lift_labels(
         raise ValueError(f"samples must be one of {', '.join(map(repr, SAMPLES))}, found {samples!r}.")
     check_label_maps(label_maps, *view_size, state.device)
     labels = label_maps.to(torch.int32).contiguous()
-    prepared = prepared_struct(state, counts, kept_weights)
+    prepared = prepared_fields(state, counts, kept_weights)
     if state.is_cuda:
         rows, labelled, unlabelled = lift_on_cuda(prepared, view_size, count, labels, samples == "centre")
         return LiftedLabels(tuple(LabelWeights(*level) for level in rows), labelled, unlabelled)
     levels = len(labels)
     labelled, unlabelled = torch.empty(2, levels, count, dtype=dtype)
     results = Memory(state.device)
-    rows = _C.lift(
-        target_for(labelled),
-        prepared,
-        levels,
-        address(labels),
-        samples == "centre",
-        address(labelled),
-        address(unlabelled),
-        results,
-        Memory(state.device),
-    )
+    maps = {"levels": levels, "labels": labels, "centres_only": samples == "centre"}
+    totals = {"labelled": labelled, "unlabelled": unlabelled}
+    rows = _C.lift(target_for(labelled), prepared, maps, totals, results)
     found = []
     for level, m in enumerate(rows):
         blocks = results.tensors[3 * level : 3 * level + 3]

@@ -4,12 +4,13 @@ Pixels of a tile with equal labels at all levels form a region, so that all leve
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from . import _C
-from .memory import address, target_for
+from .memory import target_for
 
 TILE = 16  # pixels
 LABEL_SPAN = 1 << 32  # labels are below 2^31
@@ -88,21 +89,18 @@ def collect(
 
 
 def lift_on_cuda(
-    prepared: "_C.Prepared", size: tuple[int, int], count: int, label_maps: Tensor, centres_only: bool
+    prepared: dict[str, Any], size: tuple[int, int], count: int, label_maps: Tensor, centres_only: bool
 ) -> tuple[list[tuple[Tensor, Tensor, Tensor]], Tensor, Tensor]:
     """See `collect`. Sums are taken in no fixed order."""
     device = label_maps.device
-    camera = _C.Camera()
-    camera.height, camera.width = size
+    view = ([1.0] * 16, size[1], size[0])  # only the size is read
     target = target_for(label_maps)
     regions = TileRegions.of(label_maps)
     tile_begin = torch.empty(len(regions.counts) + 1, dtype=torch.int64, device=device)
-    gaussians = torch.empty(prepared.num_pairs, dtype=torch.int64, device=device)
-    _C.list_pairs(target, camera, prepared, address(tile_begin), address(gaussians))
+    gaussians = torch.empty(prepared["num_pairs"], dtype=torch.int64, device=device)
+    _C.list_pairs(target, view, prepared, tile_begin.data_ptr(), gaussians.data_ptr())
     pairs = PairSums.layout(tile_begin, gaussians, regions)
     sums = torch.zeros(int(pairs.begin[-1]), device=device)
-    _C.sum_regions(
-        target, camera, prepared, address(regions.local), address(regions.counts), address(pairs.begin), centres_only,
-        address(sums),
-    )  # fmt: skip
+    region_map = {"regions": regions.local, "region_counts": regions.counts, "sum_begin": pairs.begin}
+    _C.sum_regions(target, view, prepared, region_map, centres_only, sums.data_ptr())
     return collect(pairs, sums, regions, count)

@@ -8,19 +8,10 @@ from . import _C
 
 def target_for(tensor: Tensor) -> "_C.Target":
     """The backend of `tensor`'s device and type, torch's thread count, its current stream."""
-    target = _C.Target()
-    target.is_double = tensor.dtype == torch.float64
-    target.threads = torch.get_num_threads()
-    if tensor.device.type == "cuda":
-        target.cuda = True
-        target.device = tensor.device.index
-        target.stream = torch.cuda.current_stream(tensor.device).cuda_stream
-    return target
-
-
-def address(tensor: Tensor | None) -> int:
-    """Address of the first element of a contiguous tensor, 0 for None."""
-    return 0 if tensor is None else tensor.data_ptr()
+    if not tensor.is_cuda:
+        return _C.Target(False, tensor.dtype == torch.float64, torch.get_num_threads(), 0, 0)
+    stream = torch.cuda.current_stream(tensor.device).cuda_stream
+    return _C.Target(True, False, 1, tensor.device.index, stream)
 
 
 class Memory:
@@ -34,3 +25,8 @@ class Memory:
         """Address of `size` new bytes."""
         self.tensors.append(torch.empty(max(size, 1), dtype=torch.uint8, device=self.device))
         return self.tensors[-1].data_ptr()
+
+
+def scratch_for(tensor: Tensor) -> Memory | None:
+    """Memory for the length of a call beside `tensor`; on the CPU the compiled code has its own."""
+    return Memory(tensor.device) if tensor.is_cuda else None

@@ -1,6 +1,7 @@
 """Frozen geometry: everything that does not depend on the features is computed once per view."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -9,7 +10,7 @@ from .checks import check_features, check_gaussians, checked_scale_modifier
 from .finite import check_finite, check_finite_geometry, raise_nonfinite
 from .kept_weights import KeptWeights
 from .lifting import LiftedLabels, lift_labels
-from .prepared_ops import blend_op, prepare_op
+from .prepared_ops import BlendInputs, PrepareInputs, blend_into, blend_op, prepare_op
 from .view import Rendering, View
 
 
@@ -17,18 +18,41 @@ from .view import Rendering, View
 class PreparedView:
     """A view of frozen Gaussians, projected, sorted and binned. Made by `prepare`."""
 
-    alpha: Tensor  # [H, W]
-    depth: Tensor  # [H, W]
     radii: Tensor  # [n] int32
-    _view: tuple[float, ...]
+    width: int  # pixels
+    height: int
+    _view: list[float]
+    _like: Tensor  # empty, of the Gaussians' type and on their device
     _state: Tensor
     _counts: Tensor
     _weights: KeptWeights = field(default_factory=KeptWeights, repr=False)
 
     @property
+    def _camera(self) -> tuple[list[float], int, int]:
+        return self._view, self.width, self.height
+
+    @cached_property
+    def _coverage(self) -> tuple[Tensor, Tensor]:
+        # Blended when somebody asks or with the first image, which makes it cheaper: many views are never asked.
+        alpha, depth = self._like.new_empty(2, self.height, self.width)
+        blend_into(self._camera, self._state, self._counts, {"channels": 0}, {"alpha": alpha, "depth": depth})
+        return alpha, depth
+
+    @property
+    def alpha(self) -> Tensor:
+        """[H, W], how much of a pixel is covered."""
+        return self._coverage[0]
+
+    @property
+    def depth(self) -> Tensor:
+        """[H, W], the sum of blending weight times camera z."""
+        return self._coverage[1]
+
+    @property
     def nbytes(self) -> int:
-        """Memory the view holds, without the weights kept for training."""
-        return sum(t.numel() * t.element_size() for t in (self.alpha, self.depth, self.radii, self._state, self._counts))
+        """Memory the view holds, alpha and depth included, without the weights kept for training."""
+        images = 2 * self.width * self.height * self._like.element_size()
+        return images + sum(t.numel() * t.element_size() for t in (self.radii, self._state, self._counts))
 
     @property
     def kept_nbytes(self) -> int:
@@ -53,13 +77,19 @@ class PreparedView:
         Raises:
             ValueError, TypeError: an input has the wrong shape, type or device, or a value that is not finite.
         """
-        check_features(features, background, self.radii.shape[0], self.alpha)
+        check_features(features, background, self.radii.shape[0], self._like)
         features = features.contiguous()
         background = None if background is None else background.contiguous()
         check_finite(features=features, background=background)
-        height, width = self.alpha.shape
         weights = self._weights.for_pass(self._state, self._counts, features)
-        image = blend_op(list(self._view), width, height, self._state, self._counts, self.alpha, features, background, weights)
+        known = self.__dict__.get("_coverage")
+        image, *coverage = blend_op.run(
+            BlendInputs(
+                *self._camera, self._state, self._counts, features, background, None if known is None else known[0], weights
+            )
+        )
+        if known is None:
+            self.__dict__["_coverage"] = tuple(coverage)
         return Rendering(image, self.alpha, self.depth, self.radii)
 
     @torch.no_grad()
@@ -84,16 +114,15 @@ class PreparedView:
         Raises:
             ValueError, TypeError: label_maps has the wrong shape, type or device, or samples is not known.
         """
-        height, width = self.alpha.shape
         return lift_labels(
-            (height, width),
+            (self.height, self.width),
             self.radii.shape[0],
             self._state,
             self._counts,
             self._weights.tensor,
             label_maps,
             samples,
-            self.alpha.dtype,
+            self._like.dtype,
         )
 
 
@@ -123,10 +152,17 @@ def prepare(
     }
     check_finite_geometry(**geometry)
     try:
-        alpha, depth, radii, state, counts = prepare_op(
-            numbers, view.width, view.height, *geometry.values(), checked_scale_modifier(scale_modifier), bool(antialiasing)
+        radii, state, counts = prepare_op.run(
+            PrepareInputs(
+                numbers,
+                view.width,
+                view.height,
+                **geometry,
+                scale_modifier=checked_scale_modifier(scale_modifier),
+                antialiasing=bool(antialiasing),
+            )
         )
     except ValueError:
         raise_nonfinite(**geometry)
         raise
-    return PreparedView(alpha, depth, radii, tuple(numbers), state, counts)
+    return PreparedView(radii, view.width, view.height, numbers, means.new_empty(0), state, counts)

@@ -1,79 +1,111 @@
-"""The torch operators of frozen geometry: `prepare` and `blend`."""
+"""The operators of frozen geometry: `prepare` and `blend`."""
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.library import custom_op, get_ctx
+from torch.library import get_ctx
 
 from . import _C
 from .finite import raise_found
-from .memory import Memory, address, target_for
-from .structs import camera_struct, contiguous, features_struct, gaussians_struct, images_struct, prepared_struct
+from .memory import Memory, scratch_for, target_for
+from .operators import Operator, contiguous, wanted
 
-LIBRARY = "diff_gaussian_rasterization"  # namespace of the operators
-
-
-@custom_op(f"{LIBRARY}::prepare", mutates_args=())
-def prepare_op(
-    view: Sequence[float],
-    width: int,
-    height: int,
-    means: Tensor,
-    scales: Tensor | None,
-    rotations: Tensor | None,
-    covariances: Tensor | None,
-    opacities: Tensor,
-    scale_modifier: float,
-    antialiasing: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Project, sort and bin: (alpha, depth, radii, state, counts). Not differentiable."""
-    means, scales, rotations, covariances, opacities = contiguous(means, scales, rotations, covariances, opacities)
-    gaussians = gaussians_struct(means, scales, rotations, covariances, opacities, scale_modifier, antialiasing)
-    radii, state, counts = project_and_sort(view, width, height, gaussians, means)
-    alpha, depth = means.new_empty(height, width), means.new_empty(height, width)
-    blend_into(view, width, height, state, counts, means.new_empty(means.shape[0], 0), None, None, alpha, depth)
-    return alpha, depth, radii, state, counts
+GEOMETRY = ("means", "scales", "rotations", "covariances", "opacities")
 
 
-def project_and_sort(
-    view: Sequence[float], width: int, height: int, gaussians: "_C.Gaussians", means: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """(radii, state, counts) of Gaussians whose memory stands beside `means`."""
+class PrepareInputs(NamedTuple):
+    """Gaussians before a camera. The view is its rotation, translation, fx, fy, cx, cy: 16 numbers."""
+
+    view: Sequence[float]
+    width: int
+    height: int
+    means: Tensor
+    scales: Tensor | None
+    rotations: Tensor | None
+    covariances: Tensor | None
+    opacities: Tensor
+    scale_modifier: float
+    antialiasing: bool
+
+
+class BlendInputs(NamedTuple):
+    """Features before a prepared view. `alpha` as an earlier call returned it, if any; `weights` as `KeptWeights` has them."""
+
+    view: Sequence[float]
+    width: int
+    height: int
+    state: Tensor
+    counts: Tensor
+    features: Tensor
+    background: Tensor | None
+    alpha: Tensor | None
+    weights: Tensor | None
+
+
+class BlendBackwardInputs(NamedTuple):
+    """The gradient of an image, and the number of Gaussians."""
+
+    view: Sequence[float]
+    width: int
+    height: int
+    state: Tensor
+    counts: Tensor
+    weights: Tensor | None
+    count: int
+    grad_image: Tensor
+
+
+def camera_of(inputs: Any) -> tuple[Sequence[float], int, int]:
+    """The camera as the compiled code takes it."""
+    return inputs.view, inputs.width, inputs.height
+
+
+def gaussians_of(inputs: Any) -> dict[str, Any]:
+    """The fields of the compiled `Gaussians`; the caller keeps the tensors alive."""
+    fields = {name: getattr(inputs, name) for name in (*GEOMETRY, "scale_modifier", "antialiasing")}
+    return {"count": inputs.means.shape[0], **fields}
+
+
+def prepared_fields(state: Tensor, counts: Tensor, weights: Tensor | None = None) -> dict[str, Any]:
+    """The fields of the compiled `Prepared`: what `prepare` returned, and `KeptWeights` keeps."""
+    num_visible, num_pairs = counts.tolist()
+    sizes = {"bytes": state.numel(), "num_visible": num_visible, "num_pairs": num_pairs}
+    return {"data": state, "weights": weights, **sizes}
+
+
+def project_and_sort(inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """(radii [n], state, counts): counts holds the number of visible Gaussians and of pairs and stays on the CPU."""
+    means = inputs.means
     radii = torch.empty(means.shape[0], dtype=torch.int32, device=means.device)
     kept = Memory(means.device)
     try:
-        prepared = _C.prepare(
-            target_for(means), camera_struct(view, width, height), gaussians, address(radii), kept, Memory(means.device)
+        counts = _C.prepare(
+            target_for(means), camera_of(inputs), gaussians_of(inputs), radii.data_ptr(), kept, scratch_for(means)
         )
     finally:  # projection waited for the device: raise what its searches have reported
         raise_found(means.device)
     (state,) = kept.tensors
-    return radii, state, torch.tensor([prepared.num_visible, prepared.num_pairs], device="cpu")
+    return radii, state, torch.tensor(counts, device="cpu")
 
 
 def blend_into(
-    view: Sequence[float],
-    width: int,
-    height: int,
+    camera: tuple[Sequence[float], int, int],
     state: Tensor,
     counts: Tensor,
-    features: Tensor,
-    background: Tensor | None,
-    image: Tensor | None,
-    alpha: Tensor | None,
-    depth: Tensor | None,
+    features: dict[str, Any],
+    images: dict[str, Any],
     weights: Tensor | None = None,
 ) -> None:
-    """Fill those of `image`, `alpha` and `depth` that are given."""
-    _C.blend(
-        target_for(features),
-        camera_struct(view, width, height),
-        prepared_struct(state, counts, weights),
-        features_struct(features, background),
-        images_struct(image, alpha, depth),
-        Memory(features.device),
-    )
+    """Fill the images that are given."""
+    beside = next(image for image in images.values() if image is not None)
+    _C.blend(target_for(beside), camera, prepared_fields(state, counts, weights), features, images, scratch_for(beside))
+
+
+def features_of(inputs: Any) -> dict[str, Any]:
+    """The fields of the compiled `Features`."""
+    return {"channels": inputs.features.shape[1], "values": inputs.features, "background": inputs.background}
 
 
 def fake_projection(means: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -85,77 +117,31 @@ def fake_projection(means: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     )
 
 
-@prepare_op.register_fake
-def _(view, width, height, means, *_):
-    return means.new_empty(height, width), means.new_empty(height, width), *fake_projection(means)
+def _blend(inputs: BlendInputs) -> tuple[Tensor, Tensor, Tensor]:
+    """(image, alpha, depth); alpha and depth are empty where alpha is given, for then they are known."""
+    inputs = contiguous(inputs)
+    image, alpha, depth = _blend_outputs(inputs)
+    images = {"image": image}
+    if inputs.alpha is None:
+        images |= {"alpha": alpha, "depth": depth}
+    blend_into(camera_of(inputs), inputs.state, inputs.counts, features_of(inputs), images, inputs.weights)
+    return image, alpha, depth
 
 
-@custom_op(f"{LIBRARY}::blend", mutates_args=())
-def blend_op(
-    view: Sequence[float],
-    width: int,
-    height: int,
-    state: Tensor,
-    counts: Tensor,
-    alpha: Tensor,
-    features: Tensor,
-    background: Tensor | None,
-    weights: Tensor | None = None,
-) -> Tensor:
-    """Blend features over a prepared view. `alpha` is what `prepare` returned; the gradient by the background needs it.
-
-    `weights` are those that `KeptWeights` keeps of the view, if any.
-    """
-    features, background = contiguous(features, background)
-    image = features.new_empty(features.shape[1], height, width)
-    blend_into(view, width, height, state, counts, features, background, image, None, None, weights)
-    return image
+def _blend_outputs(inputs: BlendInputs) -> tuple[Tensor, Tensor, Tensor]:
+    features, size = inputs.features, (inputs.height, inputs.width)
+    image = features.new_empty(features.shape[1], *size)
+    rest = size if inputs.alpha is None else (0,)
+    return image, features.new_empty(rest), features.new_empty(rest)
 
 
-@blend_op.register_fake
-def _(view, width, height, state, counts, alpha, features, background, weights=None):
-    return features.new_empty(features.shape[1], height, width)
-
-
-@custom_op(f"{LIBRARY}::blend_backward", mutates_args=())
-def blend_backward_op(
-    view: Sequence[float],
-    width: int,
-    height: int,
-    state: Tensor,
-    counts: Tensor,
-    weights: Tensor | None,
-    count: int,
-    grad_image: Tensor,
-) -> Tensor:
-    """Gradient of `blend` with respect to the features of `count` Gaussians."""
-    grad_image = grad_image.contiguous()
-    grad_features = grad_image.new_empty(count, grad_image.shape[0])
-    gaussians, features, gradients = _C.Gaussians(), _C.Features(), _C.Gradients()
-    gaussians.count, features.channels = count, grad_image.shape[0]
-    gradients.features = address(grad_features)
-    _C.blend_backward(
-        target_for(grad_image),
-        camera_struct(view, width, height),
-        gaussians,
-        prepared_struct(state, counts, weights),
-        features,
-        images_struct(grad_image),
-        gradients,
-        Memory(grad_image.device),
-    )
-    return grad_features
-
-
-@blend_backward_op.register_fake
-def _(view, width, height, state, counts, weights, count, grad_image):
-    return grad_image.new_empty(count, grad_image.shape[0])
-
-
-def _blend_setup(ctx, inputs, output):
-    view, width, height, state, counts, alpha, features, background, weights = inputs
-    ctx.view, ctx.width, ctx.height, ctx.count = view, width, height, features.shape[0]
-    ctx.save_for_backward(state, counts, alpha, weights)
+def _blend_save(ctx: Any, inputs: BlendInputs, outputs: tuple[Tensor, Tensor, Tensor]) -> None:
+    _, alpha, depth = outputs
+    ctx.camera, ctx.count = camera_of(inputs), inputs.features.shape[0]
+    ctx.mark_non_differentiable(alpha, depth)
+    ctx.set_materialize_grads(False)  # an output that nobody used costs nothing
+    known = alpha if inputs.alpha is None else inputs.alpha
+    ctx.save_for_backward(inputs.state, inputs.counts, known, inputs.weights)
 
 
 def background_gradient(grad_image: Tensor, alpha: Tensor) -> Tensor:
@@ -164,14 +150,48 @@ def background_gradient(grad_image: Tensor, alpha: Tensor) -> Tensor:
     return (grad_image * (1 - alpha)).sum(2).sum(1)
 
 
-def _blend_gradient(ctx, grad_image):
+def _blend_gradient(ctx: Any, backward: Any, grad_image: Tensor | None, *_: Tensor | None) -> dict[str, Tensor]:
+    if grad_image is None:
+        return {}
     state, counts, alpha, weights = ctx.saved_tensors
-    grad_features = grad_background = None
-    if ctx.needs_input_grad[6]:
-        grad_features = blend_backward_op(ctx.view, ctx.width, ctx.height, state, counts, weights, ctx.count, grad_image)
-    if ctx.needs_input_grad[7]:
-        grad_background = background_gradient(grad_image, alpha)
-    return None, None, None, None, None, None, grad_features, grad_background, None
+    needed, grads = wanted(ctx, BlendInputs), {}
+    if needed.features:
+        grads["features"] = backward(BlendBackwardInputs(*ctx.camera, state, counts, weights, ctx.count, grad_image))
+    if needed.background:
+        grads["background"] = background_gradient(grad_image, alpha)
+    return grads
 
 
-blend_op.register_autograd(_blend_gradient, setup_context=_blend_setup)
+def _blend_backward(inputs: BlendBackwardInputs) -> Tensor:
+    """Gradient of `blend` with respect to the features of `count` Gaussians."""
+    grad_image = inputs.grad_image.contiguous()
+    grad_features = grad_image.new_empty(inputs.count, grad_image.shape[0])
+    _C.blend_backward(
+        target_for(grad_image),
+        camera_of(inputs),
+        {"count": inputs.count},
+        prepared_fields(inputs.state, inputs.counts, inputs.weights),
+        {"channels": grad_image.shape[0]},
+        {"image": grad_image},
+        {"features": grad_features},
+        scratch_for(grad_image),
+    )
+    return grad_features
+
+
+prepare_op = Operator(
+    "prepare",
+    PrepareInputs,
+    "(Tensor, Tensor, Tensor)",
+    lambda inputs: project_and_sort(contiguous(inputs)),
+    lambda inputs: fake_projection(inputs.means),
+)
+blend_op = Operator("blend", BlendInputs, "(Tensor, Tensor, Tensor)", _blend, _blend_outputs)
+blend_backward_op = Operator(
+    "blend_backward",
+    BlendBackwardInputs,
+    "Tensor",
+    _blend_backward,
+    lambda inputs: inputs.grad_image.new_empty(inputs.count, inputs.grad_image.shape[0]),
+)
+blend_op.differentiate(_blend_save, _blend_gradient, blend_backward_op)

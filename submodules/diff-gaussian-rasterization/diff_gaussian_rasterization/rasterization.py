@@ -4,7 +4,7 @@ from torch import Tensor
 
 from .checks import check_features, check_gaussians, check_tensor, checked_scale_modifier
 from .finite import check_finite, check_finite_geometry, raise_nonfinite
-from .rasterize_ops import rasterize_op
+from .rasterize_ops import RasterizeInputs, rasterize_op
 from .view import Rendering, View
 
 
@@ -64,21 +64,19 @@ def rasterize(
     check_finite_geometry(**geometry)
     check_finite(features=features, background=background)
     try:
-        image, alpha, depth, radii, _, _ = rasterize_op(
-            numbers,
-            view.width,
-            view.height,
-            means,
-            scales,
-            rotations,
-            covariances,
-            opacities,
-            features,
-            means2d,
-            background,
-            checked_scale_modifier(scale_modifier),
-            bool(antialiasing),
-            True,
+        image, alpha, depth, radii, _, _ = rasterize_op.run(
+            RasterizeInputs(
+                numbers,
+                view.width,
+                view.height,
+                **geometry,
+                features=features,
+                means2d=means2d,
+                background=background,
+                scale_modifier=checked_scale_modifier(scale_modifier),
+                antialiasing=bool(antialiasing),
+                with_depth=True,
+            )
         )
     except ValueError:
         raise_nonfinite(**geometry)

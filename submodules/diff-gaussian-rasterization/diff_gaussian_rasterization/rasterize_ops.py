@@ -1,163 +1,151 @@
-"""The torch operator of everything at once: `rasterize`, differentiable in all of its inputs."""
+"""The operator of everything at once: `rasterize`, differentiable in all of its tensors."""
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.library import custom_op
 
 from . import _C
-from .memory import Memory, address, target_for
-from .prepared_ops import LIBRARY, background_gradient, blend_into, fake_projection, project_and_sort
-from .structs import camera_struct, contiguous, features_struct, gaussians_struct, images_struct, prepared_struct
+from .memory import scratch_for, target_for
+from .operators import Operator, contiguous, wanted
+from .prepared_ops import (
+    background_gradient,
+    blend_into,
+    camera_of,
+    fake_projection,
+    features_of,
+    gaussians_of,
+    prepared_fields,
+    project_and_sort,
+)
 
-# Differentiable inputs of `rasterize`, in the order of its gradients; the position is the bit in `wanted`.
-INPUTS = ("means", "scales", "rotations", "covariances", "opacities", "features", "means2d")
+# Inputs whose gradients the compiled code computes, with the shape of a row; that of the features is the image's.
+ROWS = {"means": (3,), "scales": (3,), "rotations": (4,), "covariances": (6,), "opacities": (), "features": (), "means2d": (2,)}
 
 
-@custom_op(f"{LIBRARY}::rasterize", mutates_args=())
-def rasterize_op(
-    view: Sequence[float],
-    width: int,
-    height: int,
-    means: Tensor,
-    scales: Tensor | None,
-    rotations: Tensor | None,
-    covariances: Tensor | None,
-    opacities: Tensor,
-    features: Tensor,
-    means2d: Tensor | None,
-    background: Tensor | None,
-    scale_modifier: float,
-    antialiasing: bool,
-    with_depth: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+class RasterizeInputs(NamedTuple):
+    """Gaussians and their features before a camera; see `rasterize`."""
+
+    view: Sequence[float]
+    width: int
+    height: int
+    means: Tensor
+    scales: Tensor | None
+    rotations: Tensor | None
+    covariances: Tensor | None
+    opacities: Tensor
+    features: Tensor
+    means2d: Tensor | None
+    background: Tensor | None
+    scale_modifier: float
+    antialiasing: bool
+    with_depth: bool
+
+
+class RasterizeBackwardInputs(NamedTuple):
+    """The same without what is not read, the prepared view, the gradients of the images, and the names of those wanted."""
+
+    view: Sequence[float]
+    width: int
+    height: int
+    means: Tensor
+    scales: Tensor | None
+    rotations: Tensor | None
+    covariances: Tensor | None
+    opacities: Tensor
+    features: Tensor
+    background: Tensor | None
+    scale_modifier: float
+    antialiasing: bool
+    state: Tensor
+    counts: Tensor
+    grad_image: Tensor
+    grad_alpha: Tensor | None
+    grad_depth: Tensor | None
+    names: Sequence[str]
+
+
+def _rasterize(inputs: RasterizeInputs) -> tuple[Tensor, ...]:
     """(image, alpha, depth, radii, state, counts); depth is empty without `with_depth`."""
-    means, scales, rotations, covariances, opacities = contiguous(means, scales, rotations, covariances, opacities)
-    features, background = contiguous(features, background)
-    gaussians = gaussians_struct(means, scales, rotations, covariances, opacities, scale_modifier, antialiasing)
-    radii, state, counts = project_and_sort(view, width, height, gaussians, means)
-    image, alpha = means.new_empty(features.shape[1], height, width), means.new_empty(height, width)
-    depth = means.new_empty((height, width) if with_depth else (0,))
-    blend_into(view, width, height, state, counts, features, background, image, alpha, depth if with_depth else None)
-    return image, alpha, depth, radii, state, counts
+    inputs = contiguous(inputs)
+    projection = radii, state, counts = project_and_sort(inputs)
+    image, alpha, depth = _images(inputs)
+    images = {"image": image, "alpha": alpha, "depth": depth if inputs.with_depth else None}
+    blend_into(camera_of(inputs), state, counts, features_of(inputs), images)
+    return image, alpha, depth, *projection
 
 
-@rasterize_op.register_fake
-def _(view, width, height, means, scales, rotations, covariances, opacities, features, *options):
-    with_depth = options[-1]
-    return (
-        means.new_empty(features.shape[1], height, width),
-        means.new_empty(height, width),
-        means.new_empty((height, width) if with_depth else (0,)),
-        *fake_projection(means),
-    )
+def _images(inputs: RasterizeInputs) -> tuple[Tensor, Tensor, Tensor]:
+    means, size = inputs.means, (inputs.height, inputs.width)
+    depth = means.new_empty(size if inputs.with_depth else (0,))
+    return means.new_empty(inputs.features.shape[1], *size), means.new_empty(size), depth
 
 
-@custom_op(f"{LIBRARY}::rasterize_backward", mutates_args=())
-def rasterize_backward_op(
-    view: Sequence[float],
-    width: int,
-    height: int,
-    means: Tensor,
-    scales: Tensor | None,
-    rotations: Tensor | None,
-    covariances: Tensor | None,
-    opacities: Tensor,
-    features: Tensor,
-    background: Tensor | None,
-    scale_modifier: float,
-    antialiasing: bool,
-    state: Tensor,
-    counts: Tensor,
-    grad_image: Tensor,
-    grad_alpha: Tensor | None,
-    grad_depth: Tensor | None,
-    wanted: int,
-) -> list[Tensor]:
-    """The gradients whose bit (position in INPUTS) is set in `wanted`, in that order; means2d as [n, 2]."""
-    means, scales, rotations, covariances, opacities = contiguous(means, scales, rotations, covariances, opacities)
-    features, background, grad_image = contiguous(features, background, grad_image)
-    grad_alpha, grad_depth = contiguous(grad_alpha, grad_depth)
-    outputs = _empty_gradients(means, features, wanted)
-    gradients = _C.Gradients()
-    for name, tensor in outputs.items():
-        setattr(gradients, name, address(tensor))
-    _C.blend_backward(
-        target_for(means),
-        camera_struct(view, width, height),
-        gaussians_struct(means, scales, rotations, covariances, opacities, scale_modifier, antialiasing),
-        prepared_struct(state, counts),
-        features_struct(features, background),
-        images_struct(grad_image, grad_alpha, grad_depth),
-        gradients,
-        Memory(means.device),
-    )
-    return list(outputs.values())
-
-
-def _empty_gradients(means: Tensor, features: Tensor, wanted: int) -> dict[str, Tensor]:
-    n = means.shape[0]
-    shapes = ((n, 3), (n, 3), (n, 4), (n, 6), (n,), (n, features.shape[1]), (n, 2))
-    return {
-        name: means.new_empty(shape) for bit, (name, shape) in enumerate(zip(INPUTS, shapes, strict=True)) if wanted >> bit & 1
-    }
-
-
-@rasterize_backward_op.register_fake
-def _(view, width, height, means, scales, rotations, covariances, opacities, features, *rest):
-    return list(_empty_gradients(means, features, rest[-1]).values())
-
-
-def _rasterize_setup(ctx, inputs, output):
-    view, width, height, means, scales, rotations, covariances, opacities, features, means2d, background, *options = inputs
-    _, alpha, _, radii, state, counts = output
-    ctx.view, ctx.width, ctx.height = view, width, height
-    ctx.scale_modifier, ctx.antialiasing, ctx.with_depth = options
-    ctx.means2d_columns = None if means2d is None else means2d.shape[1]
+def _save(ctx: Any, inputs: RasterizeInputs, outputs: tuple[Tensor, ...]) -> None:
+    _, alpha, _, radii, state, counts = outputs
+    tensors = {name: value for name, value in inputs._asdict().items() if isinstance(value, Tensor) and name != "means2d"}
+    ctx.names = list(tensors)
+    ctx.numbers = {name: getattr(inputs, name) for name in ("view", "width", "height", "scale_modifier", "antialiasing")}
+    ctx.with_depth = inputs.with_depth
+    ctx.means2d_columns = None if inputs.means2d is None else inputs.means2d.shape[1]
     ctx.mark_non_differentiable(radii, state, counts)
     ctx.set_materialize_grads(False)  # an output that nobody used costs nothing
-    ctx.save_for_backward(means, scales, rotations, covariances, opacities, features, background, alpha, state, counts)
+    ctx.save_for_backward(alpha, state, counts, *tensors.values())
 
 
-def _rasterize_gradient(ctx, grad_image, grad_alpha, grad_depth, *_):
-    means, scales, rotations, covariances, opacities, features, background, alpha, state, counts = ctx.saved_tensors
-    none = [None] * 14
+def _gradient(
+    ctx: Any, backward: Any, grad_image: Tensor | None, grad_alpha: Tensor | None, grad_depth: Tensor | None, *_: Tensor | None
+) -> dict[str, Tensor]:
     if grad_image is None and grad_alpha is None and grad_depth is None:
-        return tuple(none)
+        return {}
+    alpha, state, counts, *saved = ctx.saved_tensors
+    given = dict.fromkeys(RasterizeBackwardInputs._fields) | ctx.numbers | dict(zip(ctx.names, saved, strict=True))
     if grad_image is None:
-        grad_image = means.new_zeros(features.shape[1], ctx.height, ctx.width)
-    needs = dict(zip(INPUTS, [*ctx.needs_input_grad[3:9], ctx.needs_input_grad[9]], strict=True))
-    wanted = sum(1 << bit for bit, name in enumerate(INPUTS) if needs[name])
+        grad_image = alpha.new_zeros(given["features"].shape[1], *alpha.shape)
+    needed = wanted(ctx, RasterizeInputs)
+    names = [name for name in ROWS if getattr(needed, name)]
     grads = {}
-    if wanted:
-        grads = rasterize_backward_op(
-            ctx.view,
-            ctx.width,
-            ctx.height,
-            means,
-            scales,
-            rotations,
-            covariances,
-            opacities,
-            features,
-            background,
-            ctx.scale_modifier,
-            ctx.antialiasing,
-            state,
-            counts,
-            grad_image,
-            grad_alpha,
-            grad_depth if ctx.with_depth else None,
-            wanted,
-        )
-        grads = dict(zip([name for name in INPUTS if needs[name]], grads, strict=True))
+    if names:
+        given |= {"state": state, "counts": counts, "names": names, "grad_image": grad_image, "grad_alpha": grad_alpha}
+        if ctx.with_depth:
+            given["grad_depth"] = grad_depth
+        grads = dict(zip(names, backward(RasterizeBackwardInputs(**given)), strict=True))
     if "means2d" in grads and ctx.means2d_columns == 3:
         grads["means2d"] = torch.nn.functional.pad(grads["means2d"], (0, 1))
-    if ctx.needs_input_grad[10]:
+    if needed.background:
         grads["background"] = background_gradient(grad_image, alpha)
-    ordered = ("means", "scales", "rotations", "covariances", "opacities", "features", "means2d", "background")
-    return (None, None, None, *(grads.get(name) for name in ordered), None, None, None)
+    return grads
 
 
-rasterize_op.register_autograd(_rasterize_gradient, setup_context=_rasterize_setup)
+def _backward(inputs: RasterizeBackwardInputs) -> list[Tensor]:
+    """The gradients of `names`, in their order; that of means2d as [n, 2]."""
+    inputs = contiguous(inputs)
+    outputs = _empty_gradients(inputs)
+    _C.blend_backward(
+        target_for(inputs.means),
+        camera_of(inputs),
+        gaussians_of(inputs),
+        prepared_fields(inputs.state, inputs.counts),
+        features_of(inputs),
+        {"image": inputs.grad_image, "alpha": inputs.grad_alpha, "depth": inputs.grad_depth},
+        dict(zip(inputs.names, outputs, strict=True)),
+        scratch_for(inputs.means),
+    )
+    return outputs
+
+
+def _empty_gradients(inputs: RasterizeBackwardInputs) -> list[Tensor]:
+    n, rows = inputs.means.shape[0], ROWS | {"features": inputs.features.shape[1:]}
+    return [inputs.means.new_empty((n, *rows[name])) for name in inputs.names]
+
+
+rasterize_op = Operator(
+    "rasterize",
+    RasterizeInputs,
+    "(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    _rasterize,
+    lambda inputs: (*_images(inputs), *fake_projection(inputs.means)),
+)
+rasterize_backward_op = Operator("rasterize_backward", RasterizeBackwardInputs, "Tensor[]", _backward, _empty_gradients)
+rasterize_op.differentiate(_save, _gradient, rasterize_backward_op)

@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple, SupportsFloat
 
-import torch
 from torch import Tensor
 
 LARGEST_SIDE = 1 << 16
@@ -39,19 +38,17 @@ class View:
             side = getattr(self, name)
             if not isinstance(side, int) or isinstance(side, bool) or not 0 < side <= LARGEST_SIDE:
                 raise ValueError(f"{name} must be an integer from 1 to {LARGEST_SIDE} pixels, found {side!r}.")
-        rows = self.world_to_camera.detach().to("cpu", torch.float64)
-        numbers = rows[:3, :3].flatten().tolist() + rows[:3, 3].tolist()
+        rows = self.world_to_camera.tolist()
+        numbers = [rows[i][k] for i in range(3) for k in range(3)] + [row[3] for row in rows[:3]]
         for name in ("fx", "fy", "cx", "cy"):
             if not isinstance(getattr(self, name), SupportsFloat):
                 raise TypeError(f"{name} must be a number of pixels, found {type(getattr(self, name)).__name__}.")
         numbers += [float(self.fx), float(self.fy), float(self.cx), float(self.cy)]
         if not all(map(math.isfinite, numbers)):
+            raise ValueError(f"the view holds a value that is not finite: world_to_camera {rows}, intrinsics {numbers[12:]}.")
+        if not _is_rigid(numbers[:9]) or rows[3] != [0, 0, 0, 1]:
             raise ValueError(
-                f"the view holds a value that is not finite: world_to_camera {rows.tolist()}, intrinsics {numbers[12:]}."
-            )
-        if not _is_rigid(numbers[:9]) or rows[3].tolist() != [0, 0, 0, 1]:
-            raise ValueError(
-                f"world_to_camera must be a rotation and a translation over the row 0 0 0 1, found {rows.tolist()}. "
+                f"world_to_camera must be a rotation and a translation over the row 0 0 0 1, found {rows}. "
                 "A scaled pose has to be divided by its scale."
             )
         if numbers[12] <= 0 or numbers[13] <= 0:

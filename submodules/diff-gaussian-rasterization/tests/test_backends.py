@@ -6,7 +6,7 @@ from cuda_scenes import make_gaussians, make_view
 from diff_gaussian_rasterization import _C, evaluate_sh, rasterize
 from diff_gaussian_rasterization.harmonics import evaluate_sh_op
 from diff_gaussian_rasterization.prepared_ops import blend_op, prepare_op
-from diff_gaussian_rasterization.rasterize_ops import rasterize_op
+from diff_gaussian_rasterization.rasterize_ops import RasterizeInputs, rasterize_op
 
 
 def results(view, gaussians, channels):
@@ -62,22 +62,38 @@ def test_opcheck_rasterize():
     features, means2d = torch.rand(12, 4, requires_grad=True), torch.zeros(12, 3, requires_grad=True)
     background = torch.rand(4, requires_grad=True)
     inputs = (view, width, height, means, scales, rotations, None, opacities, features, means2d, background, 1.0, True, True)
-    torch.library.opcheck(rasterize_op, inputs)
+    torch.library.opcheck(rasterize_op.op, inputs)
 
 
 def test_opcheck_prepare_and_blend():
     view, width, height, geometry = arguments()
     means, scales, rotations, opacities = (t.detach() for t in geometry)
     inputs = (view, width, height, means, scales, rotations, None, opacities, 1.0, False)
-    torch.library.opcheck(prepare_op, inputs)
-    alpha, _, _, state, counts = prepare_op(*inputs)
+    torch.library.opcheck(prepare_op.op, inputs)
+    _, state, counts = prepare_op.op(*inputs)
     features = torch.rand(12, 4, requires_grad=True)
-    torch.library.opcheck(blend_op, (view, width, height, state, counts, alpha, features, torch.rand(4, requires_grad=True)))
+    background = torch.rand(4, requires_grad=True)
+    torch.library.opcheck(blend_op.op, (view, width, height, state, counts, features, background, None, None))
+
+
+def test_compilers_see_the_operator_and_get_the_same_bits():
+    view, gaussians = make_view(18, 20), make_gaussians(12, scale=0.3)
+    leaves = [gaussians[k].requires_grad_() for k in ("means", "scales", "rotations", "opacities")]
+    leaves.append(torch.rand(12, 4, requires_grad=True))
+    inputs = RasterizeInputs(
+        view.values(), 18, 20, *leaves[:3], None, *leaves[3:], None, None, 1.0, antialiasing=False, with_depth=True
+    )
+    results = []
+    for call in (rasterize_op.run, torch.compile(rasterize_op.run, backend="aot_eager", fullgraph=True)):
+        image, alpha, depth, *_ = call(inputs)
+        loss = image.square().sum() + alpha.sum() + depth.sum()
+        results.append([image, alpha, depth, *torch.autograd.grad(loss, leaves)])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
 
 def test_opcheck_evaluate_sh():
     coefficients = torch.randn(6, 16, 3, requires_grad=True)
-    torch.library.opcheck(evaluate_sh_op, (3, torch.randn(6, 3, requires_grad=True), [0.1, 0.2, -3.0], coefficients))
+    torch.library.opcheck(evaluate_sh_op.op, (3, torch.randn(6, 3, requires_grad=True), [0.1, 0.2, -3.0], coefficients))
 
 
 @pytest.mark.parametrize("scalar", [False, True])

@@ -26,6 +26,23 @@ def test_same_bits_as_rasterize(channels):
         assert torch.equal(a, b)
 
 
+@pytest.mark.parametrize("with_gradient", [False, True])
+def test_alpha_and_depth_are_the_same_whenever_they_are_asked_for(with_gradient):
+    view, gaussians = make_view(70, 45), make_gaussians(400)
+    geometry = [gaussians[k] for k in ("means", "scales", "rotations", "opacities")]
+    features = torch.rand(400, 12, requires_grad=with_gradient)
+    expected = rasterize(view, *geometry, features.detach())
+    asked, drawn = prepare(view, *geometry), prepare(view, *geometry)
+    before = asked.alpha, asked.depth
+    for prepared in (asked, drawn):
+        for _ in range(2):  # the first image of `drawn` brings both along
+            out = prepared.rasterize(features)
+            assert torch.equal(out.image, expected.image)
+            assert torch.equal(out.alpha, expected.alpha) and torch.equal(out.depth, expected.depth)
+            assert not out.alpha.requires_grad and not out.depth.requires_grad
+    assert torch.equal(before[0], expected.alpha) and torch.equal(before[1], expected.depth)
+
+
 def test_geometry_is_frozen_and_measured():
     gaussians = make_gaussians(50)
     geometry = [gaussians[k].requires_grad_() for k in ("means", "scales", "rotations", "opacities")]

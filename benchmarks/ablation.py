@@ -2,8 +2,8 @@
 
     python -m benchmarks.ablation [--worlds 0 1 2 3 4] [--seeds 0 1 2] [-o output/ablation]
 
-A row is one choice. Its differences to the defaults are paired by world and seed, and stand with their standard deviation. Run
-again, it continues. docs/ablation.md holds the table and says what follows from it.
+A row is one choice, one factor away from the optimised or from the lifted defaults. Its differences are paired by world and seed
+and stand with their standard deviation. Run again, it continues.
 """
 
 import contextlib
@@ -23,39 +23,67 @@ import tyro
 from evaluation.stage import QueryConfig, eval_query
 from query.tables import table
 from workspace import ModelFolder, SceneFolder, command_line, read_json, write_json
+from workspace.slugs import slug
 
 ROOT = Path(__file__).resolve().parents[1]
 MEASURES = {"localization_accuracy": "localisation", "miou": "mIoU"}
-DEFAULT = "defaults"
-FIELDS: Mapping[str, tuple[str, str, str]] = {  # choice -> factor, flags of train_autoencoder.py, flags of language training
-    DEFAULT: ("", "", "--preset fast"),
-    "6 channels": ("channels of the autoencoder", "--code_width 6", "--preset fast"),
-    "principal components, 3": ("compressor", "--method pca --code_width 3", "--preset fast"),
-    "principal components, 16": ("compressor", "--method pca --code_width 16", "--preset fast"),
-    "principal components, 32": ("compressor", "--method pca --code_width 32", "--preset fast"),
-    "lifted only": ("optimisation", "", "--init lift --iterations 0"),
-    "1000 iterations from the lift": ("optimisation", "", "--init lift --iterations 1000"),
-    "1000 iterations from zero": ("optimisation", "", "--init zero --iterations 1000"),
-    "32 components, lifted only": ("optimisation", "--method pca --code_width 32", "--init lift --iterations 0"),
+OPTIMISED, LIFTED = "optimised defaults", "lifted defaults"
+
+
+@dataclass(frozen=True)
+class Field:
+    """How a field is made, one factor away from another one."""
+
+    factor: str
+    compressor: str
+    """Flags of train_autoencoder.py."""
+    language: str
+    """Flags of train.py --include_feature."""
+    base: str
+    """What it is compared with."""
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How a field is asked, one factor away from the defaults of eval_query.py."""
+
+    factor: str
+    flags: str
+
+
+FIELDS: Mapping[str, Field] = {
+    OPTIMISED: Field("", "", "--preset fast", OPTIMISED),
+    "6 channels": Field("channels of the autoencoder", "--code_width 6", "--preset fast", OPTIMISED),
+    "principal components, 3": Field("compressor", "--method pca --code_width 3", "--preset fast", OPTIMISED),
+    "principal components, 16": Field("compressor", "--method pca --code_width 16", "--preset fast", OPTIMISED),
+    "principal components, 32": Field("compressor", "--method pca --code_width 32", "--preset fast", OPTIMISED),
+    "autoencoder, mean of the views": Field("iterations", "", "--init lift --iterations 0", OPTIMISED),
+    "1000 from the mean of the views": Field("iterations", "", "--init lift --iterations 1000", OPTIMISED),
+    "1000 from zero": Field("iterations", "", "--init zero --iterations 1000", OPTIMISED),
+    LIFTED: Field("optimised or lifted", "--method codebook", "", OPTIMISED),
+    "K 64": Field("codes at a level (256)", "--method codebook --codebook_size 64", "", LIFTED),
+    "K 1024": Field("codes at a level (256)", "--method codebook --codebook_size 1024", "", LIFTED),
+    "k 1": Field("codes of a Gaussian (4)", "--method codebook", "--codes_per_gaussian 1", LIFTED),
+    "k 2": Field("codes of a Gaussian (4)", "--method codebook", "--codes_per_gaussian 2", LIFTED),
+    "k 8": Field("codes of a Gaussian (4)", "--method codebook", "--codes_per_gaussian 8", LIFTED),
+    "projected centre only": Field("samples (all)", "--method codebook", "--samples centre", LIFTED),
 }
-QUESTIONS: Mapping[str, tuple[str, str]] = {  # choice -> factor, flags of eval_query.py on the default field
-    "LangSplatV2": ("rule", "--rule langsplat_v2"),
-    "fast: scores rendered": ("reading", "--reading fast"),
-    "relevancy per Gaussian, rendered": ("reading", "--reading gaussian"),
-    "LUDVIG, uplifted: 5 x 5, Otsu": ("rule", "--rule ludvig_uplifted"),
-    "LUDVIG, diffused: no smoothing, Otsu": ("rule", "--rule ludvig_diffused"),
-    "LUDVIG, uplifted, relevancy per Gaussian": ("rule and reading", "--rule ludvig_uplifted --reading gaussian"),
-    "Occam's LGS, program": ("rule", "--rule occam"),
-    "Occam's LGS, script": ("rule", "--rule occam_script"),
-    **{f"{value}": ("threshold of the mask", f"--mask_thresh {value}") for value in (0.2, 0.3, 0.5, 0.6, 0.7)},
-    **{f"{level} alone": ("levels", f"--level {level}") for level in "sml"},
-    "one: object": ("negatives", "--negatives object"),
-    "two: object, texture": ("negatives", "--negatives object texture"),
-    "eight: with background, scene, room, surface": (
-        "negatives",
-        "--negatives object things stuff texture background scene room surface",
+ASKINGS: Mapping[str, Asking] = {  # of both default fields
+    "fast: scores rendered": Asking("reading (protocol)", "--reading fast"),
+    "relevancy per Gaussian, rendered": Asking("reading (protocol)", "--reading gaussian"),
+    "LangSplatV2": Asking("smoothing, threshold, vote", "--rule langsplat_v2"),
+    "LUDVIG uplifted: 5 x 5, Otsu": Asking("smoothing, threshold, vote", "--rule ludvig_uplifted"),
+    "LUDVIG diffused: none, Otsu": Asking("smoothing, threshold, vote", "--rule ludvig_diffused"),
+    "LUDVIG uplifted per Gaussian": Asking("smoothing, threshold, vote", "--rule ludvig_uplifted --reading gaussian"),
+    "Occam's LGS, program: none, stable": Asking("smoothing, threshold, vote", "--rule occam"),
+    "Occam's LGS, script: none, stable": Asking("smoothing, threshold, vote", "--rule occam_script"),
+    **{f"{value}": Asking("threshold (0.4, relative)", f"--mask_thresh {value}") for value in (0.2, 0.3, 0.5, 0.6, 0.7)},
+    **{f"{level} alone": Asking("levels (s, m, l)", f"--level {level}") for level in "sml"},
+    "one: object": Asking("negatives (four)", "--negatives object"),
+    "two: object, texture": Asking("negatives (four)", "--negatives object texture"),
+    "eight: and background, scene, room, surface": Asking(
+        "negatives (four)", "--negatives object things stuff texture background scene room surface"
     ),
-    "in the compressed space": ("comparison", "--compare latent"),
 }
 
 
@@ -77,35 +105,35 @@ class AblationConfig:
 
 def ablation(config: AblationConfig) -> None:
     """Measure every choice on every world and print the table."""
-    results: dict[str, list[dict[str, float]]] = {}
+    results: dict[tuple[str, str], list[dict[str, float]]] = {}
     for world in config.worlds:
         for seed in config.seeds:
-            for choice, figures in _figures(config, world, seed):
-                results.setdefault(choice, []).append(figures)
-    factors = {choice: factor for choice, (factor, *_) in (*FIELDS.items(), *QUESTIONS.items())}
-    print(_markdown(results, factors))
+            for field, asking, figures in _figures(config, world, seed):
+                results.setdefault((field, asking), []).append(figures)
+    print(_table(results))
     print(f"\n{len(config.worlds)} worlds, {len(config.seeds)} seeds each, {config.width} pixels wide, {config.views} views")
 
 
-def _figures(config: AblationConfig, world: int, seed: int) -> Iterator[tuple[str, dict[str, float]]]:
-    """Every choice with its figures on the held-out views; those measured before are read."""
+def _figures(config: AblationConfig, world: int, seed: int) -> Iterator[tuple[str, str, dict[str, float]]]:
+    """Every field and way of asking with its figures on the held-out views; those measured before are read."""
     folder = config.output_path.resolve() / f"{config.width}x{config.views}" / f"world_{world}"
     scene = SceneFolder(folder / "scene")
     size = f"--width {config.width} --height {config.width * 3 // 4} --views {config.views}"
     _run(f"-m toy_world -s {scene.root} --seed {world} {size}")
     _run(f"preprocess.py -s {scene.root} --features mini")
-    models = {choice: ModelFolder(folder / f"seed_{seed}" / f"field_{i}") for i, choice in enumerate(FIELDS)}
-    default = models[DEFAULT]
-    _run(f"train.py -s {scene.root} -m {default.root} --eval --preset fast --seed {seed}")
-    for choice, (_, compressor, language) in FIELDS.items():
-        model = models[choice]
+    models = {name: ModelFolder(folder / f"seed_{seed}" / slug(name)) for name in FIELDS}
+    photographs = models[OPTIMISED]
+    _run(f"train.py -s {scene.root} -m {photographs.root} --eval --preset fast --seed {seed}")
+    for name, field in FIELDS.items():
+        model = models[name]
         if not model.point_clouds.exists():
-            shutil.copytree(default.point_clouds, model.point_clouds)
-        _run(f"train_autoencoder.py -s {scene.root} -m {model.root} --seed {seed} {compressor}")
-        _run(f"train.py -s {scene.root} -m {model.root} --include_feature --seed {seed} {language}")
-        yield choice, _asked(scene, model, choice, "")
-    for choice, (_, flags) in QUESTIONS.items():
-        yield choice, _asked(scene, default, choice, flags)
+            shutil.copytree(photographs.point_clouds, model.point_clouds)
+        _run(f"train_autoencoder.py -s {scene.root} -m {model.root} --seed {seed} {field.compressor}")
+        _run(f"train.py -s {scene.root} -m {model.root} --include_feature --seed {seed} {field.language}")
+        yield name, "", _asked(scene, model, "")
+        if name in (OPTIMISED, LIFTED):
+            for choice, asking in ASKINGS.items():
+                yield name, choice, _asked(scene, model, asking.flags)
 
 
 def _run(command: str) -> None:
@@ -115,41 +143,40 @@ def _run(command: str) -> None:
         raise SystemExit(f"python {command}\n{done.stdout}{done.stderr}")
 
 
-def _asked(scene: SceneFolder, model: ModelFolder, choice: str, flags: str) -> dict[str, float]:
+def _asked(scene: SceneFolder, model: ModelFolder, flags: str) -> dict[str, float]:
     kept = model.root / "ablation.json"
     known = read_json(kept) if kept.exists() else {}
-    if choice not in known:
+    if flags not in known:
         arguments = f"-s {scene.root} -m {model.root} --labels {scene.labels} --split test --shuffled_control {flags}"
         with contextlib.redirect_stdout(io.StringIO()):
             eval_query(tyro.cli(QueryConfig, args=shlex.split(arguments)))
         metrics = read_json(model.metrics)
-        known[choice] = {name: metrics[name] for name in (*MEASURES, "shuffled_miou", "queries")}
+        known[flags] = {name: metrics[name] for name in (*MEASURES, "shuffled_miou", "queries")}
         write_json(kept, known)
-    return known[choice]
+    return known[flags]
 
 
-def _markdown(results: Mapping[str, Sequence[Mapping[str, float]]], factors: Mapping[str, str]) -> str:
-    """Defaults as they are, then every choice as differences in points."""
-    base = results[DEFAULT]
-    lines = [DEFAULT, *(choice for choice in results if choice != DEFAULT)]
+def _table(results: Mapping[tuple[str, str], Sequence[Mapping[str, float]]]) -> str:
+    """The optimised defaults as they are, then every choice as differences in points to what it is one factor away from."""
     rows = []
-    for choice in lines:
-        cells = []
-        for name in MEASURES:
-            if choice == DEFAULT:
-                cells.append(_spread([100 * run[name] for run in base], ""))
-            else:
-                pairs = zip(results[choice], base, strict=True)
-                cells.append(_spread([100 * (run[name] - before[name]) for run, before in pairs], "+"))
-        better = sum(run["miou"] > before["miou"] for run, before in zip(results[choice], base, strict=True))
-        control = 100 * fmean(run["shuffled_miou"] for run in results[choice])
-        rows.append([factors[choice], choice, *cells, "" if choice == DEFAULT else f"{better} of {len(base)}", f"{control:.1f}"])
-    heading = ["factor", "choice", *MEASURES.values(), "better mIoU", "control mIoU"]
-    return table(heading, rows)
+    for (name, choice), runs in results.items():
+        field = FIELDS[name]
+        base = results[(name, "") if choice else (field.base, "")]
+        absolute = base is runs
+        cells = [
+            _spread([100 * (run[measure] - (0 if absolute else before[measure])) for run, before in zip(runs, base, strict=True)])
+            for measure in MEASURES
+        ]
+        better = sum(run["miou"] > before["miou"] for run, before in zip(runs, base, strict=True))
+        control = 100 * fmean(run["shuffled_miou"] for run in runs)
+        factor = ASKINGS[choice].factor if choice else field.factor
+        label = f"{'optimised' if name == OPTIMISED else 'lifted'}: {choice}" if choice else name
+        rows.append([factor, label, *cells, "" if absolute else f"{better} of {len(base)}", f"{control:.1f}"])
+    return table(["factor (default)", "choice", *MEASURES.values(), "better mIoU", "control mIoU"], rows)
 
 
-def _spread(values: Sequence[float], sign: str) -> str:
-    return f"{fmean(values):{sign}.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
+def _spread(values: Sequence[float]) -> str:
+    return f"{fmean(values):+.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 # The 3D-OVS benchmark: five scenes trained, measured by thresholded and by arg-max masks, tabled beside the papers.
 # Usage: scripts/3d_ovs.sh <3d_ovs folder> <output folder>
 #   <3d_ovs folder> holds bed/ bench/ lawn/ room/ sofa/, each with images/, sparse/0/ and segmentations/.
+#   METHOD=codebook lifts the field instead of training it (scripts/train_seeds.sh).
 #   FEATURES=sam_clip (default) or dino with TALK2DINO=<vitb_mlp_infonce.pth>; SEEDS="0 1 2" repeats and prints the spread.
 #   PRESET=fast trains in minutes without a GPU; RULE=langsplat_v2 answers by another published rule,
 #   READING=gaussian by another reading of the field (docs/protocols.md).

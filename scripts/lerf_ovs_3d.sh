@@ -3,6 +3,7 @@
 # Usage: scripts/lerf_ovs_3d.sh <lerf_ovs folder> <output folder>
 #   <lerf_ovs folder> holds figurines/ ramen/ teatime/ waldo_kitchen/ and label/ (docs/results.md says where to get it).
 #   Models of scripts/lerf_ovs.sh in the same output folder are used as they are.
+#   METHOD=codebook lifts the field instead of training it (scripts/train_seeds.sh).
 #   FEATURES=sam_clip (default) or dino with TALK2DINO=<vitb_mlp_infonce.pth>; SEEDS="0 1 2" repeats and prints the spread.
 #   PRESET=fast trains in minutes without a GPU; SCENES="ramen teatime" takes some of them.
 #   PHRASES=labels asks the labelled phrases instead of the published lists, as generated scenes need.

@@ -3,6 +3,7 @@
 # Usage: scripts/mipnerf360_ov.sh <mipnerf360 folder> <labels folder> <output folder>
 #   <mipnerf360 folder> holds room/ counter/ garden/ bonsai/; <labels folder> one folder for each (docs/results.md says whose).
 #   LABELS=gags (default; outlines, one level: LEVEL, by default l) or goi (masks; a missing prediction skipped and as 0).
+#   METHOD=codebook lifts the field instead of training it (scripts/train_seeds.sh).
 #   FEATURES=sam_clip (default) or dino with TALK2DINO=<vitb_mlp_infonce.pth>; SEEDS="0 1 2" repeats and prints the spread.
 #   PRESET=fast trains in minutes without a GPU; SCENES="room garden" takes some of them.
 set -euo pipefail

@@ -1,17 +1,20 @@
 #!/usr/bin/env bash
 # Trains one benchmark scene once per seed: features, codes, Gaussians, language field. Run again, it continues.
 # Usage: scripts/train_seeds.sh <scene folder> <folder for seed_0/, seed_1/, ...> [options of RGB training]
+#   METHOD=autoencoder (default, as published), pca, or codebook, which is lifted instead of trained
 #   FEATURES=sam_clip (default), dino, or mini (bundled, for generated scenes); SEEDS="0 1 2" (default 0)
 #   PRESET=fast trains in minutes without a GPU; ITERATIONS=100 cuts both trainings short, to try things out
 set -euo pipefail
 usage='usage: scripts/train_seeds.sh <scene folder> <folder for seed_0/, seed_1/, ...> [options of RGB training]'
 scene=${1:?$usage} output=${2:?$usage} features=${FEATURES:-sam_clip}
 length=(${PRESET:+--preset "$PRESET"} ${ITERATIONS:+--iterations "$ITERATIONS"})
+optimised=(${length[@]+"${length[@]}"})
+if [ "${METHOD:-}" = codebook ]; then optimised=(); fi
 
 python preprocess.py -s "$scene" --features "$features" ${PRESET:+--preset "$PRESET"}
 for seed in ${SEEDS:-0}; do
   model=$output/seed_$seed
-  python train_autoencoder.py -s "$scene" -m "$model" --features "$features" --seed "$seed"
+  python train_autoencoder.py -s "$scene" -m "$model" --features "$features" --seed "$seed" ${METHOD:+--method "$METHOD"}
   python train.py -s "$scene" -m "$model" --seed "$seed" ${length[@]+"${length[@]}"} "${@:3}"
-  python train.py -s "$scene" -m "$model" --include_feature --seed "$seed" ${length[@]+"${length[@]}"}
+  python train.py -s "$scene" -m "$model" --include_feature --seed "$seed" ${optimised[@]+"${optimised[@]}"}
 done

@@ -60,7 +60,13 @@ def test_lerf_ovs(tmp_path, monkeypatch, capfd):
 
 def test_lerf_ovs_3d(tmp_path, monkeypatch, capfd):
     out = run_benchmark(
-        "lerf_ovs_3d.sh", tmp_path, "lerf_ovs", "ramen", monkeypatch, capfd, {"PHRASES": "labels", "SEEDS": "0 1"}
+        "lerf_ovs_3d.sh",
+        tmp_path,
+        "lerf_ovs",
+        "ramen",
+        monkeypatch,
+        capfd,
+        {"PHRASES": "labels", "SEEDS": "0 1", "METHOD": "codebook"},
     )
     assert "±" in ours(out.split("Ours by VALA")[1], "vala_0.6")[1]
     assert "(0 without a prediction)" in out

@@ -31,6 +31,7 @@ VARIABLES = {
     "LABELS": "goi",
     "PRESET": "fast",
     "ITERATIONS": "100",
+    "METHOD": "codebook",
 }
 ARGUMENTS = ("data/a scene", "output/a model", "red mug", "snowman's hat")
 

@@ -269,8 +269,9 @@ def test_a_field_is_exported_as_one_array_in_the_order_of_its_gaussians(place, m
         export_features(ExportConfig(place / "model", place / "features.txt", level="m", device="cpu"))
 
     _codebook(place, method="pca", code_width=5, codebook_size=None)
-    model = _lift(place, overwrite=True, iterations=0)
-    export_features(ExportConfig(place / "model", output, level="s", dtype="float32", device="cpu"))
+    _lift(place, iterations=0, field="pca")
+    model = ModelFolder(place / "model", "pca")
+    export_features(ExportConfig(place / "model", output, field="pca", level="s", dtype="float32", device="cpu"))
     codes = torch.from_numpy(np.load(model.level_codes("s")))
     expected = torch.where(codes.ne(0).any(1, keepdim=True), load_compressor(model).decode(codes), 0)
     np.testing.assert_allclose(np.load(output), expected.numpy(), atol=1e-6)

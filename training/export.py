@@ -36,6 +36,8 @@ class ExportConfig:
     """Model folder with a language field."""
     output: Path
     """Array file to write, ending in .npy."""
+    field: str | None = None
+    """Which language field, when the model has several."""
     level: str | None = None
     """Level of the field (default, s, m, l, grid); needed when it has several."""
     dtype: Literal["float16", "float32"] = "float16"
@@ -54,8 +56,9 @@ def export_features(config: ExportConfig) -> None:
     """
     if config.output.suffix != ".npy":
         raise InputError(f"--output {config.output}: expected a name that ends in .npy.")
-    model, device = ModelFolder(config.model_path), chosen_device(config.device)
-    record = require(model.language, LanguageRecord, f"python train.py -m {model.root} --include_feature")
+    device = chosen_device(config.device)
+    model = ModelFolder(config.model_path).reading(config.field)
+    record = require(model.language, LanguageRecord, f"python train.py -m {model.root}{model.flag} --include_feature")
     level = _level(config.level, record.config.levels)
     trained = load_trained(model, record.config.gaussians, device)
     compressor = load_compressor(model, device)
@@ -87,7 +90,7 @@ def _decoded(model: ModelFolder, compressor: Compressor, level: str, count: int)
     if codes.shape != shape:
         raise InputError(
             f"{path} has shape {codes.shape}, expected {shape}. "
-            f"Train it again: python train.py -m {model.root} --include_feature --overwrite"
+            f"Train it again: python train.py -m {model.root}{model.flag} --include_feature --overwrite"
         )
     blended = compressor.blended(torch.from_numpy(codes).to(next(iter(compressor.state_dict().values())).device))
     known = blended.ne(0).any(1, keepdim=True)

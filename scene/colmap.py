@@ -64,7 +64,9 @@ class ColmapCamera:
         pinhole = self.pinhole()
         if pinhole is None:
             return math.inf
-        first = 4 if self.model in ("PINHOLE", "OPENCV") else 3
+        if self.model in ("PINHOLE", "SIMPLE_PINHOLE"):
+            return 0.0
+        first = 4 if self.model == "OPENCV" else 3
         k1, k2, p1, p2 = (*self.params[first:], 0.0, 0.0, 0.0, 0.0)[:4]
         return largest_shift(pinhole[:2], pinhole[2:], (self.width, self.height), (k1, k2), (p1, p2))
 

@@ -92,7 +92,7 @@ def registered(monkeypatch):
 
 def test_a_new_kind_is_one_class_and_one_line(registered, tmp_path):
     (tmp_path / "scene").mkdir()
-    scene, model = write_small_scene(tmp_path / "scene"), ModelFolder(tmp_path / "model")
+    scene, model = write_small_scene(tmp_path / "scene"), ModelFolder(tmp_path / "model", "pca")
     preprocess(PreprocessConfig(scene, features="mini_dense", device="cpu"))
     train_rgb(RgbTrainConfig(scene, model.root, eval=True, preset="fast", iterations=20, device="cpu"))
     train_autoencoder(AutoencoderConfig(scene, model.root, method="pca", code_width=2, device="cpu"))

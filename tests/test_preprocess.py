@@ -311,7 +311,7 @@ def test_features_of_a_replaced_photograph_are_made_again_and_only_those(scene, 
         preprocess(PreprocessConfig(scene.root, **dino))
     assert "1 photographs were replaced; their features are made again: one" in caplog.text
     assert not np.array_equal(_grid(scene, "one"), old) and scene.patch_grid("a.b").stat().st_mtime_ns == kept
-    with pytest.raises(InputError, match=r"autoencoder was made from other inputs:\n  inputs.photographs.one: .*\n.*--overwrite"):
+    with pytest.raises(InputError, match=r"pca was made from other inputs:\n  inputs.photographs.one: .*\n.*--overwrite"):
         train_autoencoder(AutoencoderConfig(scene.root, tmp_path / "model", method="pca", device="cpu"))
 
 
@@ -325,7 +325,7 @@ def test_a_scene_without_an_image_folder_is_compressed_too(tmp_path, dino):
     write_blender(tmp_path / "lego")
     preprocess(PreprocessConfig(tmp_path / "lego", **dino))
     train_autoencoder(AutoencoderConfig(tmp_path / "lego", tmp_path / "model", method="pca", device="cpu"))
-    assert len(list(ModelFolder(tmp_path / "model").autoencoder.glob("codes/**/*.npy"))) == 9  # seven to train on, two to test
+    assert len(list(ModelFolder(tmp_path / "model", "pca").autoencoder.glob("codes/**/*.npy"))) == 9  # 7 to train on, 2 to test
 
 
 def test_a_name_that_is_not_utf8_is_refused_before_any_work(scene, tmp_path):

@@ -1,0 +1,72 @@
+"""The published evaluator of one view, written out directly: what `benchmarks.query` compares with."""
+
+import cv2
+import numpy as np
+import torch
+
+from autoencoder.network import Autoencoder
+from query.answer import answer
+from query.field import FieldView
+from query.question import Question
+
+
+def decode(codes: torch.Tensor, compressor: Autoencoder) -> torch.Tensor:
+    """Every pixel of every level as an embedding, all held at once."""
+    levels, channels, height, width = codes.shape
+    with torch.inference_mode():
+        return compressor.decode(codes.movedim(1, -1).reshape(-1, channels)).reshape(levels, height, width, -1)
+
+
+def relevancy_maps(decoded: torch.Tensor, question: Question, phrase: int) -> np.ndarray:
+    """One phrase, one level at a time: the softmax with each negative, the smallest kept."""
+    maps = []
+    for level in decoded:
+        pixels = level.reshape(-1, level.shape[-1])
+        similarity = pixels @ torch.cat([question.embeddings[phrase : phrase + 1], question.negatives.embeddings]).T
+        pairs = [torch.softmax(10 * similarity[:, [0, k]], -1)[:, 0] for k in range(1, similarity.shape[1])]
+        maps.append(torch.stack(pairs).min(0).values.reshape(level.shape[:2]))
+    return torch.stack(maps).cpu().numpy()
+
+
+def answer_maps(maps: np.ndarray) -> tuple[int, np.ndarray, int, tuple[int, int]]:
+    """Level, mask, level of the point, point (x, y): every level masked, by loops over the pixels."""
+    kernel = np.full((30, 30), 1 / 900)
+    means = [cv2.filter2D(level, -1, kernel) for level in maps]
+    masks, peaks = [], []
+    for level, mean in zip(maps, means, strict=True):
+        smoothed = 0.5 * (level + mean)
+        shifted = smoothed - smoothed.min()
+        stretched = np.clip(2 * (shifted / (shifted.max() + 1e-9)) - 1, 0, 1)
+        masks.append(majority((stretched > 0.4).astype(np.uint8)))
+        peaks.append(smoothed.max())
+    level = int(np.argmax(peaks))
+    point_level = int(np.argmax([mean.max() for mean in means]))
+    y, x = np.unravel_index(means[point_level].argmax(), means[point_level].shape)
+    return level, masks[level].astype(bool), point_level, (int(x), int(y))
+
+
+def majority(mask: np.ndarray) -> np.ndarray:
+    """Windows of 7x7 cut at the last row and column, the value with the larger count."""
+    height, width = mask.shape
+    smooth = mask.copy()
+    for i in range(height):
+        for j in range(width):
+            window = mask[max(0, i - 3) : min(i + 4, height - 1), max(0, j - 3) : min(j + 4, width - 1)]
+            smooth[i, j] = np.argmax(np.bincount(window.reshape(-1)))
+    return smooth
+
+
+def check(question: Question, view: FieldView) -> None:
+    """Ours and the published loops answer the first phrase alike; SystemExit when they do not.
+
+    float32 rounding may move pixels that lie on the threshold: the relevancy of a random scene spans little, and
+    stretching it stretches the rounding.
+    """
+    level, mask, point_level, _ = answer_maps(relevancy_maps(decode(view.codes, question.field.compressor), question, 0))
+    found = answer(question.relevancy(view)[:, 0])
+    differing = int((found.mask.cpu().numpy() != mask).sum())
+    if (found.level, found.point_level) != (level, point_level) or differing > 1e-3 * mask.size:
+        raise SystemExit(
+            f"Not the published answer: levels {found.level}, {found.point_level} against {level}, {point_level}; "
+            f"{differing} of {mask.size} mask pixels differ."
+        )

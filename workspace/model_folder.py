@@ -44,7 +44,7 @@ class ModelFolder:
     def fields(self, stage: str = "language") -> tuple[str, ...]:
         """Names of the fields whose `stage` (autoencoder, language) was begun, sorted."""
         folder = self.root / stage
-        named = {path.parent.name for path in folder.glob(f"*/{RECORD}")}
+        named = {path.parent.name for path in folder.glob(f"*/{RECORD}") if not path.parent.name.startswith(".")}
         return tuple(sorted(named | ({PUBLISHED} if (folder / RECORD).is_file() else set())))
 
     def reading(self, field: str | None, stage: str = "language") -> "ModelFolder":
@@ -178,6 +178,11 @@ class ModelFolder:
     def runs(self) -> Path:
         """Mean and spread of the last evaluation over several model folders, kept with the first of them."""
         return self.evaluation / "runs.json"
+
+    @property
+    def demo_metrics(self) -> Path:
+        """What the demo measured of all its fields."""
+        return self.root / "eval" / "metrics.json"
 
     @property
     def selection_evaluation(self) -> Path:

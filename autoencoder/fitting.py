@@ -45,7 +45,8 @@ def autoencoder_settings(config: AutoencoderConfig, store: FeatureStore) -> dict
         raise InputError(f"--lr {recipe['lr']}: expected a positive step size.")
     settings = {"method": Autoencoder.method, "code_width": width, "train_share": train_share(config, share)}
     settings |= {"seed": config.seed, "recipe": recipe}
-    # DinoSplat's network has no batch norm. It takes tokens as they are; at unit length it reconstructs them better.
+    # DinoSplat's network has no batch norm. Deviates from DinoSplat, which gives it raw tokens: at unit length the codes do not
+    # depend on how long an extractor's tokens are.
     return settings | {"batch_norm": False, "tokens": "unit"} if store.dense else settings
 
 

@@ -58,6 +58,7 @@ def read_compressor(path: Path, device: torch.device | str = "cpu") -> Compresso
     try:
         _check_tensors(state)
         state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+        state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
         cls = next((kind.compressor for kind in KINDS.values() if kind.compressor.names(state.keys())), Autoencoder)
         return cls.from_state_dict(state).to(device).requires_grad_(False)
     except ValueError as error:

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from autoencoder.kinds import read_compressor
+from autoencoder.mixtures import load_mixtures, pack
 from autoencoder.network import Autoencoder
 from conversion.capture import camera_groups, find_capture, inspect, make_upright
 from evaluation.labels import read_3d_ovs, read_lerf_ovs
@@ -66,6 +67,11 @@ def _picture(form: str, seed: int = 0, size: tuple[int, int] = (WIDTH, HEIGHT), 
     return file.getvalue()
 
 
+def _mixtures() -> np.ndarray:
+    weights = torch.tensor([[0.5, 0.3, 0.2, 0.0]]).repeat(5, 1)
+    return pack(torch.arange(4).repeat(5, 1), weights, torch.ones(5), torch.eye(9))
+
+
 def _plain() -> list[Target]:
     table = json.dumps({"a": [1, 2.5, "text", None, {"b": [[True]]}], "c": "grün"}).encode()
     array = _saved(np.save, np.arange(12, dtype=np.float32).reshape(3, 4))
@@ -73,6 +79,7 @@ def _plain() -> list[Target]:
     return [
         Target("json", {"a.json": table}, "a.json", lambda f: read_json(f / "a.json"), (*m.BYTES, m.json_values)),
         Target("array", {"a.npy": array}, "a.npy", lambda f: load_array(f / "a.npy"), both),
+        Target("mixtures", {"a.npy": _saved(np.save, _mixtures())}, "a.npy", lambda f: load_mixtures(f / "a.npy", 5, 9), m.BYTES),
         Target("archive", {"a.npz": _saved(np.savez_compressed, np.ones((3, 4)))}, "a.npz",
                lambda f: load_member(f / "a.npz", "arr_0"), (*m.BYTES, *[m.npz_members] * 6)),
     ]  # fmt: skip
@@ -108,9 +115,14 @@ def _tensors() -> list[Target]:
         "parameters": {"means": torch.zeros(4, 3)},
     }
 
+    codebook = {"basis": torch.eye(2, 3), "centroids_grid": torch.rand(4, 3) + 0.1}
+
     def compressor(folder: Path) -> None:
         found = read_compressor(folder / "a.pth")
-        found.decode(found.encode(torch.ones(2, found.feature_width)))
+        rows = torch.ones(2, found.feature_width)
+        levels = torch.zeros(2, dtype=torch.int64)
+        found.decode(found.encode(rows, levels), levels)
+        found.readout(rows)(torch.ones(2, found.code_width))
 
     kinds: list[tuple[str, object, Callable[[Path], object]]] = [
         ("tensors", nested, lambda f: load_tensors(f / "a.pth", "a head", "Fetch it again.")),
@@ -118,6 +130,7 @@ def _tensors() -> list[Target]:
         ("published language checkpoint", _published(True), lambda f: load_published(f / "a.pth")),
         ("autoencoder", dict(network), compressor),
         ("principal components", pca, compressor),
+        ("codebook", codebook, compressor),
     ]
     found = []
     for name, value, read in kinds:

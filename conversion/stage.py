@@ -11,6 +11,7 @@ from pathlib import Path
 from conversion.model_verdict import verdict_table
 from conversion.steps import STEPS, Conversion, ConvertConfig
 from workspace import InputError, SceneFolder
+from workspace.owned_files import holds_files
 from workspace.record import RECORD, stage
 from workspace.records import ConvertRecord
 
@@ -65,7 +66,7 @@ def _refuse_foreign_output(config: ConvertConfig, scene: SceneFolder) -> None:
         )
     if not (scene.sparse.parent / RECORD).exists() and not (scene.conversion / STEPS).exists():
         for folder in (scene.images, scene.sparse.parent):
-            if folder.exists() and any(folder.iterdir()):
+            if holds_files(folder):
                 raise InputError(f"{folder} holds files that convert.py did not make; they are not touched. Choose another -o.")
 
 

@@ -22,6 +22,7 @@ from conversion.model_verdict import judge
 from conversion.video_frames import extract_frames
 from scene.photographs import check_photographs, find_photographs
 from workspace import InputError, SceneFolder, atomic, read_json, write_json
+from workspace.owned_files import OwnedFiles
 from workspace.records import ConvertReport
 
 log = logging.getLogger(__name__)
@@ -186,9 +187,7 @@ class Conversion:
         # a full disk or a broken file must not become half a scene
         check_photographs(find_photographs(self.undistorted / "images", names))
         for part, target in (("images", scene.images), ("sparse", scene.sparse)):
-            if target.exists():
-                shutil.rmtree(target)  # ours: `_refuse_foreign_output` made sure
-            (self.undistorted / part).replace(target)
+            _place(self.undistorted / part, target)
         shutil.rmtree(self.undistorted)
 
     @contextmanager
@@ -238,6 +237,24 @@ class Conversion:
                 return run_in_child(function, *arguments, log=log_path, watch=watch)
             except ChildError as failure:
                 raise InputError(f"Structure from motion stopped at the step '{label}':\n{failure}") from None
+
+
+def _place(made: Path, target: Path) -> None:
+    """Put the files below `made` into `target`, in place of those that an earlier conversion put there and of no others."""
+    owned = OwnedFiles(target)
+    owned.remove()
+    files = [path for path in sorted(made.rglob("*")) if path.is_file()]
+    for path in files:
+        if (target / path.relative_to(made)).exists():
+            raise InputError(
+                f"{target / path.relative_to(made)} is there already and not known to be of an earlier conversion, so that it is "
+                f"not replaced. Move {target} away and repeat the command."
+            )
+    for path in files:
+        place = target / path.relative_to(made)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        owned.add(place)
+        path.replace(place)
 
 
 def _rows(database: Path, table: str) -> int:

@@ -20,6 +20,7 @@ from features.feature_store import FeatureStore
 from features.photographs import Photograph, Photographs, read_photograph
 from workspace import InputError
 from workspace.clock import Clock
+from workspace.owned_files import list_written
 from workspace.processes import ignore_interrupts, num_cores
 
 log = logging.getLogger(__name__)
@@ -134,5 +135,6 @@ def _rounded(clock: Clock) -> dict[str, float]:
 
 
 def _append(path: Path, row: dict[str, object]) -> None:
+    list_written(path)
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(row, ensure_ascii=False) + "\n")

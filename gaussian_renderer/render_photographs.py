@@ -23,6 +23,7 @@ from scene.camera import Camera
 from scene.image_names import match_names
 from workspace import InputError, ModelFolder, atomic
 from workspace.device import Device, chosen_device
+from workspace.paths import inside
 from workspace.record import RECORD, read_record, stage
 from workspace.records import RenderRecord
 
@@ -122,7 +123,7 @@ def _other_length(trained: TrainedModel, frames: int) -> bool:
 
 
 def _file(folder: Path, camera: Camera) -> Path:
-    return folder / f"{camera.name}.png"
+    return inside(folder, f"{camera.name}.png")
 
 
 def _fingerprint(cameras: Sequence[Camera]) -> str:

@@ -23,6 +23,7 @@ from query.views import choose_views
 from scene.camera import Camera
 from scene.photographs import load_image
 from workspace import ModelFolder, atomic, save_array
+from workspace.paths import inside
 from workspace.record import OpenStage, stage
 from workspace.records import RenderRecord
 from workspace.slugs import slug
@@ -103,7 +104,7 @@ def _draw_split(
 
 def _map_file(folder: Path, camera: Camera) -> Path:
     """The array of a view. It is written after the picture beside it, so where it is, the view is finished."""
-    return folder / f"{camera.name}.npy"
+    return inside(folder, f"{camera.name}.npy")
 
 
 def _write_codes(

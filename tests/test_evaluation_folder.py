@@ -54,15 +54,16 @@ def test_an_evaluation_that_fails_leaves_the_previous_one(model, scene):
 def test_of_two_evaluations_at_once_the_last_to_finish_remains_whole(tmp_path):
     folder = tmp_path / "eval"
     program = (
-        "import sys; from pathlib import Path; from workspace.record import stage; "
-        "from workspace.replaced_folder import replaced_folder\n"
+        "import sys; from pathlib import Path; from workspace import write_json; from workspace.record import stage; "
+        "from workspace.records import EvalRecord; from workspace.replaced_folder import replaced_folder\n"
         "for _ in range(40):\n"
-        "    with replaced_folder(Path(sys.argv[1])) as new:\n"
-        "        for name in ('stage.json', 'a', 'b'): (new / name).write_text(sys.argv[2])\n"
+        "    with replaced_folder(Path(sys.argv[1])) as new, stage(new, EvalRecord, {'run': sys.argv[2]}, {}):\n"
+        "        for name in ('a', 'b'): write_json(new / name, sys.argv[2])\n"
     )
     runs = [subprocess.Popen([sys.executable, "-c", program, str(folder), name]) for name in ("first", "second")]
     assert [run.wait() for run in runs] == [0, 0]
-    assert len({path.read_text() for path in folder.iterdir()}) == 1 and len(list(folder.iterdir())) == 3
+    found = {path.name: read_json(path) for path in folder.iterdir() if not path.name.startswith(".")}
+    assert len(found) == 3 and found["a"] == found["b"] == found["stage.json"]["config"]["run"]
     assert [entry.name for entry in tmp_path.iterdir()] == ["eval"]
 
 

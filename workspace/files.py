@@ -1,9 +1,11 @@
 """Files written whole or not at all."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from workspace.owned_files import list_written
+from workspace.processes import writer
 
 
 @contextmanager
@@ -11,12 +13,13 @@ def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` to write to; it replaces `path` only when the block succeeds.
 
     The temporary name keeps the suffix, which writers such as OpenCV choose the format by, and is hidden, so that no
-    listing of finished files includes it.
+    listing of finished files includes it. It names the process, so that those of killed ones can be removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{writer()}.partial{path.suffix}")
     try:
         yield temporary
+        list_written(path)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from workspace.errors import InputError
+from workspace.paths import inside
 from workspace.record import RECORD
 from workspace.slugs import slug
 
@@ -135,7 +136,7 @@ class ModelFolder:
 
     def codes(self, key: str) -> Path:
         """Codes of one image: float32 [m, c] for segments, float16 [h, w, c] for a patch grid."""
-        return self.autoencoder / "codes" / f"{key}.npy"
+        return inside(self.autoencoder / "codes", f"{key}.npy")
 
     @property
     def language(self) -> Path:
@@ -144,7 +145,7 @@ class ModelFolder:
 
     def level_codes(self, level: str) -> Path:
         """Codes of the Gaussians at one level (default, s, m, l, grid): float32 [n, c]."""
-        return self.language / f"{level}.npy"
+        return inside(self.language, f"{level}.npy")
 
     def renders(self, split: str) -> Path:
         """Folder of rendered pictures, keyed by image name inside."""
@@ -254,8 +255,8 @@ class AnswerFolder:
 
     def pictures(self, key: str) -> Path:
         """Folder of the pictures of one view's answers."""
-        return self.root / key
+        return inside(self.root, key)
 
     def picture(self, key: str, name: str) -> Path:
         """Picture of one answer in one view; `name` is the phrase as a file name."""
-        return self.pictures(key) / f"{name}.png"
+        return inside(self.pictures(key), f"{name}.png")

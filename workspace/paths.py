@@ -45,6 +45,14 @@ def image_key(relative: Path | str) -> str:
     return path.with_name(path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name).as_posix()
 
 
+def inside(folder: Path, name: str) -> Path:
+    """`folder / name`, of an image key or a phrase; InputError when the name would lead out of the folder."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts:
+        raise InputError(f"{name!r} would lead out of {folder}; expected a name below it.")
+    return folder / path
+
+
 def image_files(folder: Path) -> dict[str, Path]:
     """Photographs below `folder` by key, sorted by path; hidden ones are passed over. InputError when two share a key."""
     files: dict[str, Path] = {}
@@ -97,23 +105,23 @@ class SceneFolder:
 
     def mask(self, key: str, phrase: str) -> Path:
         """Exact mask (0 or 255) of what a phrase names in one image of a generated scene."""
-        return self.root / "masks" / key / f"{phrase}.png"
+        return inside(self.root / "masks", f"{key}/{phrase}.png")
 
     def segment_embeddings(self, key: str) -> Path:
         """float32 [m, d] unit rows, the segments of all levels in the order default, s, m, l."""
-        return self.language_features / f"{key}_f.npy"
+        return inside(self.language_features, f"{key}_f.npy")
 
     def segment_maps(self, key: str) -> Path:
         """int32 [4, h, w] indices into the rows of `segment_embeddings`; -1 where there is no segment."""
-        return self.language_features / f"{key}_s.npy"
+        return inside(self.language_features, f"{key}_s.npy")
 
     def patch_grid(self, key: str) -> Path:
         """float16 [h, w, d] patch tokens at the image's own aspect."""
-        return self.dino_features / f"{key}.npy"
+        return inside(self.dino_features, f"{key}.npy")
 
     def foreign_patch_grid(self, key: str) -> Path:
         """DinoSplat's own file: array `arr_0` [d, h, w] in an .npz."""
-        return self.dino_features / f"{key}.npz"
+        return inside(self.dino_features, f"{key}.npz")
 
     def extraction_log(self, folder: Path, shard: tuple[int, int] = (1, 1)) -> Path:
         """One JSON line per image: seconds in each part of the extraction. Each shard has its own."""

@@ -1,7 +1,9 @@
-"""What worker processes share: how many the machine has room for, and who answers Ctrl-C."""
+"""Processes: how many the machine has room for, who answers Ctrl-C, and which one wrote a file."""
 
 import os
 import signal
+import socket
+import zlib
 
 
 def num_cores() -> int:
@@ -12,3 +14,26 @@ def num_cores() -> int:
 def ignore_interrupts() -> None:
     """Initialise a worker: its parent is interrupted by Ctrl-C and ends it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def writer() -> str:
+    """Name of this process for temporary files, different on every machine that shares a disk."""
+    return f"{_machine()}-{os.getpid()}"
+
+
+def has_ended(name: str) -> bool:
+    """Whether the process of a `writer` name ran on this machine and is gone; a name without a machine counts as of this one."""
+    machine, _, process = name.rpartition("-")
+    if machine not in ("", _machine()):
+        return False
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:  # it runs, and is another user's
+        return False
+    return False
+
+
+def _machine() -> str:
+    return f"{zlib.crc32(socket.gethostname().encode()):08x}"

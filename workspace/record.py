@@ -5,9 +5,8 @@ never mistaken for a finished one. `workspace.records` has the type of each stag
 """
 
 import re
-import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -16,6 +15,7 @@ import msgspec
 
 from workspace.errors import InputError
 from workspace.json_files import read_json, write_json
+from workspace.owned_files import MANIFEST, OwnedFiles, holds_files, remove_abandoned
 from workspace.records import FeatureSettings, StageRecord
 
 RECORD = "stage.json"
@@ -50,15 +50,29 @@ def stage(folder: Path, kind: type[R], config: Any, inputs: Any, overwrite: bool
     """Run one stage over `folder`: resume what is there when the record agrees, refuse when it does not.
 
     `config` holds the settings that change the result (not the device, not the shard), `inputs` what the stage read, by
-    name; dataclasses or mappings. A block that ends with an exception leaves the stage incomplete.
+    name; dataclasses or mappings. A block that ends with an exception leaves the stage incomplete. `overwrite` removes the
+    files that the stage wrote, and no others; a folder that is a link is worked in where it leads.
 
     Raises:
-        InputError: the folder holds another configuration or files without a record, and `overwrite` is false.
+        InputError: the folder holds another configuration and `overwrite` is false, or it holds files without a record.
     """
     record = {"stage": kind.stage, "format": kind.format, "config": plain(config), "inputs": plain(inputs)}
     path = folder / RECORD
-    if overwrite and folder.exists():
-        shutil.rmtree(folder)
+    owned = OwnedFiles(folder)
+    remove_abandoned(folder)
+    if overwrite and path.exists() and not (owned.begun or owned.being_removed):
+        raise InputError(
+            f"{folder} has no list of the files that were written there ({MANIFEST}), so that --overwrite cannot tell them from "
+            "yours. Move the folder away or delete it, and repeat the command."
+        )
+    if owned.being_removed or (overwrite and path.exists()):
+        owned.remove()
+        path.unlink(missing_ok=True)
+    if not path.exists() and holds_files(folder) and not (owned.begun and not any(file.exists() for file in owned.listed())):
+        raise InputError(
+            f"{folder} holds files but no {RECORD}, so that this command did not write them and leaves them alone. "
+            "Move them away, or name another folder."
+        )
     resumed = path.exists()
     report = None
     if resumed:
@@ -75,17 +89,15 @@ def stage(folder: Path, kind: type[R], config: Any, inputs: Any, overwrite: bool
             )
         report = getattr(_typed(path, found, kind, remedy), "report", None)
         record = {**found, **record}
-    elif folder.exists() and any(folder.iterdir()):
-        raise InputError(
-            f"{folder} holds files but no {RECORD}, so their settings are unknown. "
-            "Move it away, or add --overwrite to replace it."
-        )
+    else:
+        owned.begin()
     write_json(path, {**record, "complete": False})
     run = OpenStage(folder, record, report)
     try:
-        yield run
+        with owned.recording() if owned.begun else nullcontext():
+            yield run
     except InputError:
-        if not resumed and [entry.name for entry in folder.iterdir()] == [RECORD]:
+        if not resumed and not any(listed.exists() for listed in owned.listed()):
             path.unlink()  # refused before anything was made: these settings have no claim on the folder
         raise
     write_json(path, run._as_json(run.complete))

@@ -1,44 +1,45 @@
 """A folder of results that a new run replaces only when it is finished."""
 
-import os
+import re
 import shutil
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from workspace.errors import InputError
+from workspace.owned_files import MANIFEST, OwnedFiles, holds_files
+from workspace.processes import has_ended, writer
 from workspace.record import RECORD
 
 
 @contextmanager
 def replaced_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty folder beside `folder`, which takes its place when the block succeeds; a block that fails leaves
-    the old one as it was. Of two runs at once the one that finishes last remains, whole.
+    the old one as it was. Of two runs at once the one that finishes last remains, whole. What the user put into the old
+    folder is moved into the new one.
 
     Raises:
         InputError: `folder` holds files that no stage wrote.
     """
     folder = folder.resolve()  # a link stays a link
-    if folder.exists() and not (folder / RECORD).exists() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
+    if holds_files(folder) and not (folder / RECORD).exists():
         raise InputError(
             f"{folder} holds files but no {RECORD}, so it was not written by this command, which would replace it. Move it away."
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(folder)
     new, old = (_beside(folder, kind) for kind in ("partial", "old"))
-    shutil.rmtree(new, ignore_errors=True)
     new.mkdir()
     try:
         yield new
         _swap(new, folder, old)
     finally:
         shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        _discard(old, folder)
 
 
 def _beside(folder: Path, kind: str) -> Path:
-    return folder.with_name(f".{folder.name}.{socket.gethostname()}.{os.getpid()}.{kind}")
+    return folder.with_name(f".{folder.name}.{writer()}.{kind}")
 
 
 def _swap(new: Path, folder: Path, old: Path) -> None:
@@ -53,22 +54,29 @@ def _swap(new: Path, folder: Path, old: Path) -> None:
         except OSError:
             if not folder.exists():  # else another run has put its results there in between
                 raise
-            shutil.rmtree(old, ignore_errors=True)
+            _discard(old, folder)
+
+
+def _discard(done: Path, folder: Path) -> None:
+    """Remove former results; the user's files among them go to `folder`, or stay where they are when it has such a file."""
+    if not done.exists():
+        return
+    OwnedFiles(done).remove()
+    for name in (RECORD, MANIFEST):  # the list is empty now
+        (done / name).unlink(missing_ok=True)
+    for path in [path for path in done.rglob("*") if path.is_symlink() or not path.is_dir()]:
+        target = folder / path.relative_to(done)
+        if folder.is_dir() and not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(target)
+    if not any(path.is_symlink() or not path.is_dir() for path in done.rglob("*")):
+        shutil.rmtree(done)
 
 
 def _remove_abandoned(folder: Path) -> None:
     """Remove what killed runs on this machine left."""
-    for entry in folder.parent.glob(f".{folder.name}.{socket.gethostname()}.*"):
-        _, process, kind = entry.name.rsplit(".", 2)
-        if kind in ("partial", "old") and process.isdigit() and not _runs(int(process)):
-            shutil.rmtree(entry, ignore_errors=True)
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    left = re.compile(rf"\.{re.escape(folder.name)}\.([0-9a-f]{{8}}-\d+)\.(partial|old)")
+    for entry in folder.parent.iterdir():
+        match = left.fullmatch(entry.name)
+        if match and has_ended(match[1]):
+            shutil.rmtree(entry) if match[2] == "partial" else _discard(entry, folder)

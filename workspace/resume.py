@@ -12,12 +12,14 @@ import torch
 
 from workspace.errors import InputError
 from workspace.model_folder import ModelFolder
+from workspace.owned_files import remove_abandoned
 from workspace.tensor_files import load_tensors, save_tensors
 
 
 def save_checkpoint(model: ModelFolder, stage: str, iteration: int, state: Mapping[str, Any]) -> Path:
     """Write `state` (tensors, numbers, strings, and lists and dicts of them) and delete the stage's older checkpoints."""
     path = model.checkpoint(stage, iteration)
+    remove_abandoned(model.checkpoints)
     save_tensors(path, dict(state))
     for older in model.checkpoint_files(stage):
         if older != path:
@@ -42,7 +44,8 @@ def load_checkpoint(model: ModelFolder, stage: str, device: torch.device | str =
 
 
 def delete_checkpoints(model: ModelFolder, stage: str) -> None:
-    """Remove every checkpoint of the stage."""
+    """Remove every checkpoint of the stage, and partial files of processes that have ended."""
+    remove_abandoned(model.checkpoints)
     for path in model.checkpoint_files(stage):
         path.unlink(missing_ok=True)
 

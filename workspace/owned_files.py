@@ -1,0 +1,114 @@
+"""Which files of a folder this program wrote, so that it removes these and nothing else.
+
+A stage folder is the user's too: notes, photographs and links put into it stay. Every file that is written while a folder
+is recorded is first listed in the hidden file `.files` of that folder.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from workspace.processes import has_ended
+
+MANIFEST = ".files"
+REPLACED = ".replaced"  # the list of files that are being removed
+_PARTIAL = re.compile(r"\..*\.((?:[0-9a-f]{8}-)?\d+)\.partial(\.[^.]*)?")
+_recorded: list["OwnedFiles"] = []
+
+
+class OwnedFiles:
+    """The list of the files that were written into `folder`; the folder itself may be a link to another disk."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._known: set[str] = set()
+
+    @property
+    def begun(self) -> bool:
+        """Whether the folder has a list, so that files outside it are the user's."""
+        return (self.folder / MANIFEST).is_file()
+
+    def add(self, path: Path) -> None:
+        """List a file below the folder. Call it before the file appears: a listed file need not exist."""
+        name = path.relative_to(self.folder).as_posix()
+        if name not in self._known:
+            self._known.add(name)
+            with (self.folder / MANIFEST).open("a", encoding="utf-8") as file:
+                file.write(f"{name}\n")  # short lines of several processes do not mix
+
+    def begin(self) -> None:
+        """Start a list, or go on with the one that is there."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / MANIFEST).touch()
+
+    def listed(self, manifest: str = MANIFEST) -> list[Path]:
+        """Listed paths below the folder that no link inside it leads to: such a link is the user's."""
+        path = self.folder / manifest
+        names = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+        return [path for name in dict.fromkeys(names) if (path := self._below(name)) is not None]
+
+    @property
+    def being_removed(self) -> bool:
+        """Whether a removal was begun and killed."""
+        return (self.folder / REPLACED).is_file()
+
+    def remove(self) -> None:
+        """Delete the listed files and the folders that this leaves empty, or go on with a removal that was killed.
+
+        The list is empty afterwards. A listed name that is a link now is unlinked; what it leads to stays.
+        """
+        if self.begun and not self.being_removed:
+            (self.folder / MANIFEST).rename(self.folder / REPLACED)
+        self._known.clear()
+        parents: set[Path] = set()
+        for path in self.listed(REPLACED):
+            if path.is_symlink() or path.is_file():
+                path.unlink(missing_ok=True)
+                parents |= {parent for parent in path.parents if self.folder in parent.parents}
+        for parent in sorted(parents, key=lambda path: len(path.parts), reverse=True):
+            if not any(parent.iterdir()):
+                parent.rmdir()
+        self.begin()
+        (self.folder / REPLACED).unlink(missing_ok=True)
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """List what `workspace.atomic` writes below the folder while the block runs."""
+        _recorded.append(self)
+        try:
+            yield
+        finally:
+            _recorded.remove(self)
+
+    def _below(self, name: str) -> Path | None:
+        relative = PurePosixPath(name)
+        if not relative.parts or relative.is_absolute() or ".." in relative.parts:
+            return None
+        path = self.folder / relative
+        linked = any(parent.is_symlink() for parent in path.parents if self.folder in parent.parents)
+        return None if linked else path
+
+
+def list_written(path: Path) -> None:
+    """List a file that is about to be written with the innermost folder that is recorded now, if any."""
+    for owned in reversed(_recorded):
+        if path.is_relative_to(owned.folder):
+            owned.add(path)
+            return
+
+
+def holds_files(folder: Path) -> bool:
+    """Whether there are files below a folder that are not hidden; a system's own files such as .DS_Store are."""
+    inside = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    return any(not any(part.startswith(".") for part in path.relative_to(folder).parts) for path in inside)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Delete partial files below `folder` whose writing process has ended, on this machine; links are not followed."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            match = _PARTIAL.fullmatch(name)
+            if match and has_ended(match[1]):
+                (Path(parent) / name).unlink(missing_ok=True)

@@ -97,7 +97,7 @@ def locate(config: LocateConfig) -> None:
             located.append(LocatedObject.of(answer.phrase, number, answer.level, instance, means, opacities, frame, views, where))
     _edit(config, model, session.field.trained.iteration, session.field.known.any(1).cpu().numpy(), means, found)
     settings = {name: getattr(config, name) for name in ("level", "rule", "threshold", "neighbours", "min_gaussians")}
-    settings["negatives"] = list(config.negatives)
+    settings |= {"field": session.model.field, "negatives": list(config.negatives)}
     write_json(model.located, document(question.phrases, located, frame, settings))
     sys.stdout.write(f"{_table(found, located, frame)}\nobjects: {model.located}\n")
 

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from small_answers import BALLS, Words, embeddings, write_model, write_scene
+from small_answers import BALLS, Words, embeddings, write_lifted, write_model, write_scene
 
 from autoencoder.pca import PCA
 from query.locate import LocateConfig, locate
@@ -155,6 +155,16 @@ def test_without_a_scale_the_file_says_so(model):
 def test_settings_without_a_meaning_are_refused(model, settings, message):
     with pytest.raises(InputError, match=message):
         _locate(model, "red ball", **settings)
+
+
+def test_a_lifted_field_answers_too_and_unknown_gaussians_never_do(tmp_path, scene, monkeypatch):
+    monkeypatch.setattr("query.session.text_encoder", lambda *_: Words())
+    lifted = write_lifted(tmp_path / "lifted", scene)
+    (one,) = _locate(lifted, BALLS[2], min_gaussians=1, threshold=0.95)["objects"]  # its neighbour carries a fifth of it
+    assert load_array(lifted.objects / one["indices"]).tolist() == [2] and one["level"] == "s"
+    low = _locate(lifted, BALLS[3], min_gaussians=1, level="l", threshold=0.01)["objects"]
+    members = np.concatenate([load_array(lifted.objects / found["indices"]) for found in low])
+    assert sorted(members.tolist()) == [0, 1, 2]  # the last Gaussian was never seen at this level
 
 
 def test_a_damaged_frame_is_named(model):

@@ -3,6 +3,7 @@
 // cuda::prepare tests the parameters of the Gaussians itself and throws std::domain_error.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "types.h"
@@ -69,10 +70,11 @@ std::vector<LiftedRows<float>> lift(const Prepared&, const LabelMaps&, const Lab
 std::vector<LiftedRows<double>> lift(const Prepared&, const LabelMaps&, const LabelTotals<double>&, Allocator results,
                                      Allocator scratch, const Execution&);
 
-// Runs everything on the scalar code path until called with false.
-void force_scalar(bool scalar);
-// "avx2" or "scalar": what float calls run on now.
+// The instruction sets that float calls may run on here, fastest first: "avx512", "avx2", "scalar".
+std::vector<std::string> instruction_sets();
+// The one they run on now, and another choice. Results of different sets agree only to rounding.
 const char* instruction_set();
+void use_instruction_set(const std::string& name);
 
 // What blending a prepared float view takes, for benchmarks.
 struct Work {

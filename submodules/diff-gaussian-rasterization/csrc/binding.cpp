@@ -301,7 +301,8 @@ NB_MODULE(_C, m) {
   m.def("pinned_reports", pinned_reports);
   m.def("watch_nonfinite", watch_nonfinite);
   m.def("measure_work", measure_work);
-  m.def("force_scalar", cpu::force_scalar);
+  m.def("instruction_sets", cpu::instruction_sets);
+  m.def("use_instruction_set", cpu::use_instruction_set);
   m.def("instruction_set", [] { return std::string(cpu::instruction_set()); });
   nb::dict build;
   build["cpu"] = GAUSSIAN_BUILT_CPU;

@@ -20,8 +20,8 @@ def results(view, gaussians, channels):
     return [*out, *(t.grad for t in (*leaves, features, background))]
 
 
-@pytest.mark.parametrize("channels", [3, 9])
-def test_same_bits_for_any_number_of_threads(channels):
+@pytest.mark.parametrize("channels", [3, 9, 27])
+def test_same_bits_for_any_number_of_threads(channels, instruction_set):
     view, gaussians = make_view(150, 100), make_gaussians(6000, scale=0.03)
     before = torch.get_num_threads()
     try:
@@ -35,19 +35,19 @@ def test_same_bits_for_any_number_of_threads(channels):
         assert all(torch.equal(a, b) for a, b in zip(runs[0], other, strict=True))
 
 
-@pytest.mark.skipif(_C.instruction_set() != "avx2", reason="the AVX2 path is off: no such processor, or forced scalar")
-def test_scalar_code_agrees_with_avx2():
+@pytest.mark.parametrize("channels", [5, 9, 19])
+def test_instruction_sets_agree_with_scalar_code(channels, instruction_set):
     view, gaussians = make_view(), make_gaussians(500, scale=0.05)
-    fast = results(view, gaussians, 5)
-    _C.force_scalar(True)
-    try:
-        assert _C.instruction_set() == "scalar"
-        slow = results(view, gaussians, 5)
-    finally:
-        _C.force_scalar(False)
-    for a, b in zip(fast, slow, strict=True):
+    found = results(view, gaussians, channels)
+    _C.use_instruction_set("scalar")
+    for a, b in zip(found, results(view, gaussians, channels), strict=True):
         # exp2 is a polynomial on one side (1e-7) and libm's on the other.
         assert (a.double() - b.double()).norm() <= 2e-5 * b.double().norm()
+
+
+def test_an_instruction_set_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match="this processor or this build has no avx1024"):
+        _C.use_instruction_set("avx1024")
 
 
 def arguments(dtype=torch.float32, n=12):
@@ -96,13 +96,8 @@ def test_opcheck_evaluate_sh():
     torch.library.opcheck(evaluate_sh_op.op, (3, torch.randn(6, 3, requires_grad=True), [0.1, 0.2, -3.0], coefficients))
 
 
-@pytest.mark.parametrize("scalar", [False, True])
-def test_first_nonfinite_value_of_long_arrays(scalar):
-    _C.force_scalar(scalar)
-    try:
-        values = torch.zeros(300_001, 1)
-        values[[70_003, 299_999]] = torch.tensor([[float("inf")], [float("nan")]])
-        with pytest.raises(ValueError, match=r"sh_coeffs holds inf at index \[23334, 0, 1\]"):
-            evaluate_sh(0, torch.zeros(100_000, 3), torch.zeros(3), values[:300_000].reshape(100_000, 1, 3))
-    finally:
-        _C.force_scalar(False)
+def test_first_nonfinite_value_of_long_arrays(instruction_set):
+    values = torch.zeros(300_001, 1)
+    values[[70_003, 299_999]] = torch.tensor([[float("inf")], [float("nan")]])
+    with pytest.raises(ValueError, match=r"sh_coeffs holds inf at index \[23334, 0, 1\]"):
+        evaluate_sh(0, torch.zeros(100_000, 3), torch.zeros(3), values[:300_000].reshape(100_000, 1, 3))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from cuda_scenes import edge_scenes, make_gaussians, make_view
-from diff_gaussian_rasterization import _C, prepare, set_weight_budget
+from diff_gaussian_rasterization import prepare, set_weight_budget
 from diff_gaussian_rasterization.kept_weights import DEFAULT_BUDGET
 from label_maps import GEOMETRY, assert_same_sums, expected_sums, label_maps
 
@@ -13,15 +13,10 @@ def lifted(view, gaussians, maps, samples="all"):
 
 
 @pytest.mark.parametrize("samples", ["all", "centre"])
-@pytest.mark.parametrize("scalar", [False, True])
-def test_sums_are_those_of_the_reference(samples, scalar):
+def test_sums_are_those_of_the_reference(samples, instruction_set):
     view, gaussians = make_view(70, 45), make_gaussians(600)
     maps = label_maps(view)
-    _C.force_scalar(scalar)
-    try:
-        found = lifted(view, gaussians, maps, samples)
-    finally:
-        _C.force_scalar(False)
+    found = lifted(view, gaussians, maps, samples)
     assert_same_sums(found, expected_sums(view, gaussians, maps, samples))
 
 

@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "../spherical_harmonics.h"
@@ -15,36 +17,66 @@
 namespace gaussian::cpu {
 namespace {
 
-// DIFF_GAUSSIAN_RASTERIZATION_SCALAR=1 starts on the scalar path.
-bool wants_scalar() {
-  const char* value = std::getenv("DIFF_GAUSSIAN_RASTERIZATION_SCALAR");
-  return value && *value && std::strcmp(value, "0") != 0;
-}
+struct InstructionSet {
+  const char* name;
+  const TileKernels<float>* tiles;
+  const ViewKernels<float>* views;
+};
 
-bool has_avx2() {
-#ifdef GAUSSIAN_AVX2
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-#else
-  return false;
+// Those that were built and that the processor has, fastest first.
+std::vector<InstructionSet> available() {
+  std::vector<InstructionSet> sets;
+#ifdef GAUSSIAN_X86
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
+  if (avx512) sets.push_back({"avx512", &avx512_kernels(), &avx512_view_kernels()});
+  if (avx2) sets.push_back({"avx2", &avx2_kernels(), &avx2_view_kernels()});
 #endif
+  sets.push_back({"scalar", &scalar_kernels<float>(), &scalar_view_kernels<float>()});
+  return sets;
 }
 
-std::atomic<bool> scalar_only{wants_scalar()};
-const bool avx2 = has_avx2();
+const std::vector<InstructionSet>& sets() {
+  static const std::vector<InstructionSet> all = available();
+  return all;
+}
+
+const InstructionSet* find(const char* name) {
+  for (const InstructionSet& set : sets())
+    if (std::strcmp(set.name, name) == 0) return &set;
+  return nullptr;
+}
+
+// DIFF_GAUSSIAN_RASTERIZATION_ISA names the one to start with; names that are not available do nothing.
+std::atomic<const InstructionSet*>& current() {
+  static std::atomic<const InstructionSet*> set{[] {
+    const char* name = std::getenv("DIFF_GAUSSIAN_RASTERIZATION_ISA");
+    const InstructionSet* wanted = name ? find(name) : nullptr;
+    return wanted ? wanted : &sets().front();
+  }()};
+  return set;
+}
 
 constexpr int64_t kGrain = 4096;
 
 }  // namespace
 
-void force_scalar(bool scalar) { scalar_only = scalar; }
-const char* instruction_set() { return avx2 && !scalar_only ? "avx2" : "scalar"; }
+std::vector<std::string> instruction_sets() {
+  std::vector<std::string> names;
+  for (const InstructionSet& set : sets()) names.push_back(set.name);
+  return names;
+}
+const char* instruction_set() { return current().load()->name; }
+void use_instruction_set(const std::string& name) {
+  const InstructionSet* set = find(name.c_str());
+  if (!set) throw std::invalid_argument("this processor or this build has no " + name);
+  current() = set;
+}
 
 template <>
 const TileKernels<float>& kernels<float>() {
-#ifdef GAUSSIAN_AVX2
-  if (avx2 && !scalar_only) return avx2_kernels();
-#endif
-  return scalar_kernels<float>();
+  return *current().load()->tiles;
 }
 template <>
 const TileKernels<double>& kernels<double>() {
@@ -53,10 +85,7 @@ const TileKernels<double>& kernels<double>() {
 
 template <>
 const ViewKernels<float>& view_kernels<float>() {
-#ifdef GAUSSIAN_AVX2
-  if (avx2 && !scalar_only) return avx2_view_kernels();
-#endif
-  return scalar_view_kernels<float>();
+  return *current().load()->views;
 }
 template <>
 const ViewKernels<double>& view_kernels<double>() {

@@ -11,13 +11,14 @@ namespace {
 
 constexpr int64_t kSlotBytes = int64_t(256) << 20;  // above this, many channels go in several passes
 constexpr int64_t kLeastChannels = 32;              // per pass; fewer would repeat the evaluation too often
+constexpr int kMostColumns = 2 * kLanes;            // of one scatter
 
 template <class T>
 struct BackwardWorkspace {
   TileVisits<T> visits;
   alignas(64) T features[kBatch * kForwardChannels];
-  alignas(64) T values[kTilePixels * kForwardChannels];  // image gradients, by channel or by pixel
-  alignas(64) T sums[kBatch * kLanes];
+  alignas(64) T values[kTilePixels * kMostColumns];  // image gradients, by channel or by pixel
+  alignas(64) T sums[kBatch * kMostColumns];
   alignas(64) T behind[kTilePixels];
 };
 
@@ -86,22 +87,33 @@ class TilePass {
     std::fill(slots + reached * stride_, slots + (end - begin) * stride_, T(0));
     if (geometry_) geometry(area, work, slots);
     int64_t channel = first_;
-    for (; last_ - channel > 2; channel += kLanes) {
-      const int count = int(std::min<int64_t>(kLanes, last_ - channel));
-      load_pixels(channel, count, area, work.values);
-      T* column = slots + stride_ - (last_ - channel);
-      if (count == kLanes)  // a copy of known length needs no call
-        scatter(kernel_.scatter8, nullptr, work,
-                [&](int64_t pair, const T* sums) { std::memcpy(column + pair * stride_, sums, kLanes * sizeof(T)); });
-      else
-        scatter(kernel_.scatter8, nullptr, work,
-                [&](int64_t pair, const T* sums) { std::copy_n(sums, count, column + pair * stride_); });
-    }
+    if (kernel_.scatter16)
+      for (; last_ - channel > kLanes; channel += kMostColumns)
+        scatter_channels<kMostColumns>(kernel_.scatter16, channel, area, work, slots);
+    for (; last_ - channel > 2; channel += kLanes)
+      scatter_channels<kLanes>(kernel_.scatter8, channel, area, work, slots);
     for (; channel < last_; ++channel) {
       load_channel(grads_.image + channel * pixels_, area, work.values);
-      scatter(kernel_.scatter1, nullptr, work,
-              [&](int64_t pair, const T* sums) { slots[(pair + 1) * stride_ - (last_ - channel)] = sum_lanes(sums); });
+      scatter<kLanes>(kernel_.scatter1, nullptr, work, work.values, [&](int64_t pair, const T* sums) {
+        slots[(pair + 1) * stride_ - (last_ - channel)] = sum_lanes(sums);
+      });
     }
+  }
+
+  // Gradients of up to kColumns channels from `channel` on.
+  template <int kColumns, class Kernel>
+  void scatter_channels(Kernel kernel, int64_t channel, const TileArea& area, BackwardWorkspace<T>& work,
+                        T* slots) const {
+    const int count = int(std::min<int64_t>(kColumns, last_ - channel));
+    load_pixels<kColumns>(channel, count, area, work.values);
+    T* column = slots + stride_ - (last_ - channel);
+    if (count == kColumns)  // a copy of known length needs no call
+      scatter<kColumns>(kernel, nullptr, work, work.values, [&](int64_t pair, const T* sums) {
+        std::memcpy(column + pair * stride_, sums, kColumns * sizeof(T));
+      });
+    else
+      scatter<kColumns>(kernel, nullptr, work, work.values,
+                        [&](int64_t pair, const T* sums) { std::copy_n(sums, count, column + pair * stride_); });
   }
 
   void geometry(const TileArea& area, BackwardWorkspace<T>& work, T* slots) const {
@@ -136,31 +148,28 @@ class TilePass {
 
     static const MomentBasis<T> basis;
     const Pair<T>* pairs = visits.batches() ? visits.pairs(0) : nullptr;
-    scatter(kernel_.scatter8, products, work, basis.values, [&](int64_t pair, const T* sums) {
+    scatter<kLanes>(kernel_.scatter8, products, work, basis.values, [&](int64_t pair, const T* sums) {
       write_splat_gradient(pairs[pair], sums, slots + pair * stride_);
       slots[pair * stride_ + kGeometrySlot - 1] = 0;
     });
     if (!grads_.depth) return;
     load_channel(grads_.depth, area, work.values);
-    scatter(kernel_.scatter1, nullptr, work,
-            [&](int64_t pair, const T* sums) { slots[pair * stride_ + kGeometrySlot - 1] = sum_lanes(sums); });
+    scatter<kLanes>(kernel_.scatter1, nullptr, work, work.values, [&](int64_t pair, const T* sums) {
+      slots[pair * stride_ + kGeometrySlot - 1] = sum_lanes(sums);
+    });
   }
 
-  // Sums factors (the weights when null) times `values` over the pixels of every pair: write(pair, 8 sums).
-  template <class Kernel, class Write>
+  // Sums factors (the weights when null) times `values` over the pixels of every pair: write(pair, kColumns sums).
+  template <int kColumns, class Kernel, class Write>
   void scatter(Kernel kernel, const T* factors, BackwardWorkspace<T>& work, const T* values, Write&& write) const {
     int64_t pair = 0;
     for (int batch = 0; batch < work.visits.batches(); ++batch) {
       const Visits<T> visits = work.visits.visits(batch);
       const int count = work.visits.pair_count(batch);
-      std::fill_n(work.sums, kLanes * count, T(0));
+      std::fill_n(work.sums, kColumns * count, T(0));
       kernel(visits, factors ? factors + kLanes * work.visits.offset(batch) : visits.weight, values, work.sums);
-      for (int i = 0; i < count; ++i, ++pair) write(pair, work.sums + kLanes * i);
+      for (int i = 0; i < count; ++i, ++pair) write(pair, work.sums + kColumns * i);
     }
-  }
-  template <class Kernel, class Write>
-  void scatter(Kernel kernel, const T* factors, BackwardWorkspace<T>& work, Write&& write) const {
-    scatter(kernel, factors, work, work.values, write);
   }
 
   static T sum_lanes(const T* v) { return ((v[0] + v[4]) + (v[1] + v[5])) + ((v[2] + v[6]) + (v[3] + v[7])); }
@@ -174,13 +183,14 @@ class TilePass {
     });
   }
 
-  // Up to 8 channels with the channels of a pixel side by side; zero outside the image and past `count`.
+  // Up to kColumns channels with the channels of a pixel side by side; zero outside the image and past `count`.
+  template <int kColumns>
   void load_pixels(int64_t channel, int count, const TileArea& area, T* values) const {
-    if (area.columns < 16 || area.rows < 16 || count < kLanes) std::fill_n(values, kTilePixels * kLanes, T(0));
+    if (area.columns < 16 || area.rows < 16 || count < kColumns) std::fill_n(values, kTilePixels * kColumns, T(0));
     for (int c = 0; c < count; ++c) {
       const T* image = grads_.image + (channel + c) * pixels_ + area.pixel(camera_.width);
       for_each_run(area, camera_.width, [&](int to, int64_t from, auto length) {
-        for (int i = 0; i < length; ++i) values[kLanes * (to + i) + c] = image[from + i];
+        for (int i = 0; i < length; ++i) values[kColumns * (to + i) + c] = image[from + i];
       });
     }
   }

@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "tile_kernels.h"
+#include "two_vectors.h"
 
 namespace gaussian::cpu {
 
@@ -26,6 +27,8 @@ struct ScalarLanes {
   struct Bits {
     uint32_t lane[kLanes];
   };
+  using Wide = TwoVectors<ScalarLanes>;
+  static constexpr bool kScatter16 = false;
   static constexpr bool kWide = false;  // one by one is faster where the work of a lane can be skipped
   T lane[kLanes];
 

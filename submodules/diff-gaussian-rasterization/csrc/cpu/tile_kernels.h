@@ -68,7 +68,10 @@ struct TileKernels {
   // Turns products into g = dL / d ln(alpha), walking back from the last visit. `behind` [256] is the product of the
   // gradient with the colour seen behind the current visit; it starts as that of the background.
   void (*differentiate)(const Visits<T>& visits, T* behind, T* products);
-  // sums[pair][channel] += sum over pixels of factor * values[block][pixel][channel], 8 channels.
+  // sums[pair][channel] += sum over pixels of factor * values[block][pixel][channel], 16 channels; null where two
+  // times 8 are as fast.
+  void (*scatter16)(const Visits<T>& visits, const T* factors, const T* values, T* sums);
+  // The same for 8 channels.
   void (*scatter8)(const Visits<T>& visits, const T* factors, const T* values, T* sums);
   // sums[pair][lane] += factor * values[block][lane]: one channel, to be summed over the lanes by the caller.
   void (*scatter1)(const Visits<T>& visits, const T* factors, const T* values, T* sums);
@@ -76,7 +79,8 @@ struct TileKernels {
   void (*sum_regions)(const Visits<T>& visits, const TileRegions<T>& regions, T* sums);
 };
 
-const TileKernels<float>& avx2_kernels();  // only on processors with AVX2 and FMA
+const TileKernels<float>& avx2_kernels();    // only on processors with AVX2 and FMA
+const TileKernels<float>& avx512_kernels();  // only on processors with AVX-512 F, VL, DQ and BW as well
 template <class T>
 const TileKernels<T>& scalar_kernels();
 // The ones to use now.

@@ -70,16 +70,15 @@ struct TileKernelsOf {
   }
 
   static void alphas_of(const Pair<T>& first, const Pair<T>& second, L x, L y, L* alpha) {
-    const Pair<T>* pair[2] = {&first, &second};
-    L t1[2], t2[2], exponent[2];
-    for (int i = 0; i < 2; ++i) t1[i] = L::fma(L::broadcast(pair[i]->ux), x, L::broadcast(pair[i]->a0));
-    for (int i = 0; i < 2; ++i) t2[i] = L::fma(L::broadcast(pair[i]->vy), y, L::broadcast(pair[i]->b0));
-    for (int i = 0; i < 2; ++i) t1[i] = L::fma(L::broadcast(pair[i]->uy), y, t1[i]);
-    for (int i = 0; i < 2; ++i) exponent[i] = L::fnma(t2[i], t2[i], L::broadcast(pair[i]->log2_opacity));
-    for (int i = 0; i < 2; ++i) exponent[i] = L::fnma(t1[i], t1[i], exponent[i]);
-    L::exp2(exponent, alpha);
-    const L most = L::broadcast(T(kMaxAlpha)), cut = L::broadcast(T(kLog2MinAlpha));
-    for (int i = 0; i < 2; ++i) alpha[i] = L::where(exponent[i] >= cut, smaller(alpha[i], most));
+    using W = typename L::Wide;
+    const auto both = [&](T Pair<T>::*field) { return W::both(first.*field, second.*field); };
+    W t1 = W::fma(both(&Pair<T>::ux), W::twice(x), both(&Pair<T>::a0));
+    const W t2 = W::fma(both(&Pair<T>::vy), W::twice(y), both(&Pair<T>::b0));
+    t1 = W::fma(both(&Pair<T>::uy), W::twice(y), t1);
+    const W exponent = W::fnma(t1, t1, W::fnma(t2, t2, both(&Pair<T>::log2_opacity)));
+    const W blended = W::where(exponent >= W::broadcast(T(kLog2MinAlpha)),
+                               smaller(exp2(exponent), W::broadcast(T(kMaxAlpha))));
+    alpha[0] = blended.low(), alpha[1] = blended.high();
   }
 
   template <int C>
@@ -173,6 +172,26 @@ struct TileKernelsOf {
     }
   }
 
+  static void scatter16(const Visits<T>& visits, const T* factors, const T* values, T* sums) {
+    using W = typename L::Wide;
+    for (int k = 0; k < kBlocks; ++k) {
+      const int begin = visits.begin[k], end = visits.end[k];
+      if (begin == end) continue;
+      W value[kLanes];
+      for (int p = 0; p < kLanes; ++p) value[p] = W::load(values + 2 * kLanes * (kLanes * k + p));
+      for (int v = begin; v < end; ++v) {
+        const T* factor = factors + kLanes * int64_t(v);
+        T* sum = sums + 2 * kLanes * visits.index[v];
+        W even = W::fma(W::broadcast(factor[0]), value[0], W::load(sum)), odd = W::broadcast(factor[1]) * value[1];
+        for (int p = 2; p < kLanes; p += 2) {
+          even = W::fma(W::broadcast(factor[p]), value[p], even);
+          odd = W::fma(W::broadcast(factor[p + 1]), value[p + 1], odd);
+        }
+        (even + odd).store(sum);
+      }
+    }
+  }
+
   static void scatter1(const Visits<T>& visits, const T* factors, const T* values, T* sums) {
     for (int k = 0; k < kBlocks; ++k) {
       const L value = L::load(values + kLanes * k);
@@ -205,7 +224,8 @@ struct TileKernelsOf {
     }
   }
 
-  static constexpr TileKernels<T> table = {evaluate, accumulate, dot, differentiate, scatter8, scatter1, sum_regions};
+  static constexpr TileKernels<T> table = {
+      evaluate, accumulate, dot, differentiate, L::kScatter16 ? scatter16 : nullptr, scatter8, scatter1, sum_regions};
 };
 
 }  // namespace gaussian::cpu

@@ -56,9 +56,8 @@ def read_compressor(path: Path, device: torch.device | str = "cpu") -> Compresso
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise InputError(f"{path} holds a {type(state).__name__}, not named tensors; {expected}.")
     try:
+        state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
         _check_tensors(state)
-        state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
-        state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
         cls = next((kind.compressor for kind in KINDS.values() if kind.compressor.names(state.keys())), Autoencoder)
         return cls.from_state_dict(state).to(device).requires_grad_(False)
     except ValueError as error:

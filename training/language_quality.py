@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Sequence
 
 import torch
-import torch.nn.functional as F
 from diff_gaussian_rasterization import PreparedView
 from jaxtyping import Float
 from torch import Tensor
 
 from training.language_targets import Target, residual
 from workspace.records import LanguageReport, LevelQuality
+
+EPS = 1e-8  # of the product of two lengths
 
 
 @torch.no_grad()
@@ -20,7 +21,9 @@ def measure_codes(
     cosines, losses, count = torch.zeros(len(levels)), torch.zeros(len(levels)), 0
     for view, target in views:
         rendered, wanted, labelled = view.rasterize(channels).image, target.image(), target.labelled()
-        cosine = F.cosine_similarity(*(image.unflatten(0, (len(levels), -1)) for image in (rendered, wanted)), dim=1)
+        shown, asked = (image.unflatten(0, (len(levels), -1)) for image in (rendered, wanted))
+        squares = (shown * shown).sum(1) * (asked * asked).sum(1)
+        cosine = (shown * asked).sum(1) / squares.sqrt().clamp_min(EPS)
         known = torch.ones_like(cosine) if labelled is None else labelled.to(cosine.dtype)
         cosines += ((cosine * known).sum((1, 2)) / known.sum((1, 2)).clamp_min(1)).cpu()
         losses += residual(target, rendered).abs().unflatten(0, (len(levels), -1)).mean((1, 2, 3)).cpu()

@@ -39,6 +39,7 @@ PLACES = 32  # codes of a Gaussian that are counted at each level
 SAVE_EVERY = 120.0  # seconds between resumable states
 SAMPLE = 20_000  # Gaussians on which kept and full mixtures are compared
 CHUNK = 2048  # of these, at once
+MEASURED = 4  # views rendered for the report, of training and of held-out ones: each renders all coordinates
 
 
 def lifting_settings(config: LanguageTrainConfig, compressor: Compressor, levels: tuple[str, ...]) -> dict[str, Any]:
@@ -186,8 +187,8 @@ def _mean(values: Tensor) -> float:
 
 
 def _measured_views(run: LanguageRun) -> dict[str, Sequence[Camera]]:
-    views = {"train": train_sample(run.scene.train)}
-    return views | {"held_out": run.scene.test} if run.scene.test else views
+    views = {"train": train_sample(run.scene.train), "held_out": run.scene.test}
+    return {name: cameras[:: -(-len(cameras) // MEASURED)] for name, cameras in views.items() if cameras}
 
 
 def _measured(run: LanguageRun, cameras: Sequence[Camera]):  # noqa: ANN202

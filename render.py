@@ -1,24 +1,21 @@
 """Stage 4: trained Gaussians to pictures, or with --include_feature their language to code and relevancy maps."""
 
-import sys
+from collections.abc import Callable
 
-from workspace.command_line import run
-
-INCLUDE_FEATURE = ("--include_feature", "--include-feature")
+from workspace.command_line import run_either
 
 
-def main(args: list[str]) -> None:
-    """Draw what the arguments ask for. The two kinds of pictures have their own flags; see --help with and without."""
-    rest = [arg for arg in args if arg not in INCLUDE_FEATURE]
-    if len(rest) < len(args):
-        from query.render_language import LanguageRenderConfig, render_language
+def _language() -> tuple[Callable, type]:
+    from query.render_language import LanguageRenderConfig, render_language
 
-        run(render_language, LanguageRenderConfig, rest)
-    else:
-        from gaussian_renderer.render_photographs import RenderConfig, render_photographs
+    return render_language, LanguageRenderConfig
 
-        run(render_photographs, RenderConfig, rest)
+
+def _photographs() -> tuple[Callable, type]:
+    from gaussian_renderer.render_photographs import RenderConfig, render_photographs
+
+    return render_photographs, RenderConfig
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_either("include_feature", _language, _photographs)

@@ -1,6 +1,5 @@
 """Stage 2: fit the scene's compressor, say how well it reconstructs, and write the codes of every image."""
 
-import hashlib
 import logging
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from features.feature_store import FeatureStore
 from features.registry import open_store
 from workspace import InputError, ModelFolder, SceneFolder, save_array
 from workspace.device import chosen_device
+from workspace.files import file_digest
 from workspace.record import RECORD, read_record, stage
 from workspace.records import CompressorInputs, CompressorRecord, CompressorReport
 from workspace.resume import delete_checkpoints
@@ -65,7 +65,7 @@ def _settings(config: AutoencoderConfig, kind: Kind, store: FeatureStore) -> dic
         return settings
     if not config.checkpoint.is_file():
         raise InputError(f"No file {config.checkpoint}; expected a compressor such as LangSplat's best_ckpt.pth.")
-    digest = hashlib.sha256(config.checkpoint.read_bytes()).hexdigest()
+    digest = file_digest(config.checkpoint)
     taken = {"checkpoint": digest, "train_share": settings["train_share"], "seed": config.seed}
     return taken | {"tokens": config.checkpoint_tokens or _checkpoint_tokens(config.checkpoint)} if store.dense else taken
 

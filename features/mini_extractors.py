@@ -1,6 +1,5 @@
 """The bundled extractors: graph segments or patch tokens with the bundled encoder. No download; they know toy worlds only."""
 
-import hashlib
 import logging
 
 import torch
@@ -15,6 +14,7 @@ from features.segment_extractor import map_extractor
 from features.segment_store import SegmentStore
 from features.text import ClipText, TextOptions
 from workspace import InputError, SceneFolder
+from workspace.files import file_digest
 from workspace.records import FeatureSettings
 
 log = logging.getLogger(__name__)
@@ -70,4 +70,4 @@ class MiniGrid(_Mini):
 
 def weights_hash() -> str:
     """Beginning of the SHA-256 of the bundled encoder's weights, so that features of an older one are recognised."""
-    return hashlib.sha256(mini.WEIGHTS.read_bytes()).hexdigest()[:16] if mini.WEIGHTS.is_file() else ""
+    return file_digest(mini.WEIGHTS)[:16] if mini.WEIGHTS.is_file() else ""

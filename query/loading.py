@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 
 import torch
 
@@ -14,6 +13,7 @@ from query.code_field import CodeField
 from query.field import LanguageField
 from query.mixture_field import MixtureField
 from workspace import InputError, ModelFolder, load_array
+from workspace.files import file_digest
 from workspace.record import require
 from workspace.records import CompressorRecord, FeatureSettings, LanguageRecord
 
@@ -41,7 +41,7 @@ def load_field(model: ModelFolder, device: torch.device, level: str | None = Non
             f"The codes in {model.language} belong to other Gaussians than {model.point_cloud(trained.iteration)}. "
             f"Train them again: {command} --overwrite"
         )
-    if record.inputs.autoencoder not in (None, sha256(model.compressor.read_bytes()).hexdigest()):
+    if record.inputs.autoencoder not in (None, file_digest(model.compressor)):
         raise InputError(
             f"The codes in {model.language} were made with another compressor than {model.compressor}. "
             f"Train them again: {command} --overwrite"

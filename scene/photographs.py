@@ -1,6 +1,5 @@
 """Photographs on disk: found by name, checked before work starts, read one at a time."""
 
-import hashlib
 import os
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -15,6 +14,7 @@ from PIL import Image
 
 from scene.camera import Camera
 from workspace import InputError
+from workspace.files import file_digest
 from workspace.image_reader import ORIENTATION, exif_entry, open_picture, upright
 
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
@@ -99,7 +99,7 @@ class PhotographFile(NamedTuple):
 
 def photograph_digest(path: Path) -> str:
     """Beginning of the SHA-256 of the file: tells a replaced photograph from one that was only copied or touched."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return file_digest(path)[:16]
 
 
 def _check(path: Path) -> PhotographFile | InputError:

@@ -128,14 +128,14 @@ def test_every_documented_command_is_accepted(page, monkeypatch, capsys):
 
 
 def test_a_script_hands_its_phrases_on(tmp_path, monkeypatch, capsys):
-    (call,) = run_script(ROOT / "scripts/6_eval_query.sh", tmp_path / "bin", {}, ARGUMENTS)
+    (call,) = run_script(ROOT / "scripts/5_eval_query.sh", tmp_path / "bin", {}, ARGUMENTS)
     config = accepted(call, monkeypatch, capsys)
     assert (
         config.text == ARGUMENTS[2:] and config.source_path == Path(ARGUMENTS[0]) and config.model_path == (Path(ARGUMENTS[1]),)
     )
 
 
-@pytest.mark.parametrize("script", ["6_eval_query.sh", "run_scene.sh"])
+@pytest.mark.parametrize("script", ["5_eval_query.sh", "run_scene.sh"])
 def test_a_phrase_that_begins_with_a_dash_is_a_phrase(script, tmp_path, monkeypatch, capsys):
     *_, call = run_script(ROOT / "scripts" / script, tmp_path / "bin", {}, ("scene", "model", "-10% label", "red mug", "--split"))
     text = accepted(call, monkeypatch, capsys).text

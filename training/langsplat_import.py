@@ -1,6 +1,5 @@
 """LangSplat's released models, one checkpoint per level and an autoencoder, as one model folder of ours."""
 
-import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from scene.dataset import load_scene
 from scene.gaussian_files import load_checkpoint, save_ply
 from scene.gaussian_model import GaussianModel
 from workspace import InputError, ModelFolder, save_array
+from workspace.files import file_digest
 from workspace.record import stage
 from workspace.records import CompressorRecord, CompressorReport, LanguageRecord, RgbRecord
 
@@ -68,8 +68,8 @@ def import_langsplat(config: ImportConfig) -> None:
     compressor = read_compressor(config.autoencoder)
     gaussians, codes, iteration = _read_levels(config, compressor)
     geometry = gaussians.geometry_hash()
-    digests = {name: _digest(path) for name, path in zip(config.levels, config.checkpoints, strict=True)}
-    encoder = _digest(config.autoencoder)
+    digests = {name: file_digest(path) for name, path in zip(config.levels, config.checkpoints, strict=True)}
+    encoder = file_digest(config.autoencoder)
 
     seen = {name: getattr(config, name) for name in ("images", "resolution", "eval", "ignore_distortion")}
     settings = {**seen, "source_path": config.source_path.resolve().as_posix(), "white_background": config.white_background}
@@ -82,7 +82,7 @@ def import_langsplat(config: ImportConfig) -> None:
     inputs: dict[str, Any] = {
         "checkpoints": digests,
         "geometry": geometry,
-        "autoencoder": _digest(model.compressor),
+        "autoencoder": file_digest(model.compressor),
         "features": LANGSPLAT,
     }
     with stage(model.language, LanguageRecord, {"levels": config.levels, "gaussians": iteration}, inputs, config.overwrite):
@@ -122,7 +122,3 @@ def _read_levels(config: ImportConfig, compressor: Compressor) -> tuple[Gaussian
         shared = shared or gaussians
         codes[level] = language
     return shared, codes, iteration
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

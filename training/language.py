@@ -1,6 +1,5 @@
 """Stage 3, language: what the Gaussians carry of the scene's features, optimised or lifted as their compressor needs it."""
 
-import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from training.language_trainer import code_settings, train_codes
 from training.lifting import lift_mixtures, lifting_settings
 from workspace import InputError, ModelFolder, SceneFolder
 from workspace.device import chosen_device
+from workspace.files import file_digest
 from workspace.record import plain, require, stage
 from workspace.records import CompressorRecord, LanguageRecord, LanguageReport
 from workspace.resume import delete_checkpoints
@@ -64,7 +64,7 @@ def train_language(config: LanguageTrainConfig) -> None:
     settings = {"levels": levels, **kind.settings(config, compressor, levels), "gaussians": trained.iteration}
     inputs = {
         "geometry": trained.gaussians.geometry_hash(),
-        "autoencoder": hashlib.sha256(model.compressor.read_bytes()).hexdigest(),
+        "autoencoder": file_digest(model.compressor),
         "features": store.settings,
     }
     with stage(model.language, LanguageRecord, settings, inputs, config.overwrite) as run:

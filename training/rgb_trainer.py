@@ -1,6 +1,5 @@
 """RGB training of 3D Gaussian Splatting: photographs with cameras in, Gaussians that reproduce them out."""
 
-import hashlib
 import logging
 import math
 import time
@@ -27,6 +26,7 @@ from training.schedule import Preset, Schedule
 from training.view_quality import measure_views, summary, table, train_sample
 from workspace import InputError, ModelFolder, read_json, write_json
 from workspace.device import Device, chosen_device
+from workspace.files import file_digest
 from workspace.record import stage
 from workspace.records import RgbRecord
 from workspace.resume import delete_checkpoints, load_checkpoint, save_checkpoint, stop_requests
@@ -134,7 +134,7 @@ def train_rgb(config: RgbTrainConfig) -> None:
     if config.start_checkpoint is not None:
         if not config.start_checkpoint.is_file():
             raise InputError(f"No file {config.start_checkpoint}.")
-        inputs["start_checkpoint"] = hashlib.sha256(config.start_checkpoint.read_bytes()).hexdigest()[:16]
+        inputs["start_checkpoint"] = file_digest(config.start_checkpoint)[:16]
     with stage(model.point_clouds, RgbRecord, settings, inputs, config.overwrite):
         if config.overwrite or not config.resume:
             delete_checkpoints(model, "rgb")

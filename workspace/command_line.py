@@ -39,6 +39,21 @@ def run(function: Callable[[Any], None], config_class: type, args: list[str] | N
         sys.exit(_fail(f"{error.filename}: {error.strerror}; check the path and your rights, or name another folder", 2))
 
 
+def run_either(
+    flag: str,
+    chosen: Callable[[], tuple[Callable[[Any], None], type]],
+    otherwise: Callable[[], tuple[Callable[[Any], None], type]],
+) -> None:
+    """`run` what `chosen` returns (a function and its flags) when the command line has `--flag`, else what `otherwise` does.
+
+    The two have flags of their own; --help shows those of one, with `--flag` those of the other. Only one is imported.
+    """
+    spellings = (f"--{flag}", f"--{flag.replace('_', '-')}")
+    rest = [argument for argument in sys.argv[1:] if argument not in spellings]
+    function, config_class = (chosen if len(rest) < len(sys.argv[1:]) else otherwise)()
+    run(function, config_class, rest)
+
+
 def _summary(function: Callable[[Any], None]) -> str:
     """The docstring of `function` up to its sections: what it raises is no help at the command line."""
     return re.split(r"\n\n(?:Args|Returns|Raises):\n", inspect.getdoc(function) or "")[0]

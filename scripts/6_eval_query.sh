@@ -1,9 +1,0 @@
-#!/usr/bin/env bash
-# Stage 5: ask a trained scene in plain words. Answers, pictures and report.html go to <model folder>/eval.
-# Usage: scripts/6_eval_query.sh <scene folder> <model folder> "phrase" ["phrase" ...]
-#   scripts/6_eval_query.sh data/kitchen output/kitchen "red mug" "wooden spoon"
-set -euo pipefail
-usage='usage: scripts/6_eval_query.sh <scene folder> <model folder> "phrase" ["phrase" ...]'
-: "${3:?$usage}"
-phrases=("${@:3}")  # below with a space before a dash, which would begin a flag
-python eval_query.py -s "${1:?$usage}" -m "${2:?$usage}" --text "${phrases[@]/#-/ -}"

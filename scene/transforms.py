@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from scene.camera import LARGEST_SIDE, Camera
 from scene.lens import NEGLIGIBLE, largest_shift
-from scene.photographs import describe_missing, find_photographs
+from scene.photographs import describe_missing, find_photographs, names_text
 from workspace import IMAGE_SUFFIXES, InputError, image_key, read_json
 from workspace.image_reader import open_picture
 
@@ -25,7 +25,12 @@ _PINHOLES = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE", "SIMPLE_RADIA
 
 
 def read_blender(root: Path) -> tuple[list[Camera], list[Camera]]:
-    """Training and test cameras of a Blender scene (`camera_angle_x`, square pixels, principal point in the middle)."""
+    """Training and test cameras of a Blender scene; a view in both lists is a test view.
+
+    Intrinsics are `camera_angle_x` (square pixels, principal point in the middle), or those of nerfstudio, scaled to the
+    photograph, as OpenGaussian writes ScanNet's. Its scenes also have frames whose pose is not finite; these are logged and
+    passed over.
+    """
     splits = []
     for split in ("train", "test"):
         path = root / f"transforms_{split}.json"
@@ -35,14 +40,41 @@ def read_blender(root: Path) -> tuple[list[Camera], list[Camera]]:
         table = _table(path)
         names = [_with_suffix(root, _file_path(path, frame)) for frame in table["frames"]]
         paths = find_photographs(root, names)
-        cameras = []
+        cameras, blind = [], []
         for name, image_path, frame in zip(names, paths, table["frames"], strict=True):
-            width, height = _size(image_path)
-            focal = _focal(path, table, width)
+            if _without_pose(frame):
+                blind.append(name)
+                continue
             pose = _world_to_camera(path, name, frame)
-            cameras.append(Camera(image_key(name), pose, focal, focal, width / 2, height / 2, width, height, image_path))
+            cameras.append(_blender_camera(path, {**table, **frame}, image_key(name), pose, image_path))
+        if blind:
+            log.warning("%s: %s have no finite pose; these frames are passed over.", path, names_text(blind))
         splits.append(cameras)
-    return splits[0], splits[1]
+    train, test = splits
+    in_test = {camera.name for camera in test}
+    return [camera for camera in train if camera.name not in in_test], test
+
+
+def _blender_camera(path: Path, values: Mapping[str, Any], key: str, pose: Float[np.ndarray, "4 4"], image_path: Path) -> Camera:
+    """The camera at its photograph's size; a table may give intrinsics for another one."""
+    width, height = _size(image_path)
+    if "fl_x" not in values:
+        focal = _focal(path, values, width)
+        return Camera(key, pose, focal, focal, width / 2, height / 2, width, height, image_path)
+    w, h = (_pixels(path, values, name) if name in values else size for name, size in (("w", width), ("h", height)))
+    fx = _number(path, values, "fl_x")
+    fy = _number(path, values, "fl_y") if "fl_y" in values else fx
+    cx, cy = (_number(path, values, name) if name in values else side / 2 for name, side in (("cx", w), ("cy", h)))
+    return Camera(key, pose, fx, fy, cx, cy, w, h, image_path).resized(width, height)
+
+
+def _without_pose(frame: Mapping[str, Any]) -> bool:
+    """Whether a matrix lacks a number; what is no matrix is reported where it is read."""
+    try:
+        matrix = np.array(frame.get("transform_matrix"), np.float64)
+    except (TypeError, ValueError):
+        return False
+    return matrix.ndim == 2 and bool(np.isnan(matrix).any())
 
 
 def read_nerfstudio(root: Path, images: str = "images", ignore_distortion: bool = False) -> tuple[list[Camera], Path | None]:
@@ -116,7 +148,7 @@ def random_points(
 
 
 def _table(path: Path) -> Mapping[str, Any]:
-    table = read_json(path)
+    table = read_json(path, nan_as_none=True)  # in a pose: the frame was not located
     if not isinstance(table, dict) or not isinstance(table.get("frames"), list) or not table["frames"]:
         raise InputError(f"{path} has no list of frames; it is not a Blender or nerfstudio scene.")
     return table

@@ -149,6 +149,24 @@ def test_blender_brings_its_own_test_views(tmp_path):
     assert load_scene(tmp_path).points.tolist() == [[1, 2, 3]]
 
 
+def test_intrinsics_of_another_size_and_frames_without_a_pose_as_opengaussian_writes_scannet(tmp_path, caplog):
+    poses = [*POSES[:7], np.full((4, 4), np.nan).tolist()]
+    frames = []
+    for i, matrix in enumerate(poses):
+        write_photograph(tmp_path / "color" / f"{20 * i}.jpg", (WIDTH, HEIGHT))
+        frames.append({"file_path": f"color/{20 * i}", "transform_matrix": matrix})
+    twice = {"w": 2 * WIDTH, "h": 3 * HEIGHT, "fl_x": 40.0, "fl_y": 63.0, "cx": 14.0, "cy": 19.5}
+    (tmp_path / "transforms_train.json").write_text(json.dumps(twice | {"frames": frames}))
+    (tmp_path / "transforms_test.json").write_text(json.dumps(twice | {"frames": frames[::4]}))
+    scene = load_scene(tmp_path, eval=True)
+    assert [c.name for c in scene.test] == ["color/0", "color/80"] and len(scene.train) == 5
+    assert len(load_scene(tmp_path).train) == 7
+    camera = scene.test[0]
+    assert (camera.fx, camera.fy, camera.cx, camera.cy) == (20.0, 21.0, 7.0, 6.5)
+    assert (camera.width, camera.height) == (WIDTH, HEIGHT)
+    assert "color/140.jpg have no finite pose" in caplog.text
+
+
 def test_instant_ngp_fox_is_distorted_and_lists_absent_frames(shared, caplog):
     with pytest.raises(InputError, match=r"k1=0\.0578421(.|\n)*convert\.py"):
         load_scene(shared / "data" / "fox_original")

@@ -1,6 +1,5 @@
 """A toy world as OpenGaussian's copy of a ScanNet scene: a labelled scan, photographs, and Blender's camera files."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,11 +28,11 @@ def write_scan(
     for i, picture in enumerate(pictures):
         with atomic(folder / "color" / f"{20 * i}.jpg") as temporary:
             Image.fromarray(picture.image).save(temporary, format="JPEG", quality=95, subsampling=0)
-    train = [i for i in range(len(cameras)) if i % HELD_OUT]
-    for split, wanted in (("train", train), ("test", range(0, len(cameras), HELD_OUT))):
+    first = cameras[0]
+    intrinsics = {"w": first.width, "h": first.height, "fl_x": first.fx, "fl_y": first.fy, "cx": first.cx, "cy": first.cy}
+    for split, wanted in (("train", range(len(cameras))), ("test", range(0, len(cameras), HELD_OUT))):
         frames = [{"file_path": f"color/{20 * i}", "transform_matrix": _pose(cameras[i])} for i in wanted]
-        angle = 2 * math.atan(cameras[0].width / (2 * cameras[0].fx))
-        write_json(folder / f"transforms_{split}.json", {"camera_angle_x": angle, "frames": frames})
+        write_json(folder / f"transforms_{split}.json", intrinsics | {"frames": frames})
     xyz, rgb, parts = _surface(cameras, pictures, points, seed)
     labels = np.array([NYU40.get(_surrounding(world, item), OTHER_PROP) for item, _ in world.parts], np.uint16)[parts]
     _write_ply(folder / "points3d.ply", xyz, rgb, normals=True)

@@ -17,16 +17,21 @@ def write_json(path: Path, value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, nan_as_none: bool = False) -> Any:
     """Read a JSON file. Every number in it is finite, every integer fits in 64 bits, every string can be written again.
+
+    Args:
+        path: the file.
+        nan_as_none: read NaN and Infinity, which some programs write for numbers they do not have, as None.
 
     Raises:
         InputError: the file is missing or a folder, is not UTF-8 or not JSON, is nested too deeply, or holds NaN, Infinity,
             a larger integer or half a surrogate pair.
     """
+    constant = (lambda _: None) if nan_as_none else _refuse_constant
     try:
         text = path.read_text(encoding="utf-8-sig")
-        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_int64)
+        value = json.loads(text, parse_constant=constant, parse_float=_finite, parse_int=_int64)
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()  # "\ud800" alone is valid JSON, but no text
         return value

@@ -1,11 +1,11 @@
-"""How a mask and a point agree with the truth."""
+"""Agreement of masks and points with the ground truth."""
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
 def intersection_over_union(predicted: Bool[Tensor, "h w"], truth: Bool[Tensor, "h w"]) -> float:
-    """IoU of two masks; 0 when both are empty, since nothing was found."""
+    """IoU of two masks; 0 when both are empty."""
     union = int((predicted | truth).sum())
     return int((predicted & truth).sum()) / union if union else 0.0
 

@@ -1,4 +1,4 @@
-"""What an evaluation says in numbers: one row per view and phrase, and the means over them."""
+"""Figures of an evaluation: means over its rows, one row per view and phrase."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -13,7 +13,7 @@ from query.views import HELD_OUT, TRAINING
 def summary(rows: Sequence[JudgedRow]) -> dict[str, Any]:
     """Means over the rows with ground truth: the published one over all (view, phrase) pairs, then by phrase and by view.
 
-    A measure that was not taken has no entry.
+    A measure without values has no entry.
     """
     judged = [row for row in rows if row.iou is not None]
     if not judged:
@@ -46,7 +46,7 @@ def by_split(rows: Sequence[JudgedRow]) -> dict[str, dict[str, Any]]:
 
 
 def over_scenes(summaries: Sequence[dict[str, Any]]) -> dict[str, float | int]:
-    """A benchmark's overall figures: `macro_*` is the mean of the scenes, as papers print it; the others weigh by query."""
+    """Overall figures of a benchmark: `macro_*` is the mean of the scenes, as papers print it; others are weighted by query."""
     queries = sum(s["queries"] for s in summaries)
     hits = sum(s["localization_hits"] for s in summaries)
     return {
@@ -71,7 +71,7 @@ def over_runs(summaries: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Rows without the measures that were not taken."""
+    """Rows as JSON objects, without the measures that are None."""
     return [{name: value for name, value in asdict(row).items() if value is not None} for row in rows]
 
 

@@ -101,7 +101,7 @@ def _evaluate(config: QueryConfig, folder: ModelFolder) -> tuple[ModelFolder, di
     decide, clock = rule(config.rule, config.mask_thresh), Clock(session.device)
     rows: list[Row] = []
     inputs = session.field.fingerprint() | {"features": session.field.features}
-    # An evaluation holds nothing that took long to make, so the folder always is the last question asked.
+    # Answers are quick to compute again, so the folder always holds the last question.
     with replaced_folder(model.evaluation) as new, stage(new, EvalRecord, _recorded(config), inputs):
         answers, report = AnswerFolder(new), Report(config.report_views)
         with Background() as background:

@@ -1,4 +1,4 @@
-"""One view answered: code maps, relevancy, and the answer to every phrase."""
+"""Answers of one view: rendering, relevancy, and the answer to every phrase."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Work done beside the computing: pictures are encoded and written while the next view is rendered."""
+"""Background threads: pictures are encoded and written while the next view is computed."""
 
 from collections import deque
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Codes of any width as colours: one basis per model, so that a colour means the same in every picture."""
+"""Codes of any width as colours: one basis per field, so that a colour means the same in every picture."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ class CodeColors:
 
     @classmethod
     def fit(cls, field: LanguageField) -> "CodeColors":
-        """Basis of the Gaussians' codes at all levels, by opacity; the outer hundredth at each end is cut.
+        """Basis of the Gaussians' codes at all levels, weighted by opacity; 1 % at each end of the range is cut.
 
         Codes of one or two channels leave the remaining colours constant.
         """
@@ -35,9 +35,9 @@ class CodeColors:
         centred = codes - mean
         _, vectors = torch.linalg.eigh((weights * centred).T @ centred)
         directions = torch.zeros(3, width, dtype=torch.float64)
-        found = vectors.flip(1).T[:3]
-        signs = found.gather(1, found.abs().argmax(1, keepdim=True)).sign()  # the same colours on every machine
-        directions[: len(found)] = found * signs
+        principal = vectors.flip(1).T[:3]
+        signs = principal.gather(1, principal.abs().argmax(1, keepdim=True)).sign()  # the same colours on every machine
+        directions[: len(principal)] = principal * signs
         low, high = np.percentile((centred @ directions.T).numpy(), [1, 99], axis=0)
         return cls(field.fingerprint(), mean.tolist(), directions.tolist(), low.tolist(), high.tolist())
 

@@ -1,4 +1,4 @@
-"""A language field, whatever its Gaussians carry: what a question needs of it."""
+"""The interface of a language field: what a question needs, whatever its Gaussians carry."""
 
 import hashlib
 from abc import ABC, abstractmethod

@@ -1,4 +1,4 @@
-"""Answers as pictures: relevancy over the photograph, mask outlines, points, classes painted, codes made visible."""
+"""Pictures of answers: relevancy over the photograph, mask outlines, points, painted classes."""
 
 import colorsys
 from collections.abc import Sequence
@@ -15,19 +15,19 @@ GOLDEN_ANGLE = 0.381966  # of a turn: successive hues never come close to each o
 
 
 def stretched(relevancy: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
-    """A map over its own range as 0..255; a map without contrast is 0."""
+    """A map scaled from its range to 0..255; 0 for a constant map."""
     low, high = float(relevancy.min()), float(relevancy.max())
     return np.rint((relevancy - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
 
 
 def turbo() -> UInt8[np.ndarray, "256 3"]:
-    """The colours of a relevancy map from 0 to 255, RGB: Turbo without its darkest red, in which the peak would vanish."""
+    """RGB colour map for relevancy of 0 to 255: Turbo without its darkest reds, in which the peak would be invisible."""
     shades = np.rint(np.linspace(0, 232, 256)).astype(np.uint8)
     return np.ascontiguousarray(cv2.applyColorMap(shades[:, None], cv2.COLORMAP_TURBO)[:, 0, ::-1])
 
 
 def relevancy_picture(photo: UInt8[np.ndarray, "h w 3"], relevancy: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
-    """The photograph under the relevancy's colours, stronger where more relevant."""
+    """The photograph blended with the colours of the relevancy, more opaque where it is higher."""
     values = stretched(relevancy)
     opacity = 0.7 * (values[..., None] / 255) ** 2
     return np.rint(photo * (1 - opacity) + turbo()[values] * opacity).astype(np.uint8)

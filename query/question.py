@@ -1,4 +1,4 @@
-"""Phrases made ready for one field: encoded once, then compared with any number of views, or with the Gaussians."""
+"""Phrases prepared for one field: encoded once, then compared with any number of views, or with the Gaussians."""
 
 import os
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ Reading = Literal["protocol", "fast", "gaussian"]
 
 
 def clean_phrases(phrases: Sequence[str]) -> tuple[str, ...]:
-    """Phrases without spaces around them; InputError when one has no letter to look for, or is no text."""
+    """Phrases without surrounding spaces; InputError when one is blank or is not valid text."""
     for phrase in phrases:
         if not phrase.strip():
             raise InputError("An empty phrase means nothing; leave it out.")

@@ -1,4 +1,4 @@
-"""Which views show most of what is asked, found without answering any of them."""
+"""The views that show most of the phrases, ranked without answering any of them."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""How strongly every pixel answers a phrase: relevancy against canonical negatives, for all phrases in one product."""
+"""Relevancy of phrases against canonical negatives, for all phrases in one matrix product."""
 
 import torch
 from jaxtyping import Float
@@ -38,7 +38,7 @@ def latent_similarity(codes: Float[Tensor, "*pixels c"], phrases: Float[Tensor, 
 def relevancy_maps(codes: Float[Tensor, "c h w"], readout: Readout, num_phrases: int) -> Float[Tensor, "p h w"]:
     """Relevancy of a code map to the first `num_phrases` vectors of `readout`, the others being negatives.
 
-    Pixels that no Gaussian covers all carry the zero code, which is read once.
+    Pixels that no Gaussian covers share the zero code, which is decoded once.
     """
     channels, height, width = codes.shape
     pixels = codes.reshape(channels, -1).T

@@ -1,4 +1,4 @@
-"""The language field drawn: code maps of every view, and relevancy maps of phrases."""
+"""Renderings of the language field: code maps of every view, and relevancy maps of phrases."""
 
 import logging
 from collections.abc import Sequence

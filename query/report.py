@@ -1,4 +1,4 @@
-"""The report: one HTML file with everything inside, to look at answers from disk and without a network."""
+"""The report: one self-contained HTML file that opens from disk and needs no network."""
 
 import base64
 import json
@@ -25,7 +25,7 @@ LARGEST = 24 << 20  # bytes of pictures in one report, what a browser still open
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is known of the truth of one answer, to be shown beside it."""
+    """Comparison of one answer with the ground truth, shown beside it."""
 
     iou: float
     localized: bool
@@ -40,7 +40,7 @@ class Report:
         self._views: list[dict[str, Any]] = []
 
     def add(self, answered: AnsweredView, photo: UInt8[np.ndarray, "h w 3"], verdicts: Mapping[str, Verdict]) -> None:
-        """Keep one view, its pictures made small; `verdicts` by phrase, where the truth is known. Threads may call it at once."""
+        """Add one view, its pictures scaled down; `verdicts` by phrase, where there is ground truth. Thread-safe."""
         height, width = photo.shape[:2]
         self._views.append(
             {
@@ -55,7 +55,7 @@ class Report:
         )
 
     def write(self, path: Path, metrics: Mapping[str, Any], settings: Mapping[str, Any], classes: Sequence[str]) -> None:
-        """Write the page; of the views it shows those with the highest scores, as many as asked for and as fit."""
+        """Write the page with the views of the highest scores, as many as were asked for and fit."""
         self._views.sort(key=lambda view: view["image"])
         ranked = sorted(self._views, key=lambda view: -max((a["score"] for a in view["answers"]), default=0.0))
         shown, size = [], 0

@@ -1,4 +1,4 @@
-"""A trained scene opened for questions: what every command that asks shares, its settings among it."""
+"""A trained scene opened for questions, and the settings shared by every command that asks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -157,9 +157,9 @@ def fit_codebook(embeddings: Embeddings, settings: Mapping[str, Any], model: Mod
     """k-means of each level's embeddings; the same bits for any number of threads."""
     rows, names = Rows.joined(list(embeddings)), embeddings.store.levels
 
-    def table(index: int) -> Tensor | None:
+    def table(index: int) -> Tensor:
         chosen = (rows.levels == index) & (rows.pixels > 0)
-        return cluster(rows.embeddings[chosen], rows.pixels[chosen], settings["codebook_size"], settings["seed"])
+        return cluster(rows.embeddings[chosen].cpu(), rows.pixels[chosen].cpu(), settings["codebook_size"], settings["seed"])
 
     # Several threads would add their sums in the order in which they finish: each level has one, levels run side by side.
     with threadpool_limits(1), ThreadPoolExecutor() as pool:
@@ -169,20 +169,24 @@ def fit_codebook(embeddings: Embeddings, settings: Mapping[str, Any], model: Mod
                 f"{embeddings.store.folder} has no segment in any image, so that there is nothing to make codes of. "
                 f"Extract with other settings: {embeddings.store.command()} --overwrite"
             )
-        nothing = rows.embeddings.new_zeros(1, rows.embeddings.shape[1])
+        nothing = torch.zeros(1, rows.embeddings.shape[1])
         tables = {level: found if len(found) else nothing for level, found in tables.items()}
-        return Codebook(tables, principal_directions(list(tables.values()), settings["code_width"]))
+        return Codebook(tables, principal_directions(list(tables.values()), settings["code_width"])).to(embeddings.device)
 
 
 def cluster(rows: Float[Tensor, "m d"], pixels: Float[Tensor, " m"], size: int, seed: int) -> Float[Tensor, "codes d"]:
-    """At most `size` means of similar unit rows, each row weighted by its pixels; the rows themselves when there are no more."""
+    """At most `size` means of similar unit rows, each row weighted by its pixels; the rows themselves when there are no more.
+
+    Rows are on the CPU, where sums are taken in a fixed order. Clusters are formed without weights, so that small things keep
+    codes of their own.
+    """
     if len(rows) <= size:
         return rows.clone()
     kmeans = KMeans(size, n_init=1, max_iter=KMEANS_ITERATIONS, random_state=seed, algorithm="lloyd")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than codes: the codes left over are dropped
-        labels = kmeans.fit_predict(rows.cpu().numpy())
-    labels = torch.from_numpy(labels.astype(np.int64)).to(rows.device)
+        labels = kmeans.fit_predict(rows.numpy())
+    labels = torch.from_numpy(labels.astype(np.int64))
     weights = pixels.double()
     sums = rows.new_zeros(size, rows.shape[1], dtype=torch.float64).index_add_(0, labels, rows.double() * weights[:, None])
     totals = weights.new_zeros(size).index_add_(0, labels, weights)
@@ -192,9 +196,9 @@ def cluster(rows: Float[Tensor, "m d"], pixels: Float[Tensor, " m"], size: int, 
 
 def principal_directions(tables: Sequence[Float[Tensor, "_ d"]], width: int) -> Float[Tensor, "c d"]:
     """At most `width` orthonormal directions that keep most of the codes' squared length, uncentred."""
-    stacked = np.concatenate([table.cpu().numpy() for table in tables]).astype(np.float64)
+    stacked = np.concatenate([table.numpy() for table in tables]).astype(np.float64)
     _, vectors = np.linalg.eigh(stacked.T @ stacked)
     directions = vectors[:, ::-1].T[:width]
     largest = np.take_along_axis(directions, np.abs(directions).argmax(1)[:, None], 1)
     directions = (directions * np.sign(largest)).astype(np.float32)  # the same signs on every machine
-    return torch.from_numpy(np.ascontiguousarray(directions)).to(tables[0].device)
+    return torch.from_numpy(np.ascontiguousarray(directions))

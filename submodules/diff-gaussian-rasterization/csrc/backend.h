@@ -98,6 +98,10 @@ void list_pairs(const Camera<float>&, const Prepared&, int64_t* tile_begin, int6
 void sum_regions(const Camera<float>&, const Prepared&, const RegionMap&, bool centres_only, float* sums,
                  const Execution&);
 
+// The lists of a prepared view's blocks of pixels, for Prepared::weights: passes then filter no list, with the same
+// bits as results. Allocates once from `memory`, 4 bytes per (Gaussian, block) and 8 per block. Waits for the device.
+void keep_lists(const Camera<float>&, const Prepared&, Allocator memory, Allocator scratch, const Execution&);
+
 // Address of `count` reports in host memory that devices can write. It is never freed.
 uintptr_t pinned_reports(int64_t count, const Execution&);
 

@@ -143,7 +143,8 @@ struct Prepared {
   int64_t bytes;
   int64_t num_visible;  // Gaussians that are not culled
   int64_t num_pairs;    // (Gaussian, tile) pairs
-  // What cpu::keep_weights made of this view, or null: passes without geometry then evaluate no alpha. Not for CUDA.
+  // What cpu::keep_weights or cuda::keep_lists made of this view, or null: passes without geometry then evaluate no
+  // alpha (CPU), or only those that count (CUDA).
   const void* weights = nullptr;
 
   template <class Visit>

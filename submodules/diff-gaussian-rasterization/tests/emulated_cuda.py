@@ -76,7 +76,7 @@ def build(cache: Path) -> ctypes.CDLL:
     loaded = ctypes.CDLL(str(library))
     loaded.last_error.restype = ctypes.c_char_p
     loaded.view_size.restype = ctypes.c_size_t
-    loaded.last_pairs.restype = Int64
+    loaded.last_pairs.restype = loaded.last_kept_positions.restype = Int64
     loaded.pinned_reports.restype = ctypes.c_void_p
     loaded.runtime.restype = ctypes.POINTER(Runtime)
     assert loaded.view_size() == ctypes.sizeof(Call), "the structs here and in csrc/types.h differ"

@@ -169,11 +169,19 @@ def test_projection_waits_once_and_copies_to_pinned_memory(library, runtime):
     rasterize(library, make_view(), gaussians, torch.zeros(200, 3))  # the first call of a thread allocates
     ctypes.memset(ctypes.addressof(runtime), 0, ctypes.sizeof(runtime))
     *_, radii, _ = rasterize(library, make_view(), gaussians, torch.zeros(200, 3))
-    assert (runtime.waits, runtime.pageable_copies, runtime.pinned_bytes) == (1, 0, 0)
+    assert (runtime.waits, runtime.pageable_copies, runtime.pinned_bytes) == (2, 0, 0)  # projection, and the kept lists
     visible = int((radii > 0).sum())
     pairs = library.last_pairs()
     assert 0 < visible < 60 and pairs > 0
     assert runtime.sorted_elements == visible + pairs  # not the 150 behind the camera
+
+
+def test_kept_lists_end_where_blending_does(library):
+    gaussians = make_gaussians(300, scale=3.0)  # everywhere, and nearly opaque: a dozen end every pixel
+    gaussians["opacities"][:] = 0.9
+    *_, radii, _ = rasterize(library, make_view(16, 16), gaussians, torch.zeros(300, 1))
+    assert int((radii > 0).sum()) == library.last_pairs() > 100  # on the one tile
+    assert 8 * 4 <= library.last_kept_positions() <= 8 * 20  # of its eight blocks
 
 
 def test_leaves_the_current_device_alone(library, runtime):

@@ -75,10 +75,36 @@ class BlockList {
         center_x_(pixel.block_x + 0.5f * kBlockWidth),
         center_y_(pixel.block_y + 0.5f * kBlockHeight),
         length_(length),
-        queue_(queue) {}
+        queue_(queue) {
+    if (kBackToFront || !state.block_starts) return;
+    const int64_t block = static_cast<int64_t>(pixel.tile) * kBlocksPerTile + pixel.block;
+    kept_ = state.block_positions + state.block_starts[block];
+    length_ = static_cast<uint32_t>(state.block_starts[block + 1] - state.block_starts[block]);
+  }
 
   // The next batch: lane i gets the i-th splat. Returns how many there are, the same for all lanes; 0 at the end.
   __device__ int fetch(Entry& entry) {
+    uint32_t position = 0;
+    const int count = !kBackToFront && kept_ ? next_kept(position) : next_filtered(position);
+    if (lane_ < count) {
+      entry.rank = ranks_[position];
+      const DeviceSplat s = splats_[entry.rank];
+      const float x = center_x_ - s.x, y = center_y_ - s.y;
+      entry.splat = {s.ux * x + s.uy * y, s.ux, s.uy, s.vy * y, s.vy, s.log2_opacity, s.depth, position};
+      entry.gaussian = s.gaussian;
+    }
+    return count;
+  }
+
+ private:
+  __device__ __forceinline__ int next_kept(uint32_t& position) {
+    const uint32_t count = min(length_ - read_, static_cast<uint32_t>(kWarp));
+    if (lane_ < static_cast<int>(count)) position = kept_[read_ + lane_];
+    read_ += count;
+    return static_cast<int>(count);
+  }
+
+  __device__ __forceinline__ int next_filtered(uint32_t& position) {
     while (queued_ < kWarp && read_ < length_) {
       const uint32_t offset = read_ + lane_;
       const uint32_t candidate = kBackToFront ? length_ - 1 - offset : offset;
@@ -91,27 +117,20 @@ class BlockList {
     __syncwarp();
     const int count = min(queued_, kWarp);
     const bool held = lane_ + kWarp < queued_;
-    const uint32_t position = lane_ < count ? queue_.positions[lane_] : 0;
+    position = lane_ < count ? queue_.positions[lane_] : 0;
     const uint32_t next = held ? queue_.positions[lane_ + kWarp] : 0;
     __syncwarp();
     if (held) queue_.positions[lane_] = next;
     queued_ -= count;
-    if (lane_ < count) {
-      entry.rank = ranks_[position];
-      const DeviceSplat s = splats_[entry.rank];
-      const float x = center_x_ - s.x, y = center_y_ - s.y;
-      entry.splat = {s.ux * x + s.uy * y, s.ux, s.uy, s.vy * y, s.vy, s.log2_opacity, s.depth, position};
-      entry.gaussian = s.gaussian;
-    }
     return count;
   }
 
- private:
   const uint32_t* ranks_;
   const uint8_t* masks_;
   const DeviceSplat* splats_;
   int bit_, lane_;
   float center_x_, center_y_;
+  const uint32_t* kept_ = nullptr;
   uint32_t length_;
   BlockQueue& queue_;
   uint32_t read_ = 0;

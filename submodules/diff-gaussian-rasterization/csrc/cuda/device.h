@@ -88,4 +88,34 @@ inline void clear(void* memory, int64_t bytes, cudaStream_t stream) {
   if (bytes > 0) check(cudaMemsetAsync(memory, 0, static_cast<size_t>(bytes), stream), "cudaMemsetAsync");
 }
 
+// Runs a function of CUB with the temporary storage it asks for.
+template <class Function>
+void with_storage(const char* what, const Allocator& scratch, const Function& function) {
+  size_t bytes = 0;
+  check(function(nullptr, bytes), what);
+  void* storage = scratch.allocate(scratch.context, bytes);
+  check(function(storage, bytes), what);
+}
+
+// Waiting is an error while a graph is captured, and would end the capture.
+inline void refuse_capture(cudaStream_t stream, const char* what) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  check(cudaStreamIsCapturing(stream, &status), "cudaStreamIsCapturing");
+  if (status == cudaStreamCaptureStatusNone) return;
+  throw std::runtime_error(
+      std::string(what) +
+      " waits for the GPU, since the size of its lists is the GPU's to say, and cannot be captured in a CUDA graph; "
+      "prepare() the view before the capture and rasterize the prepared view in it");
+}
+
+// Copies one value to page-locked memory, which the copy engine writes without a detour, and waits.
+template <class T>
+T read_from_device(const T* value, cudaStream_t stream) {
+  // One per thread, since each waits for its own copy. Not freed: the runtime may be gone when the thread ends.
+  static thread_local T* const pinned = static_cast<T*>(allocate_pinned(sizeof(T)));
+  check(cudaMemcpyAsync(pinned, value, sizeof(T), cudaMemcpyDeviceToHost, stream), "a copy to the host");
+  check(cudaStreamSynchronize(stream), "work before a copy to the host");
+  return *pinned;
+}
+
 }  // namespace gaussian::cuda

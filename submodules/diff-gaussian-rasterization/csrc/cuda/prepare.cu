@@ -197,15 +197,6 @@ __global__ void __launch_bounds__(kThreads) find_tiles_kernel(State state, int64
   state.tile_starts[tile] = low;
 }
 
-// Runs a function of CUB with the temporary storage it asks for.
-template <class Function>
-void with_storage(const char* what, const Allocator& scratch, const Function& function) {
-  size_t bytes = 0;
-  check(function(nullptr, bytes), what);
-  void* storage = scratch.allocate(scratch.context, bytes);
-  check(function(storage, bytes), what);
-}
-
 // The keys of visible Gaussians, by depth. `compacted` and `sorted` have room for `num_visible` keys.
 void sort_visible(int64_t count, int64_t num_visible, const uint64_t* keys, uint64_t* compacted, uint64_t* sorted,
                   const Allocator& scratch, cudaStream_t stream) {
@@ -234,24 +225,6 @@ void inclusive_sum(int64_t count, const int64_t* in, int64_t* out, const Allocat
   });
 }
 
-void refuse_capture(cudaStream_t stream) {
-  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-  check(cudaStreamIsCapturing(stream, &status), "cudaStreamIsCapturing");
-  if (status == cudaStreamCaptureStatusNone) return;
-  throw std::runtime_error(
-      "projection waits for the GPU, since the size of its lists is the GPU's to say, and cannot be captured in a CUDA "
-      "graph; prepare() the view before the capture and rasterize the prepared view in it");
-}
-
-// Copies to page-locked memory, which the copy engine writes without a detour, and waits.
-Counters read_counters(const Counters* device_counters, cudaStream_t stream) {
-  // One per thread, since each waits for its own copy. Not freed: the runtime may be gone when the thread ends.
-  static thread_local Counters* const pinned = static_cast<Counters*>(allocate_pinned(sizeof(Counters)));
-  check(cudaMemcpyAsync(pinned, device_counters, sizeof(Counters), cudaMemcpyDeviceToHost, stream), "a copy");
-  check(cudaStreamSynchronize(stream), "projection");
-  return *pinned;
-}
-
 int bits_of(int64_t largest) {
   int bits = 1;
   while (largest >> bits) ++bits;
@@ -275,7 +248,7 @@ Prepared prepare(const Camera<float>& camera, const Gaussians<float>& gaussians,
   uint32_t* tile_counts = nullptr;
   uint64_t* keys = nullptr;
   if (n > 0) {
-    refuse_capture(stream);
+    refuse_capture(stream, "projection");
     Counters* device_counters = allocate<Counters>(scratch, 1);
     clear(device_counters, sizeof(Counters), stream);
     splats = allocate<DeviceSplat>(scratch, n);
@@ -284,7 +257,7 @@ Prepared prepare(const Camera<float>& camera, const Gaussians<float>& gaussians,
     launch("project_kernel", project_kernel, blocks_for(n), kThreads, stream, camera, gaussians, size.tiles_x,
            size.tiles_y, radii, splats, tile_counts, keys, device_counters);
     // The only wait for the device: the caller's allocator needs the sizes.
-    counters = read_counters(device_counters, stream);
+    counters = read_from_device(device_counters, stream);
     if (counters.nonfinite > 0)
       throw std::domain_error(std::to_string(counters.nonfinite) + " Gaussians have a NaN or infinite parameter");
   }

@@ -37,7 +37,15 @@ struct State {
   uint8_t* block_masks;  // [num_pairs] bit b: the splat reaches block b of the tile
   int64_t bytes;
   int tiles_x, tiles_y;
+  // Kept lists, or null: the pairs that block b of tile t needs are, by position in the tile's list, those from
+  // block_starts[8 t + b] on.
+  const int64_t* block_starts;      // [8 tiles + 1]
+  const uint32_t* block_positions;  // [block_starts[8 tiles]]
 };
+
+inline int64_t block_count(const State& state) {
+  return static_cast<int64_t>(state.tiles_x) * state.tiles_y * kBlocksPerTile;
+}
 
 // The layout of the state memory; with `data` null only `bytes` is meaningful.
 inline State state_layout(void* data, int width, int height, int64_t num_visible, int64_t num_pairs) {
@@ -60,7 +68,12 @@ inline State state_layout(void* data, int width, int height, int64_t num_visible
 }
 
 inline State state_of(const Prepared& prepared, int width, int height) {
-  return state_layout(prepared.data, width, height, prepared.num_visible, prepared.num_pairs);
+  State state = state_layout(prepared.data, width, height, prepared.num_visible, prepared.num_pairs);
+  if (prepared.weights) {
+    state.block_starts = static_cast<const int64_t*>(prepared.weights);
+    state.block_positions = reinterpret_cast<const uint32_t*>(state.block_starts + block_count(state) + 1);
+  }
+  return state;
 }
 
 }  // namespace gaussian::cuda

@@ -26,7 +26,12 @@ struct Memory {
 };
 
 thread_local std::string message;
-int64_t pairs = 0;  // of the last view
+int64_t pairs = 0, kept_positions = 0;  // of the last view
+
+int64_t entries_of(const gaussian::Camera<float>& camera, const gaussian::Prepared& listed) {
+  const int64_t tiles = int64_t{(camera.width + 15) / 16} * ((camera.height + 15) / 16);
+  return static_cast<const int64_t*>(listed.weights)[8 * tiles];
+}
 
 template <class Function>
 int guarded(const Function& function) {
@@ -57,6 +62,7 @@ struct View {
 
 const char* last_error() { return message.c_str(); }
 int64_t last_pairs() { return pairs; }
+int64_t last_kept_positions() { return kept_positions; }
 size_t view_size() { return sizeof(View); }
 
 // Prepares and blends; then, with any gradient wanted, goes back.
@@ -79,8 +85,20 @@ int rasterize(View* view) {
                           execution);
     if (std::memcmp(again, view->images.image, static_cast<size_t>(pixels) * sizeof(float)) != 0)
       throw std::logic_error("blending a prepared view gives another image");
+    // With kept lists the image has the same bits again; gradients below are taken with them.
+    Memory kept;
+    gaussian::cuda::keep_lists(view->camera, prepared, kept.allocator(), scratch.allocator(), execution);
+    gaussian::Prepared listed = prepared;
+    listed.weights = kept.blocks.front().get();
+    const size_t image_bytes = static_cast<size_t>(pixels) * sizeof(float);
+    std::memset(again, 0xff, image_bytes);
+    gaussian::cuda::blend(view->camera, listed, view->features, {again, nullptr, nullptr}, scratch.allocator(),
+                          execution);
+    if (std::memcmp(again, view->images.image, image_bytes) != 0)
+      throw std::logic_error("blending with kept lists gives another image");
+    kept_positions = entries_of(view->camera, listed);
     if (view->gradients.features || view->gradients.geometry())
-      gaussian::cuda::blend_backward(view->camera, view->gaussians, prepared, view->features, view->image_gradients,
+      gaussian::cuda::blend_backward(view->camera, view->gaussians, listed, view->features, view->image_gradients,
                                      view->gradients, scratch.allocator(), execution);
   });
 }

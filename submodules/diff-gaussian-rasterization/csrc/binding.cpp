@@ -1,5 +1,5 @@
-// The extension module `_C`. Structs cross as dicts of tensors and numbers, named like the fields in types.h; the Python
-// side has checked shapes, types and devices, and keeps the tensors alive.
+// The extension module `_C`. Structs cross as dicts of tensors and numbers, named like the fields in types.h; the
+// Python side has checked shapes, types and devices, and keeps the tensors alive.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/string.h>
@@ -140,10 +140,10 @@ auto with_type(const Target& target, const Run& run) {
 }
 
 // Calls `call` of the backend that `target` names, for the type T, without the interpreter lock.
-#define ON_BACKEND(target, call)               \
-  nb::gil_scoped_release unlocked;             \
-  if constexpr (std::is_same_v<T, float>)      \
-    if ((target).cuda) ON_CUDA(call);          \
+#define ON_BACKEND(target, call)          \
+  nb::gil_scoped_release unlocked;        \
+  if constexpr (std::is_same_v<T, float>) \
+    if ((target).cuda) ON_CUDA(call);     \
   return cpu::call
 
 // The numbers of visible Gaussians and of pairs; `state` is asked once for memory.
@@ -185,8 +185,8 @@ void blend_backward(const Target& target, const View& view, const nb::dict& gaus
     const auto values = read<Features<T>>(features);
     const auto above = read<ImageGradients<T>>(image_gradients);
     const auto out = read<Gradients<T>>(gradients);
-    ON_BACKEND(target, blend_backward(camera, geometry, given, values, above, out, temporary.allocator(),
-                                      target.execution()));
+    ON_BACKEND(target,
+               blend_backward(camera, geometry, given, values, above, out, temporary.allocator(), target.execution()));
   });
 }
 
@@ -200,6 +200,17 @@ void keep_weights(const Target& target, const nb::dict& prepared, const std::vec
   const auto view = read<Prepared>(prepared);
   nb::gil_scoped_release unlocked;
   cpu::keep_weights(view, places, pointer<void>(memory), target.execution());
+}
+
+void keep_lists([[maybe_unused]] const Target& target, [[maybe_unused]] const View& view,
+                [[maybe_unused]] const nb::dict& prepared, [[maybe_unused]] const nb::callable& memory,
+                [[maybe_unused]] const nb::callable& scratch) {
+#ifdef GAUSSIAN_CUDA
+  const auto camera = camera_of<float>(view);
+  const auto given = read<Prepared>(prepared);
+  nb::gil_scoped_release unlocked;
+#endif
+  ON_CUDA(keep_lists(camera, given, python_memory(memory), python_memory(scratch), target.execution()));
 }
 
 // The number of rows of each level; their gaussians, labels and weights are three blocks of `results`.
@@ -292,6 +303,7 @@ NB_MODULE(_C, m) {
         nb::arg().none());
   m.def("weight_places", weight_places);
   m.def("keep_weights", keep_weights);
+  m.def("keep_lists", keep_lists);
   m.def("lift", lift);
   m.def("list_pairs", list_pairs);
   m.def("sum_regions", sum_regions);

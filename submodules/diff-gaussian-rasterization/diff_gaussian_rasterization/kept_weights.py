@@ -1,8 +1,9 @@
-"""Blending weights of prepared views, kept in memory between calls.
+"""What passes over a prepared view would compute again and again, kept in memory between calls; results are the same bits.
 
-Training features on frozen geometry blends the same weights again and again; on the CPU, reading them takes a fraction of
-evaluating them, and gives the same bits. They take about 4 bytes per evaluation of alpha, several times the view itself, so
-all views share a budget: those that come too late go on evaluating.
+Training features on frozen geometry blends the same weights in every pass. On the CPU they are kept: reading takes a fraction of
+evaluating, at about 4 bytes per evaluation of alpha, several times the view itself. On CUDA the lists of splats of each 8x4 block
+are kept, without those that no pixel blends: 4 bytes for 32 evaluations. All views share a budget; those that come too late go on
+without.
 """
 
 import threading
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from . import _C
-from .memory import target_for
+from .memory import Memory, target_for
 from .prepared_ops import prepared_fields
 
 DEFAULT_BUDGET = 512 << 20
@@ -62,24 +63,60 @@ def _reserved_memory(size: int) -> Tensor:
     return torch.from_numpy(memory)
 
 
+class _NoRoomError(Exception):
+    """The budget is used up."""
+
+
+class _BudgetedMemory(Memory):
+    """Device memory that counts against the budget until its tensor is freed."""
+
+    def __call__(self, size: int) -> int:
+        if not _budget.take(size):
+            raise _NoRoomError
+        try:
+            address = super().__call__(size)
+        except RuntimeError:
+            _budget.give_back(size)
+            raise
+        weakref.finalize(self.tensors[-1], _budget.give_back, size)
+        return address
+
+
 class KeptWeights:
-    """The weights of one view, from the second pass on that will be differentiated: a view used once is not worth them."""
+    """The weights (CPU) or lists (CUDA) of one view.
+
+    From the second pass on that will be differentiated: a view used once is not worth them.
+    """
 
     def __init__(self) -> None:
         self.tensor: Tensor | None = None
         self._passes = 0
         self._refused_at = -1  # the limit under which there was no room
 
-    def for_pass(self, state: Tensor, counts: Tensor, features: Tensor) -> Tensor | None:
-        """The weights for blending `features`, or None when they have to be evaluated."""
+    def for_pass(self, camera: tuple[list[float], int, int], state: Tensor, counts: Tensor, features: Tensor) -> Tensor | None:
+        """What is kept for blending `features`, or None when nothing is."""
         if self.tensor is not None:
             return self.tensor
-        if state.is_cuda or features.dtype != torch.float32 or not (features.requires_grad and torch.is_grad_enabled()):
+        if features.dtype != torch.float32 or not (features.requires_grad and torch.is_grad_enabled()):
             return None
+        if state.is_cuda and torch.cuda.is_current_stream_capturing():
+            return None  # the size of the lists has to be waited for
         self._passes += 1
         if self._passes > 1 and _budget.limit > 0 and self._refused_at != _budget.limit:
-            self._keep(state, counts)
+            if state.is_cuda:
+                self._keep_lists(camera, state, counts)
+            else:
+                self._keep(state, counts)
         return self.tensor
+
+    def _keep_lists(self, camera: tuple[list[float], int, int], state: Tensor, counts: Tensor) -> None:
+        limit, memory = _budget.limit, _BudgetedMemory(state.device)
+        try:
+            _C.keep_lists(target_for(state), camera, prepared_fields(state, counts), memory, Memory(state.device))
+        except (_NoRoomError, torch.OutOfMemoryError):
+            self._refused_at = limit  # counting took a pass: not again before the limit changes
+            return
+        (self.tensor,) = memory.tensors
 
     def _keep(self, state: Tensor, counts: Tensor) -> None:
         target, prepared = target_for(torch.empty(0, device="cpu")), prepared_fields(state, counts)

@@ -81,16 +81,19 @@ class PreparedView:
         features = features.contiguous()
         background = None if background is None else background.contiguous()
         check_finite(features=features, background=background)
-        weights = self._weights.for_pass(self._state, self._counts, features)
+        weights = self._weights.for_pass(self._camera, self._state, self._counts, features)
         known = self.__dict__.get("_coverage")
         image, *coverage = blend_op.run(
             BlendInputs(
                 *self._camera, self._state, self._counts, features, background, None if known is None else known[0], weights
             )
         )
-        if known is None:
+        if known is not None:
+            coverage = known
+        elif not (features.is_cuda and torch.cuda.is_current_stream_capturing()):
+            # What a captured pass returns is memory of the graph, without values before the first replay.
             self.__dict__["_coverage"] = tuple(coverage)
-        return Rendering(image, self.alpha, self.depth, self.radii)
+        return Rendering(image, *coverage, self.radii)
 
     @torch.no_grad()
     def lift(self, label_maps: Tensor, samples: str = "all") -> LiftedLabels:

@@ -169,6 +169,19 @@ def test_the_default_device_of_torch_may_be_the_gpu():
             torch.testing.assert_close(found.cpu(), expected, atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("channels", [9, 64])
+def test_kept_lists_change_no_bit(channels):
+    view, gaussians = make_view(200, 150), on_gpu(make_gaussians(5000, scale=0.1))
+    prepared = dgr.prepare(view, **gaussians)
+    features = torch.rand(5000, channels, device="cuda", requires_grad=True)
+    images = [prepared.rasterize(features).image for _ in range(3)]
+    assert prepared.kept_nbytes > 0
+    assert all(torch.equal(image, images[0]) for image in images)
+    first, *_, last = (torch.autograd.grad(image.square().sum(), features)[0] for image in images)
+    # Atomic additions in another order: float32 rounding of sums of some hundred terms.
+    torch.testing.assert_close(last, first, atol=1e-5 * float(first.abs().max()), rtol=0)
+
+
 def test_forward_is_deterministic():
     view, gaussians = make_view(200, 150), on_gpu(make_gaussians(20_000, scale=0.03))
     features = torch.rand(20_000, 9, device="cuda")

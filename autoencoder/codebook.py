@@ -155,7 +155,11 @@ def codebook_settings(config: AutoencoderConfig, store: FeatureStore) -> dict[st
 
 def fit_codebook(embeddings: Embeddings, settings: Mapping[str, Any], model: ModelFolder) -> Codebook:
     """k-means of each level's embeddings; the same bits for any number of threads."""
-    rows, names = Rows.joined(list(embeddings)), embeddings.store.levels
+    rows, names, width = Rows.joined(list(embeddings)), embeddings.store.levels, settings["code_width"]
+    if COORDINATES < width > rows.embeddings.shape[1]:  # the default is cut to what there is
+        raise InputError(
+            f"--code_width {width}: the features of {embeddings.store.scene.root} are only {rows.embeddings.shape[1]} wide."
+        )
 
     def table(index: int) -> Tensor:
         chosen = (rows.levels == index) & (rows.pixels > 0)
@@ -171,7 +175,7 @@ def fit_codebook(embeddings: Embeddings, settings: Mapping[str, Any], model: Mod
             )
         nothing = torch.zeros(1, rows.embeddings.shape[1])
         tables = {level: found if len(found) else nothing for level, found in tables.items()}
-        return Codebook(tables, principal_directions(list(tables.values()), settings["code_width"])).to(embeddings.device)
+        return Codebook(tables, principal_directions(list(tables.values()), width)).to(embeddings.device)
 
 
 def cluster(rows: Float[Tensor, "m d"], pixels: Float[Tensor, " m"], size: int, seed: int) -> Float[Tensor, "codes d"]:

@@ -61,6 +61,8 @@ def train_autoencoder(config: AutoencoderConfig) -> None:
 def _settings(config: AutoencoderConfig, kind: Kind, store: FeatureStore) -> dict[str, Any]:
     """What decides the result, with the defaults filled in; refuses values without a meaning."""
     settings = kind.settings(config, store)
+    if config.codebook_size is not None and "codebook_size" not in settings:
+        raise InputError(f"--codebook_size is of --method codebook; the method is {config.method}.")
     if config.checkpoint is None:
         return settings
     if not config.checkpoint.is_file():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from small_features import GROUPS, write_small_grids, write_small_segments
+from small_features import FEATURE_WIDTH, GROUPS, write_small_grids, write_small_segments
 from small_scene import NUM_VIEWS, write_small_scene
 
 from autoencoder.codebook import Codebook, cluster, principal_directions
@@ -144,6 +144,10 @@ def test_wrong_sizes_and_scenes_without_segments_are_refused(scene_folder, tmp_p
     for size in (0, 2**16):
         with pytest.raises(InputError, match=f"--codebook_size {size}: expected 1 to 65535"):
             _run(scene_folder, tmp_path / "m", codebook_size=size)
+    with pytest.raises(InputError, match=f"--code_width 40: .* only {FEATURE_WIDTH} wide"):
+        _run(scene_folder, tmp_path / "m", code_width=40)
+    with pytest.raises(InputError, match="--codebook_size is of --method codebook; the method is pca"):
+        _run(scene_folder, tmp_path / "m", method="pca", codebook_size=8)
     root = write_small_segments(write_small_scene(_made(tmp_path / "scene")))
     store = open_store(SceneFolder(root), "mini")
     for key in store.keys():

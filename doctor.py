@@ -143,6 +143,7 @@ def _cuda_backend(name: str, built: dict[str, str], gpu: bool, folder: str) -> F
 def weights() -> Iterator[Finding]:
     """Weights of the default models, where each is, and how it comes."""
     from features import graph_segments, mini
+    from features.clip_loading import default_weights
     from features.preprocessing import PreprocessConfig
     from features.talk2dino import TEXT_MODEL, TEXT_WEIGHTS
 
@@ -155,7 +156,7 @@ def weights() -> Iterator[Finding]:
     url = f"https://dl.fbaipublicfiles.com/segment_anything/{default.sam_ckpt_path.name}"
     fetch = f"mkdir -p {default.sam_ckpt_path.parent} && curl -L -o {default.sam_ckpt_path} {url}"
     yield Finding("SAM", found is not None, _place(found, default.sam_ckpt_path, "--sam_ckpt_path"), fetch)
-    yield _open_clip("CLIP for segments", default.clip_model, default.clip_pretrained)
+    yield _open_clip("CLIP for segments", default.clip_model, default_weights(default.clip_model))
     yield _dino(default.dino_model)
     yield _open_clip("CLIP for Talk2DINO", TEXT_MODEL, TEXT_WEIGHTS)
     head = Path("ckpts/vitb_mlp_infonce.pth")

@@ -1,16 +1,14 @@
 """CLIP-shaped dual encoders through OpenCLIP: any published model, or the bundled one under its name `mini`."""
 
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from difflib import get_close_matches
-from pathlib import Path
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from features import mini
+from features.clip_loading import load_clip
 from workspace import InputError
 
 
@@ -22,23 +20,29 @@ class ClipEncoder:
     Attributes:
         width: Width of an embedding.
         image_size: Side in pixels of the square images it takes.
-        patch_size: Side in pixels of a patch.
+        patch_size: Side in pixels of a patch; 0 where the image tower has none.
 
     Raises:
-        InputError: the model or its weights are unknown, absent, or damaged.
+        InputError: the model or its weights are unknown, absent, or damaged; it has no text tower, takes pictures that are not
+            square, or needs a package that is not installed.
     """
 
     def __init__(self, model: str, pretrained: str | None = None, device: torch.device | str = "cpu", batch: int = 256):
         self.device = torch.device(device)
         self.batch = batch
         self._dtype = torch.float16 if self.device.type == "cuda" else torch.float32
-        self._model, self._tokenizer = _load(model, pretrained, self.device)
+        self._model, self._tokenizer = load_clip(model, pretrained, self.device)
         visual = self._model.visual
-        self.image_size = _side(visual.image_size)
-        self.patch_size = _side(getattr(visual, "patch_size", 0))
-        preprocessing = visual.preprocess_cfg  # mean and standard deviation that the weights were trained with
-        self._mean = torch.tensor(preprocessing["mean"], device=self.device).view(3, 1, 1)
-        self._std = torch.tensor(preprocessing["std"], device=self.device).view(3, 1, 1)
+        if len(set(_sides(visual.image_size))) > 1:
+            raise InputError(
+                f"OpenCLIP model '{model}' takes pictures of {visual.image_size} pixels; only square ones are supported."
+            )
+        self.image_size = _sides(visual.image_size)[0]
+        self.patch_size = _sides(getattr(visual, "patch_size", 0))[0]
+        self._transform = _transform(visual.preprocess_cfg)
+        normalize = self._transform.transforms[-1]  # mean and standard deviation that the weights were trained with
+        self._mean = torch.tensor(normalize.mean, device=self.device).view(3, 1, 1)
+        self._std = torch.tensor(normalize.std, device=self.device).view(3, 1, 1)
         self.width = self.embed_text(["object"]).shape[1]
 
     @torch.inference_mode()
@@ -54,6 +58,15 @@ class ClipEncoder:
             for part in crops.split(self.batch)
         ]
         return torch.nn.functional.normalize(torch.cat(embeddings).float(), dim=-1)
+
+    def resize(self, square: UInt8[np.ndarray, "n n 3"]) -> UInt8[np.ndarray, "side side 3"]:
+        """A square RGB picture at `image_size`, with the filter that the model's own preprocessing uses."""
+        from PIL import Image
+
+        picture = Image.fromarray(square)
+        for step in self._transform.transforms[:-2]:  # without the conversion to a tensor and the normalisation
+            picture = step(picture)
+        return np.asarray(picture)
 
     @torch.inference_mode()
     def embed_text(self, phrases: Sequence[str], *, normalize: bool = True) -> Float32[Tensor, "p d"]:
@@ -71,69 +84,11 @@ class ClipEncoder:
         return ((images - self._mean) / self._std).to(self._dtype)
 
 
-def _side(size: int | tuple[int, ...]) -> int:
-    return size if isinstance(size, int) else size[0]
+def _sides(size: int | Sequence[int]) -> tuple[int, ...]:
+    return (size,) if isinstance(size, int) else tuple(size)
 
 
-def _load(model: str, pretrained: str | None, device: torch.device):
-    import open_clip
+def _transform(preprocessing: dict[str, object]):  # noqa: ANN202 - torchvision's Compose
+    from open_clip.transform import PreprocessCfg, image_transform_v2
 
-    if bundled := model == mini.MODEL:
-        pretrained = str(mini.WEIGHTS)
-        open_clip.add_model_config(mini.CONFIG)
-        if not mini.WEIGHTS.is_file():
-            raise InputError(f"{mini.WEIGHTS}, which belongs to the code, is missing. Restore it: git checkout -- {mini.WEIGHTS}")
-    _check_names(model, pretrained)
-    precision = "fp16" if device.type == "cuda" else "fp32"
-    with quiet():
-        try:
-            network = open_clip.create_model(model, pretrained=pretrained, precision=precision, device=device, weights_only=True)
-        except Exception as error:  # noqa: BLE001 - a damaged file raises any exception
-            raise InputError(_explain(model, pretrained, error)) from error
-        tokenizer = mini.tokenizer() if bundled else open_clip.get_tokenizer(model)
-    return network.eval().requires_grad_(False), tokenizer
-
-
-def _check_names(model: str, pretrained: str | None) -> None:
-    import open_clip
-
-    if model.startswith(("hf-hub:", "local-dir:")):  # such a name includes its weights
-        return
-    if model not in (known := open_clip.list_models()):
-        near = get_close_matches(model, known, n=5, cutoff=0.4)
-        raise InputError(f"OpenCLIP has no model '{model}'. Nearest names: {', '.join(near) or 'none'}.")
-    tags = open_clip.list_pretrained_tags_by_model(model)
-    if pretrained in tags or (pretrained and Path(pretrained).is_file()):
-        return
-    raise InputError(
-        f"OpenCLIP model '{model}' has no weights '{pretrained}', and that is no file. "
-        f"Give --clip_pretrained a file or one of: {', '.join(tags) or 'none published'}."
-    )
-
-
-def _explain(model: str, pretrained: str | None, error: Exception) -> str:
-    # the first sentence: torch's next ones advise to load without weights_only
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
-    if pretrained and Path(pretrained).is_file():
-        return (
-            f"{pretrained} ({Path(pretrained).stat().st_size / 1e6:.1f} MB) is not a whole weight file of OpenCLIP model "
-            f"'{model}': {reason}\nFetch it again, or name the model it belongs to with --clip_model."
-        )
-    return (
-        f"The weights '{pretrained}' of OpenCLIP model '{model}' could not be fetched: {reason}\n"
-        "With a network connection, this fetches and keeps them:\n"
-        f"  python -c \"import open_clip; open_clip.create_model('{model}', pretrained='{pretrained}')\"\n"
-        "Without one, copy the weight file from another machine and add --clip_pretrained <file>."
-    )
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence the log of libraries while they load a model; errors are raised."""
-    # OpenCLIP and the hub client report each step and each retry, the former through the root logger
-    previous = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.disable(previous)
+    return image_transform_v2(PreprocessCfg(**preprocessing), is_train=False)

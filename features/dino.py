@@ -7,13 +7,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from features.clip import quiet
+from features.clip_loading import quiet
 from features.dense import area_grid
 from features.dense_extractor import dense_extractor
 from features.extractor import Extractor, ExtractorSpec
 from features.grid_store import GridStore
 from features.talk2dino import Talk2DinoText
-from features.text import TextOptions
+from features.text import TEMPERATURE, TextOptions
 from workspace import InputError
 from workspace.records import FeatureSettings
 
@@ -78,7 +78,13 @@ class Dino(ExtractorSpec[DinoOptions]):
 
     def text_encoder(self, settings: FeatureSettings, device: torch.device | str, options: TextOptions) -> Talk2DinoText:
         """CLIP's text tower and Talk2DINO's head."""
-        return Talk2DinoText(options.talk2dino_ckpt, device, options.clip_pretrained, options.talk2dino_templates)
+        return Talk2DinoText(
+            options.talk2dino_ckpt,
+            device,
+            options.clip_pretrained,
+            options.talk2dino_templates,
+            options.temperature or TEMPERATURE,
+        )
 
 
 class DinoEncoder:

@@ -1,6 +1,6 @@
 """Segment masks cut to their boxes, and the crops an image encoder sees of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -61,9 +61,15 @@ def map_masks(indices: Int32[np.ndarray, "h w"]) -> list[Mask]:
     ]
 
 
-def cut_crops(image: UInt8[np.ndarray, "h w 3"], masks: Sequence[Mask], side: int) -> UInt8[np.ndarray, "m side side 3"]:
-    """What the encoder sees of each segment: black outside the mask, padded to a centred square, resized bilinearly.
+Resize = Callable[[UInt8[np.ndarray, "n n 3"]], UInt8[np.ndarray, "side side 3"]]  # a square picture to the encoder's size
 
+
+def cut_crops(
+    image: UInt8[np.ndarray, "h w 3"], masks: Sequence[Mask], side: int, resize: Resize | None = None
+) -> UInt8[np.ndarray, "m side side 3"]:
+    """What the encoder sees of each segment: black outside the mask, padded to a centred square, resized to `side`.
+
+    `resize` is the filter; without it, bilinear as published, which skips pixels where it shrinks by more than two.
     The box excludes the segment's last row and column, as the published crops do: SAM's boxes run from the first to the
     last pixel and are cut as if the end were exclusive. Deviates from it for segments one pixel wide or high, whose crop
     would be empty: those keep their pixel.
@@ -75,5 +81,5 @@ def cut_crops(image: UInt8[np.ndarray, "h w 3"], masks: Sequence[Mask], side: in
         y, x = (longest - h) // 2, (longest - w) // 2
         square = np.zeros((longest, longest, 3), np.uint8)
         np.multiply(image[top : top + h, left : left + w], pixels[:h, :w, None], out=square[y : y + h, x : x + w])
-        cv2.resize(square, (side, side), dst=crop, interpolation=cv2.INTER_LINEAR)
+        crop[:] = cv2.resize(square, (side, side), interpolation=cv2.INTER_LINEAR) if resize is None else resize(square)
     return crops

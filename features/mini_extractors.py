@@ -12,7 +12,7 @@ from features.extractor import Extractor, ExtractorSpec
 from features.grid_store import GridStore
 from features.segment_extractor import map_extractor
 from features.segment_store import SegmentStore
-from features.text import ClipText, TextOptions
+from features.text import TEMPERATURE, ClipText, TextOptions
 from workspace import InputError, SceneFolder
 from workspace.files import file_digest
 from workspace.records import FeatureSettings
@@ -33,7 +33,7 @@ class _Mini(ExtractorSpec[object]):
                 f"The features were made with bundled weights {made}, the code now brings {present}: their spaces differ. Run: "
                 f"python preprocess.py -s <scene> --features {settings.extractor} --overwrite, and the stages after it."
             )
-        return ClipText(mini.MODEL, None, device)
+        return ClipText(mini.MODEL, None, device, temperature=options.temperature or TEMPERATURE)
 
     def announce(self, options: object, scene: SceneFolder) -> None:
         if not scene.part_ids.is_dir():

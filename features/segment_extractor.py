@@ -11,7 +11,7 @@ from jaxtyping import Float32, Int32, UInt8
 from features.clip import ClipEncoder
 from features.extractor import Extractor
 from features.mask_nms import mask_nms, thinned
-from features.masks import Mask, cut_crops, map_masks, segment_map
+from features.masks import Mask, Resize, cut_crops, map_masks, segment_map
 from features.sam import MaskList
 from features.segment_store import LEVELS, Segments
 
@@ -27,20 +27,21 @@ class SegmentedPicture(NamedTuple):
     maps: Mapping[str, Int32[np.ndarray, "h w"]]
 
 
-def mask_extractor(segment: MaskSegmenter, encoder: ClipEncoder, nms_step: int = 1) -> Extractor:
-    """Mask lists of the four levels, LangSplat's mask suppression (at every `nms_step`-th pixel), embeddings."""
+def mask_extractor(segment: MaskSegmenter, encoder: ClipEncoder, nms_step: int = 1, resize: Resize | None = None) -> Extractor:
+    """Mask lists of the four levels, LangSplat's mask suppression (at every `nms_step`-th pixel), embeddings of crops that
+    `resize` makes (`cut_crops`)."""
     return Extractor(
         {
             "segmenter": lambda image: (image, segment(image)),
             "nms": lambda found: _suppressed(*found, nms_step),
-            "encoder": partial(_embedded, encoder),
+            "encoder": partial(_embedded, encoder, resize),
         }
     )
 
 
-def map_extractor(segment: MapSegmenter, encoder: ClipEncoder) -> Extractor:
+def map_extractor(segment: MapSegmenter, encoder: ClipEncoder, resize: Resize | None = None) -> Extractor:
     """Maps of the levels s, m, l, in which no masks overlap, so none are suppressed; `default` repeats `m`."""
-    steps = {"segmenter": partial(_divided, segment), "encoder": partial(_embedded, encoder)}
+    steps = {"segmenter": partial(_divided, segment), "encoder": partial(_embedded, encoder, resize)}
     return Extractor(steps, first_step_in_processes=True)
 
 
@@ -59,20 +60,22 @@ def _divided(segment: MapSegmenter, image: UInt8[np.ndarray, "h w 3"]) -> Segmen
     return SegmentedPicture(image, {"default": masks["m"], **masks}, {"default": maps["m"], **maps})
 
 
-def _embedded(encoder: ClipEncoder, segmented: SegmentedPicture) -> Segments:
+def _embedded(encoder: ClipEncoder, resize: Resize | None, segmented: SegmentedPicture) -> Segments:
     stacked, offset = [], 0
     for level in LEVELS:
         indices = segmented.maps[level]
         stacked.append(np.where(indices >= 0, indices + np.int32(offset), np.int32(-1)))
         offset += len(segmented.masks[level])
     masks = [mask for level in LEVELS for mask in segmented.masks[level]]
-    return Segments(_embeddings(encoder, segmented.image, masks), np.stack(stacked))
+    return Segments(_embeddings(encoder, resize, segmented.image, masks), np.stack(stacked))
 
 
-def _embeddings(encoder: ClipEncoder, image: UInt8[np.ndarray, "h w 3"], masks: Sequence[Mask]) -> Float32[np.ndarray, "m d"]:
+def _embeddings(
+    encoder: ClipEncoder, resize: Resize | None, image: UInt8[np.ndarray, "h w 3"], masks: Sequence[Mask]
+) -> Float32[np.ndarray, "m d"]:
     """Embeddings of the masks' crops. `default` repeats most masks of s, m and l: each is encoded once."""
     unique = {id(mask): mask for mask in masks}
     place = {name: i for i, name in enumerate(unique)}
-    crops = cut_crops(image, list(unique.values()), encoder.image_size)
+    crops = cut_crops(image, list(unique.values()), encoder.image_size, resize)
     embeddings = encoder.embed_crops(torch.from_numpy(crops)).cpu().numpy()
     return embeddings[[place[id(mask)] for mask in masks]] if masks else embeddings

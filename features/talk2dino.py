@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from features.clip import ClipEncoder
-from features.text import NEGATIVES
+from features.text import NEGATIVES, TEMPERATURE
 from workspace import InputError
 from workspace.tensor_files import load_tensors
 
@@ -75,8 +75,14 @@ class Talk2DinoText:
     negatives = NEGATIVES
 
     def __init__(
-        self, checkpoint: Path | None, device: torch.device | str, clip_pretrained: str | None = None, templates: int = 7
+        self,
+        checkpoint: Path | None,
+        device: torch.device | str,
+        clip_pretrained: str | None = None,
+        templates: int = 7,
+        temperature: float = TEMPERATURE,
     ):
+        self.temperature = temperature
         self._head = load_head(checkpoint).to(device)
         self._clip = ClipEncoder(TEXT_MODEL, clip_pretrained or TEXT_WEIGHTS, device)
         self._templates = _templates(templates)

@@ -1,5 +1,6 @@
 """Phrases as vectors in the space of a scene's features: what every text encoder offers, and CLIP's."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from features.clip import ClipEncoder
+from workspace import InputError
 
 NEGATIVES = ("object", "things", "stuff", "texture")  # the canonical phrases every query is measured against
+TEMPERATURE = 10.0  # of the published relevancy; with the negatives it is calibrated for CLIP
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +27,12 @@ class TextOptions:
     """Prompt templates averaged for them: CLIP's short list, as published, or OpenAI's 80."""
     clip_pretrained: str | None = None
     """OpenCLIP weights of the phrases, as in preprocess.py: a file for a machine that cannot fetch, or that moved since."""
+    temperature: float | None = None
+    """Factor of the cosines in relevancy, instead of the one recorded with the features."""
+
+    def __post_init__(self):
+        if self.temperature is not None and not 0 < self.temperature < math.inf:
+            raise InputError(f"--temperature {self.temperature:g} is no number above 0; the published one is {TEMPERATURE:g}.")
 
 
 @runtime_checkable
@@ -31,6 +40,8 @@ class TextEncoder(Protocol):
     """What a query needs of a text encoder."""
 
     negatives: tuple[str, ...]
+    temperature: float
+    """Factor of the cosines in relevancy; above 0."""
     width: int
 
     def embed(self, phrases: Sequence[str]) -> Float[Tensor, "p d"]:
@@ -40,11 +51,18 @@ class TextEncoder(Protocol):
 class ClipText:
     """Text tower of an OpenCLIP model; a phrase is encoded as it stands."""
 
-    negatives = NEGATIVES
-
-    def __init__(self, model: str, pretrained: str | None, device: torch.device | str):
+    def __init__(
+        self,
+        model: str,
+        pretrained: str | None,
+        device: torch.device | str,
+        negatives: tuple[str, ...] = NEGATIVES,
+        temperature: float = TEMPERATURE,
+    ):
         self._clip = ClipEncoder(model, pretrained, device)
         self.width = self._clip.width
+        self.negatives = negatives
+        self.temperature = temperature
 
     def embed(self, phrases: Sequence[str]) -> Float[Tensor, "p d"]:
         """Unit rows, one per phrase."""

@@ -84,4 +84,4 @@ class CodeView(FieldView):
     def protocol_relevancy(self, phrases: Float[Tensor, "p d"], negatives: Negatives) -> Float[Tensor, "levels p h w"]:
         """Relevancy of the decoded codes, which the decoder makes unit vectors."""
         readout = self.field.compressor.readout(torch.cat([phrases, negatives.embeddings]))
-        return torch.stack([relevancy_maps(level, readout, len(phrases)) for level in self.codes])
+        return torch.stack([relevancy_maps(level, readout, len(phrases), negatives.temperature) for level in self.codes])

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from features.text import TEMPERATURE
 from gaussian_renderer import prepare_view
 from gaussian_renderer.trained_model import TrainedModel
 from scene.camera import Camera
@@ -84,6 +85,8 @@ class Negatives:
 
     field: LanguageField
     embeddings: Float[Tensor, "m d"]
+    temperature: float = TEMPERATURE
+    """How sharply phrases are told from them: the factor of the cosines in relevancy."""
 
     @cached_property
     def scores(self) -> Float[Tensor, "n levels m"]:

@@ -12,7 +12,6 @@ from autoencoder.codebook import Codebook
 from autoencoder.mixtures import Mixtures
 from gaussian_renderer.trained_model import TrainedModel
 from query.field import FieldView, LanguageField, Negatives
-from query.relevancy import TEMPERATURE
 from scene.camera import Camera
 from workspace import InputError
 from workspace.records import FeatureSettings
@@ -110,4 +109,4 @@ class MixtureView(FieldView):
         """Relevancy of the rendered embedding, normalised at every pixel; a pixel without any is 0.5, as of the zero vector."""
         lengths = self.lengths.clamp_min(1e-12)[:, None]
         rival = self.once((negatives, "protocol"), lambda: self.render(negatives.scores).amax(1, keepdim=True) / lengths)
-        return torch.sigmoid(TEMPERATURE * (self.render(self.field.scores(phrases)) / lengths - rival))
+        return torch.sigmoid(negatives.temperature * (self.render(self.field.scores(phrases)) / lengths - rival))

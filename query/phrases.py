@@ -22,6 +22,11 @@ class PhraseMemory:
         """Phrases that stand for everything else in the encoder's space."""
         return self._encoder.negatives
 
+    @property
+    def temperature(self) -> float:
+        """Factor of the cosines in relevancy that the encoder's space needs."""
+        return self._encoder.temperature
+
     def embed(self, phrases: Sequence[str]) -> Float[Tensor, "p d"]:
         """Unit rows, one per phrase; only phrases not asked before are encoded, all in one batch."""
         new = tuple(dict.fromkeys(phrase for phrase in phrases if phrase not in self._rows))

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from query.field import FieldView, LanguageField, Negatives
-from query.relevancy import TEMPERATURE, latent_similarity
+from query.relevancy import latent_similarity
 from workspace import InputError
 
 # Deviates from DinoSplat, which compares in the compressed space and without negatives (latent).
@@ -76,7 +76,7 @@ class Question:
         if self.reading == "gaussian":
             return view.render(self.gaussian_relevancy[..., rows])
         rival = view.once(self.negatives, lambda: view.render(self.negatives.scores).amax(1, keepdim=True))
-        return torch.sigmoid(TEMPERATURE * (view.render(self.scores[..., rows]) - rival))
+        return torch.sigmoid(self.negatives.temperature * (view.render(self.scores[..., rows]) - rival))
 
     @cached_property
     def scores(self) -> Float[Tensor, "n levels p"]:
@@ -92,7 +92,7 @@ class Question:
     def gaussian_relevancy(self) -> Float[Tensor, "n levels p"]:
         """Relevancy of every Gaussian, at every level, to every phrase, in (0, 1); 0 of unknown Gaussians."""
         excess = self.gaussian_cosines - self.negatives.rival[..., None]
-        return torch.sigmoid(TEMPERATURE * excess) * self.field.known[..., None]
+        return torch.sigmoid(self.negatives.temperature * excess) * self.field.known[..., None]
 
     def _rows(self, phrases: Sequence[str]) -> list[int]:
         return [self.phrases.index(phrase) for phrase in phrases]

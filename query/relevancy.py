@@ -5,27 +5,30 @@ from jaxtyping import Float
 from torch import Tensor
 
 from autoencoder.readout import Readout
+from features.text import TEMPERATURE
 
-TEMPERATURE = 10.0
 BEATS_NEGATIVES = 0.5  # relevancy above which a phrase is more similar than every negative
 CHUNK_BYTES = 32 << 20  # of the widest intermediate held at once, whatever the size of the view
 
 
 def relevancy(
-    embeddings: Float[Tensor, "*pixels d"], phrases: Float[Tensor, "p d"], negatives: Float[Tensor, "n d"]
+    embeddings: Float[Tensor, "*pixels d"],
+    phrases: Float[Tensor, "p d"],
+    negatives: Float[Tensor, "n d"],
+    temperature: float = TEMPERATURE,
 ) -> Float[Tensor, " p *pixels"]:
     """Relevancy in (0, 1) of unit embeddings to every phrase; above 0.5 the phrase beats every negative."""
-    return contrast(embeddings @ torch.cat([phrases, negatives]).T, len(phrases))
+    return contrast(embeddings @ torch.cat([phrases, negatives]).T, len(phrases), temperature)
 
 
-def contrast(cosines: Float[Tensor, "*pixels v"], num_phrases: int) -> Float[Tensor, " p *pixels"]:
+def contrast(cosines: Float[Tensor, "*pixels v"], num_phrases: int, temperature: float) -> Float[Tensor, " p *pixels"]:
     """Relevancy from the cosines with the phrases, which come first, and with the negatives.
 
-    The published score is the minimum over negatives of the softmax of the pair (10 s_p, 10 s_n). That softmax is
-    sigmoid(10 (s_p - s_n)), which falls as s_n grows, so the minimum belongs to the most similar negative.
+    The published score is the minimum over negatives of the softmax of the pair (T s_p, T s_n), with temperature T = 10.
+    That softmax is sigmoid(T (s_p - s_n)), which falls as s_n grows, so the minimum belongs to the most similar negative.
     """
     rival = cosines[..., num_phrases:].amax(-1, keepdim=True)
-    return torch.sigmoid(TEMPERATURE * (cosines[..., :num_phrases] - rival)).movedim(-1, 0)
+    return torch.sigmoid(temperature * (cosines[..., :num_phrases] - rival)).movedim(-1, 0)
 
 
 def latent_similarity(codes: Float[Tensor, "*pixels c"], phrases: Float[Tensor, "p c"]) -> Float[Tensor, " p *pixels"]:
@@ -35,7 +38,9 @@ def latent_similarity(codes: Float[Tensor, "*pixels c"], phrases: Float[Tensor, 
 
 
 @torch.inference_mode()
-def relevancy_maps(codes: Float[Tensor, "c h w"], readout: Readout, num_phrases: int) -> Float[Tensor, "p h w"]:
+def relevancy_maps(
+    codes: Float[Tensor, "c h w"], readout: Readout, num_phrases: int, temperature: float = TEMPERATURE
+) -> Float[Tensor, "p h w"]:
     """Relevancy of a code map to the first `num_phrases` vectors of `readout`, the others being negatives.
 
     Pixels that no Gaussian covers share the zero code, which is decoded once.
@@ -43,8 +48,8 @@ def relevancy_maps(codes: Float[Tensor, "c h w"], readout: Readout, num_phrases:
     channels, height, width = codes.shape
     pixels = codes.reshape(channels, -1).T
     covered = pixels.ne(0).any(-1).nonzero().squeeze(-1)
-    empty = contrast(readout(pixels.new_zeros(1, channels)), num_phrases)
+    empty = contrast(readout(pixels.new_zeros(1, channels)), num_phrases, temperature)
     scores = empty.expand(num_phrases, height * width).contiguous()
     for chunk in covered.split(CHUNK_BYTES // (4 * readout.width)):
-        scores[:, chunk] = contrast(readout(pixels[chunk]), num_phrases)
+        scores[:, chunk] = contrast(readout(pixels[chunk]), num_phrases, temperature)
     return scores.reshape(num_phrases, height, width)

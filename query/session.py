@@ -115,5 +115,5 @@ class Session:
     def _negatives(self, phrases: tuple[str, ...]) -> Negatives:
         phrases = phrases or self.memory.negatives
         if phrases not in self._known_negatives:
-            self._known_negatives[phrases] = Negatives(self.field, self.memory.embed(phrases))
+            self._known_negatives[phrases] = Negatives(self.field, self.memory.embed(phrases), self.memory.temperature)
         return self._known_negatives[phrases]

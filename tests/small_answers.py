@@ -40,6 +40,7 @@ class Words:
     """A text encoder that knows the balls."""
 
     negatives = ("object", "things")
+    temperature = 10.0
     width = FEATURE_WIDTH
 
     def embed(self, phrases):

@@ -65,6 +65,7 @@ class QuarterStore(FeatureStore):
 
 class Words:
     negatives = ("thing",)
+    temperature = 10.0
     width = 4
 
     def embed(self, phrases):

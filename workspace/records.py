@@ -5,6 +5,7 @@ that are read again. Fields with a default may be missing: an unfinished stage h
 photographs. `workspace.record` reads and writes the files.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -105,6 +106,20 @@ class FeatureSettings:
                 f"Make them again: python preprocess.py -s <scene> --features {self.extractor} --overwrite"
             )
         return value
+
+    def number(self, name: str, default: float) -> float:
+        """One of the extractor's own settings, `default` where it is not recorded; InputError when it is no number above 0."""
+        value = self._own.get(name, default)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise InputError(f"The record of the {self.extractor} features has {value!r} as {name}; expected a number above 0.")
+        return float(value)
+
+    def texts(self, name: str, default: tuple[str, ...]) -> tuple[str, ...]:
+        """One of the extractor's own settings, `default` where it is not recorded; InputError when it is no list of texts."""
+        value = self._own.get(name, default)
+        if not isinstance(value, list | tuple) or not value or not all(isinstance(text, str) and text for text in value):
+            raise InputError(f"The record of the {self.extractor} features has {value!r} as {name}; expected a list of texts.")
+        return tuple(value)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, FeatureSettings) and self.recorded == other.recorded

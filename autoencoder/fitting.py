@@ -3,8 +3,7 @@
 import copy
 import logging
 import math
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -21,7 +20,8 @@ from autoencoder.recipes import CODE_WIDTH, PATCH_SHARE, PATCHES, SEGMENT_SHARE,
 from autoencoder.reconstruction import reconstruction_cosines
 from features.feature_store import FeatureStore
 from workspace import InputError, ModelFolder
-from workspace.resume import load_checkpoint, save_checkpoint, stop_requests
+from workspace.record import plain
+from workspace.resume import Resumable, Step
 
 log = logging.getLogger(__name__)
 
@@ -61,19 +61,12 @@ def fit_autoencoder(embeddings: Embeddings, settings: Mapping[str, Any], model: 
         network = Autoencoder(*published_widths(train.shape[1], width), batch_norm=settings.get("batch_norm", True)).to(
             train.device
         )
-    resume = load_checkpoint(model, "autoencoder", train.device)
+    loop = Resumable(model, "autoencoder", plain(settings))
+    resume = loop.saved(train.device)
     if resume is not None:
         log.info("Continuing after epoch %d of %d.", resume["epoch"], recipe.epochs)
-    with stop_requests() as stop:
-        return fit(
-            network,
-            train,
-            embeddings.held_out_sample().embeddings,
-            recipe,
-            resume=resume,
-            save=lambda epoch, state: save_checkpoint(model, "autoencoder", epoch, state),
-            stop=stop,
-        )
+    with loop.interruptible() as finished:
+        return fit(network, train, embeddings.held_out_sample().embeddings, recipe, resume=resume, finished=finished)
 
 
 def fit(
@@ -83,18 +76,14 @@ def fit(
     recipe: Recipe,
     *,
     resume: Mapping[str, Any] | None = None,
-    save: Callable[[int, dict[str, Any]], None] = lambda epoch, state: None,
-    stop: Callable[[], bool] = lambda: False,
+    finished: Step = lambda done, state, **_: None,
 ) -> Autoencoder:
     """Fit `network`, in place, to unit embeddings and return it with the weights of its best epoch.
 
-    Best is the highest mean cosine on `validation`. `save` is given a resumable state now and then and at the end of a run
-    that `stop` ends; continuing from one gives the weights of an uninterrupted run. Embeddings left over from whole
+    Best is the highest mean cosine on `validation`. `finished` is called after each epoch; continuing from a state it was
+    given (`resume`) gives the weights of an uninterrupted run. Embeddings left over from whole
     batches sit an epoch out; each epoch draws a new order. Deviates from LangSplat, which keeps the smaller last batch and
     chooses among epochs after the 95th by the loss on the training rows.
-
-    Raises:
-        KeyboardInterrupt: `stop` said so; the state has been saved.
     """
     batch = min(recipe.batch_size, len(train))
     gradient = StepGradient(network, batch, recipe.cosine_axis, recipe.cosine_weight)
@@ -108,7 +97,10 @@ def fit(
         optimizer.load_state_dict(resume["optimizer"])
         first, best_cosine, best = resume["epoch"], resume["best_cosine"], resume["best"]
 
-    saved = time.monotonic()
+    def state() -> dict[str, Any]:
+        weights = {"epoch": epoch + 1, "network": network.state_dict(), "optimizer": optimizer.state_dict()}
+        return {**weights, "best": best, "best_cosine": best_cosine}
+
     order = torch.Generator()
     progress = tqdm(range(first, recipe.epochs), initial=first, total=recipe.epochs, desc="autoencoder", unit="epoch")
     for epoch in progress:
@@ -126,12 +118,6 @@ def fit(
         if cosine > best_cosine:
             best_cosine, best = cosine, copy.deepcopy(network.state_dict())
         progress.set_postfix(loss=f"{float(loss) / steps:.6f}", validation_cosine=f"{cosine:.4f}", best=f"{best_cosine:.4f}")
-        stopping = stop()
-        if stopping or time.monotonic() - saved > SAVE_EVERY:
-            state = {"epoch": epoch + 1, "network": network.state_dict(), "optimizer": optimizer.state_dict()}
-            save(epoch + 1, {**state, "best": best, "best_cosine": best_cosine})
-            saved = time.monotonic()
-        if stopping:
-            raise KeyboardInterrupt
+        finished(epoch + 1, state, every=SAVE_EVERY)
     network.load_state_dict(best)
     return network.eval()

@@ -118,13 +118,13 @@ def test_stopped_and_continued_fitting_equals_an_uninterrupted_one(schedule):
     whole = fit(copy.deepcopy(network), rows[:180], rows[180:], recipe)
     states = {}
 
-    def save(epoch, state):
-        states[epoch] = copy.deepcopy(state)
+    def stopped_after_three(epoch, state, **_):
+        if epoch == 3:
+            states[epoch] = copy.deepcopy(state())
+            raise KeyboardInterrupt
 
-    stops = iter([False, False, True])
     with pytest.raises(KeyboardInterrupt):
-        fit(copy.deepcopy(network), rows[:180], rows[180:], recipe, save=save, stop=lambda: next(stops))
-    assert list(states) == [3]
+        fit(copy.deepcopy(network), rows[:180], rows[180:], recipe, finished=stopped_after_three)
     resumed = fit(copy.deepcopy(network), rows[:180], rows[180:], recipe, resume=states[3])
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name

@@ -1,4 +1,6 @@
 import errno
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,7 @@ import torch
 from autoencoder.kinds import write_compressor
 from autoencoder.network import Autoencoder, published_widths
 from workspace import InputError, ModelFolder
-from workspace.resume import load_checkpoint, save_checkpoint
+from workspace.resume import Resumable, load_checkpoint, save_checkpoint
 
 
 def test_the_newest_by_number_replaces_the_older_and_other_stages_are_left_alone(tmp_path):
@@ -72,3 +74,17 @@ def test_a_second_process_that_deletes_first_does_no_harm(tmp_path, monkeypatch)
     monkeypatch.setattr(ModelFolder, "checkpoint_files", vanishing)
     save_checkpoint(model, "rgb", 2, {"value": torch.ones(3)})
     assert load_checkpoint(model, "rgb")["value"].tolist() == [1, 1, 1]
+
+
+def test_an_interruptible_loop_keeps_its_state_when_due_and_when_asked_to_stop(tmp_path):
+    loop, kept = Resumable(ModelFolder(tmp_path), "rgb", {"iterations": 9}), []
+    with pytest.raises(KeyboardInterrupt), loop.interruptible() as finished:
+        for done in range(1, 10):
+            if done == 7:
+                os.kill(os.getpid(), signal.SIGTERM)
+            finished(done, lambda done=done: {"iteration": done}, due=done == 4)
+            kept.append(sorted(path.name for path in (tmp_path / "checkpoints").glob("*")))
+    assert kept[2] == [] and kept[3] == kept[5] == ["rgb_000004.pth"]
+    assert loop.saved() == {"iteration": 7}
+    with pytest.raises(InputError, match="interrupted rgb run with other settings"):
+        Resumable(ModelFolder(tmp_path), "rgb", {"iterations": 8}).saved()

@@ -24,7 +24,7 @@ from training.code_sums import CodeSums
 from training.export import ExportConfig, export_features
 from training.language import LanguageTrainConfig, train_language
 from training.rgb_trainer import RgbTrainConfig, train_rgb
-from workspace import InputError, ModelFolder, SceneFolder, read_json
+from workspace import InputError, ModelFolder, SceneFolder, read_json, resume
 from workspace.record import require
 from workspace.records import LanguageRecord
 
@@ -246,8 +246,8 @@ def test_flags_of_codebooks_mean_nothing_for_codes_that_are_optimised(place):
 
 def test_saving_happens_while_views_are_added(place, monkeypatch):
     saved = []
-    monkeypatch.setattr(lifting, "SAVE_EVERY", -1)
-    monkeypatch.setattr(lifting, "save_checkpoint", lambda model, stage, done, state: saved.append(done))
+    monkeypatch.setattr(lifting, "SAVE_EVERY", -1.0)
+    monkeypatch.setattr(resume, "save_checkpoint", lambda model, stage, done, state: saved.append(done))
     model = _lift(place)
     assert saved == list(range(1, len(load_trained(model).scene().train)))
 

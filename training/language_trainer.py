@@ -20,7 +20,7 @@ from training.language_views import PreparedViews
 from training.view_quality import train_sample
 from workspace import InputError, save_array
 from workspace.records import LanguageReport
-from workspace.resume import load_checkpoint, save_checkpoint, stop_requests
+from workspace.resume import Resumable
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,8 @@ class LanguageTrainer:
         """Train to the last iteration, write the codes, and return the report; a stop request leaves a checkpoint."""
         iterations, interval = self.settings["iterations"], self.config.checkpoint_interval
         began = time.perf_counter()
-        saved = load_checkpoint(self.model, "language", self.device)
+        loop = Resumable(self.model, "language", self.settings)
+        saved = loop.saved(self.device)
         if saved is not None:
             self.restore(saved)
         elif self.settings["init"] == "lift":
@@ -80,7 +81,7 @@ class LanguageTrainer:
             self.codes.data.copy_(lifted_codes(self.views, self.targets, *sizes, self.compressor))
         progress = tqdm(total=iterations, initial=self.iteration, unit="it", desc="language", dynamic_ncols=True)
         shown = None
-        with stop_requests() as stop_requested, progress:
+        with loop.interruptible() as finished, progress:
             while self.iteration < iterations:
                 look = (self.iteration + 1) % LOOK_INTERVAL == 0 or self.iteration + 1 == iterations
                 loss = self.step(with_loss=look)
@@ -88,13 +89,9 @@ class LanguageTrainer:
                     shown = loss.item() if shown is None else SMOOTHING * shown + (1 - SMOOTHING) * loss.item()
                     progress.set_postfix_str(f"loss {shown:.4f}", refresh=False)
                     progress.update(self.iteration - progress.n)
+                self.seconds, began = self.seconds + time.perf_counter() - began, time.perf_counter()
                 due = interval > 0 and self.iteration % interval == 0 and self.iteration < iterations
-                if due or stop_requested():
-                    self.seconds, began = self.seconds + time.perf_counter() - began, time.perf_counter()
-                    save_checkpoint(self.model, "language", self.iteration, {"settings": self.settings, **self.saved()})
-                if stop_requested():
-                    raise KeyboardInterrupt
-        self.seconds += time.perf_counter() - began
+                finished(self.iteration, self.saved, due=due)
         return self.finish()
 
     def step(self, with_loss: bool = False) -> Tensor | None:
@@ -145,9 +142,7 @@ class LanguageTrainer:
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Continue from `saved`; InputError when it is of a run with other settings."""
-        if saved.get("settings") != self.settings:
-            raise InputError(f"{self.model.checkpoints} holds a language run with other settings. Add --no-resume to discard it.")
+        """Continue from `saved`."""
         self.codes.data.copy_(saved["codes"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.iteration, self.seconds = saved["iteration"], saved["seconds"]

@@ -30,7 +30,7 @@ from training.language_quality import measure_codes
 from training.view_quality import train_sample
 from workspace import InputError, ModelFolder, load_array, save_array
 from workspace.records import LanguageReport, LiftedLevel
-from workspace.resume import load_checkpoint, save_checkpoint, stop_requests
+from workspace.resume import Resumable
 
 log = logging.getLogger(__name__)
 
@@ -81,22 +81,25 @@ def lift_mixtures(config: LanguageTrainConfig, run: LanguageRun, settings: dict[
 
 def _sums_over_views(run: LanguageRun, settings: dict[str, Any]) -> tuple[list[CodeSums], float]:
     """Sums of all training views, and the seconds that an interrupted run took before."""
-    model, cameras = run.trained.folder, run.scene.train
+    cameras = run.scene.train
     sizes = [len(run.compressor.centroids(level)) for level in run.levels]
     sums = [CodeSums(len(run.trained.gaussians), size, PLACES, run.device) for size in sizes]
     first, before = 0, 0.0
-    saved = load_checkpoint(model, "language", run.device)
+    loop = Resumable(run.trained.folder, "language", settings)
+    saved = loop.saved(run.device)
     if saved is not None:
-        if saved.get("settings") != settings:
-            raise InputError(f"{model.checkpoints} holds a language run with other settings. Add --no-resume to discard it.")
         first, before = saved["views"], saved["seconds"]
         for found, state in zip(sums, saved["sums"], strict=True):
             found.restore(state)
         log.info("Continuing after view %d of %d.", first, len(cameras))
     del saved
-    began = last = time.monotonic()
+    began = time.monotonic()
+
+    def state() -> dict[str, Any]:
+        return {"views": done, "seconds": before + time.monotonic() - began, "sums": [found.state() for found in sums]}
+
     progress = tqdm(total=len(cameras), initial=first, desc="lifting", unit="view")
-    with stop_requests() as stop_requested, progress:
+    with loop.interruptible() as finished, progress:
         for done, (camera, labels) in enumerate(_labelled_views(run, cameras[first:]), start=first + 1):
             view = prepare_view(camera.resized(labels.shape[2], labels.shape[1]), run.trained.gaussians)
             lifted = view.lift(torch.from_numpy(labels).to(run.device), settings["samples"])
@@ -105,13 +108,8 @@ def _sums_over_views(run: LanguageRun, settings: dict[str, Any]) -> tuple[list[C
                 sums[index].labelled += lifted.labelled[index]
                 sums[index].unlabelled += lifted.unlabelled[index]
             progress.update()
-            stopping = stop_requested() and done < len(cameras)
-            if stopping or (time.monotonic() - last > SAVE_EVERY and done < len(cameras)):
-                last = time.monotonic()
-                state = {"settings": settings, "views": done, "seconds": before + last - began}
-                save_checkpoint(model, "language", done, {**state, "sums": [found.state() for found in sums]})
-            if stopping:
-                raise KeyboardInterrupt
+            if done < len(cameras):
+                finished(done, state, every=SAVE_EVERY)
     return sums, before
 
 

@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,7 +30,7 @@ from workspace.device import Device, chosen_device
 from workspace.files import file_digest
 from workspace.record import stage
 from workspace.records import RgbRecord
-from workspace.resume import delete_checkpoints, load_checkpoint, save_checkpoint, stop_requests
+from workspace.resume import Resumable, delete_checkpoints
 
 log = logging.getLogger(__name__)
 
@@ -183,6 +184,7 @@ class _Trainer:
         self.photographs = PhotographCache(background=(background,) * 3)
         self.background = torch.full((3,), background, device=device)
         self.device = device
+        self.loop = Resumable(model, "rgb", settings)
         self.state = self._initial_state()
 
     def run(self) -> None:
@@ -192,7 +194,7 @@ class _Trainer:
         state.queue = stream.queue
         progress = TrainingProgress(schedule.iterations, state.iteration, self.model.tensorboard)
         try:
-            with stop_requests() as stop_requested:
+            with self.loop.interruptible() as finished:
                 while state.iteration < schedule.iterations:
                     began = time.perf_counter()
                     iteration = state.iteration + 1
@@ -209,11 +211,7 @@ class _Trainer:
                         progress.held_out(iteration, **summary(self.measure(self.scene.test)))
                     # The last one too: measuring the views of a large scene takes long enough to be interrupted.
                     due = config.checkpoint_interval > 0 and (last or iteration % config.checkpoint_interval == 0)
-                    if stop_requested() or due:
-                        self.checked(loss, iteration)
-                        save_checkpoint(self.model, "rgb", iteration, {"settings": self.settings, **state.saved()})
-                    if stop_requested():
-                        raise KeyboardInterrupt
+                    finished(iteration, partial(self.saved, loss), due=due)
         finally:
             stream.close()
             progress.close()
@@ -263,6 +261,11 @@ class _Trainer:
             reset_opacities(gaussians, optimizer)
         return loss.detach(), rendering.image.detach()
 
+    def saved(self, loss: Tensor) -> dict[str, Any]:
+        """Everything an interrupted run needs; InputError when the last loss says that it diverged."""
+        self.checked(loss, self.state.iteration)
+        return self.state.saved()
+
     def checked(self, loss: Tensor, iteration: int) -> float:
         """The loss as a number; InputError when it is not finite, before such a state is saved."""
         value = loss.item()
@@ -305,10 +308,8 @@ class _Trainer:
             "sh_rest": config.feature_lr / 20,
         }
         rates = {name: rate * self.rate_factor(name) for name, rate in published.items()}
-        saved = load_checkpoint(self.model, "rgb", self.device)
+        saved = self.loop.saved(self.device)
         if saved is not None:
-            if saved.pop("settings", None) != self.settings:
-                raise InputError(f"{self.model.checkpoints} holds a run with other settings. Add --no-resume to discard it.")
             log.info("Continuing after iteration %d.", saved["iteration"])
             return RgbState.restored(saved, rates)
         gaussians, iteration = _first_gaussians(config, self.scene)

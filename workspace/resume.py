@@ -2,11 +2,13 @@
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -48,6 +50,56 @@ def delete_checkpoints(model: ModelFolder, stage: str) -> None:
     remove_abandoned(model.checkpoints)
     for path in model.checkpoint_files(stage):
         path.unlink(missing_ok=True)
+
+
+class Resumable:
+    """A loop that can be stopped and continued: its state is kept in checkpoints of `stage`.
+
+    `settings` (numbers, strings, lists and dicts) decide the result; a checkpoint of others is not continued.
+    """
+
+    def __init__(self, model: ModelFolder, stage: str, settings: Mapping[str, Any]):
+        self.model, self.stage, self.settings = model, stage, dict(settings)
+
+    def saved(self, device: torch.device | str = "cpu") -> dict[str, Any] | None:
+        """State to continue from with its tensors on `device`, or None.
+
+        Raises:
+            InputError: the checkpoint cannot be read, or is of a run with other settings.
+        """
+        state = load_checkpoint(self.model, self.stage, device)
+        if state is not None and state.pop("settings", None) != self.settings:
+            raise InputError(
+                f"{self.model.checkpoints} holds an interrupted {self.stage} run with other settings. Repeat those, or discard "
+                "it with --overwrite, or in train.py with --no-resume."
+            )
+        return state
+
+    @contextmanager
+    def interruptible(self) -> Iterator["Step"]:
+        """Yield what the loop calls after each step; once the process was asked to stop, it saves and raises
+        KeyboardInterrupt."""
+        with stop_requests() as stop_requested:
+            last = time.monotonic()
+
+            def finished(done: int, state: Callable[[], Mapping[str, Any]], *, due: bool = False, every: float = inf) -> None:
+                nonlocal last
+                stopping = stop_requested()
+                if due or stopping or time.monotonic() - last > every:
+                    save_checkpoint(self.model, self.stage, done, {"settings": self.settings, **state()})
+                    last = time.monotonic()
+                if stopping:
+                    raise KeyboardInterrupt
+
+            yield finished
+
+
+@runtime_checkable
+class Step(Protocol):
+    """The end of one step of an interruptible loop."""
+
+    def __call__(self, done: int, state: Callable[[], Mapping[str, Any]], *, due: bool = False, every: float = inf) -> None:
+        """Keep the state after `done` steps when it is `due` or the last was kept longer than `every` seconds ago."""
 
 
 @contextmanager

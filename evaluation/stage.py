@@ -28,6 +28,7 @@ from scene.photographs import load_image
 from workspace import InputError, ModelFolder, write_json
 from workspace.clock import Clock
 from workspace.model_folder import AnswerFolder
+from workspace.owned_files import OwnedFiles
 from workspace.record import stage
 from workspace.records import EvalRecord
 from workspace.replaced_folder import replaced_folder
@@ -76,6 +77,7 @@ def eval_query(config: QueryConfig) -> None:
     models, summaries = zip(*(_evaluate(config, model) for model in models), strict=True)
     if len(models) > 1 and all(summaries):
         spread = over_runs(summaries)
+        OwnedFiles(models[0].evaluation).add(models[0].runs)  # the next evaluation removes it with the others
         write_json(models[0].runs, {"models": [str(model.root) for model in models], "measures": spread})
         sys.stdout.write(f"\n{runs_table(spread, len(models))}\nwritten to {models[0].runs}\n")
 

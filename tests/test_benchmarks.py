@@ -1,0 +1,160 @@
+"""Every benchmark at a tiny size: it starts, its checks hold, and it prints its table. The times it prints mean nothing."""
+
+import importlib
+import runpy
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from colmap_scene import write_scene
+from small_features import write_small_segments
+from small_scene import write_small_scene
+
+ROOT = Path(__file__).resolve().parents[1]
+ELSEWHERE = {
+    "ablation": "tests/test_ablation.py",
+    "protocols": "runs the scripts that tests/test_benchmark_scripts.py runs",
+    "cuda_code": "needs nvcc for minutes; benchmarks/gpu.sh runs it",
+}
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    """A function that imports a benchmark as if it were started with these arguments."""
+
+    def load(name, *arguments):
+        monkeypatch.setattr(sys, "argv", [f"benchmarks/{name}.py", *map(str, arguments)])
+        sys.modules.pop(f"benchmarks.{name}", None)
+        return importlib.import_module(f"benchmarks.{name}")
+
+    return load
+
+
+def test_every_benchmark_is_run_by_a_test():
+    names = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
+    here = Path(__file__).read_text()
+    assert {name for name in names - ELSEWHERE.keys() if f'benchmark("{name}"' not in here} == set()
+    assert ELSEWHERE.keys() <= names
+    makefile = (ROOT / "Makefile").read_text()
+    listed = next(line for line in makefile.splitlines() if line.startswith("BENCHMARKS")).split(":=")[1].split()
+    assert set(listed) <= names
+
+
+def test_cpu_rasterizer(benchmark, monkeypatch, capsys):
+    if not shutil.which("g++"):
+        pytest.skip("the yardstick is compiled by g++")
+    module = benchmark("cpu_rasterizer", 1)
+    monkeypatch.setattr(module, "WIDTH", 48)
+    monkeypatch.setattr(module, "HEIGHT", 32)
+    random = module.Scene.random
+    monkeypatch.setattr(module.Scene, "random", lambda count, scale: random(min(count, 400), 0.05))
+    threads = torch.get_num_threads()
+    module.main()
+    torch.set_num_threads(threads)
+    assert "Against D at N = 200,000" in capsys.readouterr().out
+
+
+def test_rgb_iteration(benchmark, monkeypatch, capsys):
+    module = benchmark("rgb_iteration")
+    module.compare(60, 24, 16, 1)
+    module.break_down(60, 24, 16, 1)
+    printed = capsys.readouterr().out
+    assert "ratio" in printed and "densify" in printed
+
+
+def test_language_iteration(benchmark, tmp_path, capsys):
+    from toy_world.generate import write_toy_world
+    from training.rgb_trainer import RgbTrainConfig, train_rgb
+
+    scene, model = tmp_path / "scene", tmp_path / "model"
+    write_toy_world(scene, seed=0, width=64, height=48, views=9)
+    train_rgb(RgbTrainConfig(scene, model, eval=True, preset="fast", iterations=5, device="cpu"))
+    module = benchmark("language_iteration")
+    module.main(module.Config(scene, model, iterations=2))
+    printed = capsys.readouterr().out
+    differences = [float(line.split("differ by ")[1].split()[0]) for line in printed.splitlines() if "differ by" in line]
+    assert len(differences) == 3 and max(differences) < 1e-4  # the same codes after the same iterations
+    assert "joint iteration" in printed
+
+
+def test_mask_nms(benchmark, monkeypatch, capsys):
+    module = benchmark("mask_nms", 6, 1)
+    monkeypatch.setattr(module, "WIDTH", 96)
+    monkeypatch.setattr(module, "HEIGHT", 72)
+    module.main()
+    assert "double loop over full frames" in capsys.readouterr().out
+
+
+def test_autoencoder_fitting(benchmark, capsys):
+    benchmark("autoencoder_fitting").main(epochs=20, rows=200)
+    assert "ratio to the plain loop" in capsys.readouterr().out
+
+
+def test_query(benchmark, capsys):
+    module = benchmark("query")
+    module.main(module.QueryBenchmarkConfig(width=40, height=32, gaussians=200, phrases=(1, 2), repeats=1))
+    assert "published" in capsys.readouterr().out
+
+
+def test_lifting(benchmark, capsys):
+    module = benchmark("lifting")
+    module.main(module.LiftingBenchmarkConfig(gaussians=500, views=4, width=48, height=32, codebook_size=4))
+    assert "optimised field" in capsys.readouterr().out
+
+
+def test_extractors(benchmark, monkeypatch, tmp_path, capsys):
+    module = benchmark("extractors")
+    tiny = {"-m": "--width 64 --height 48 --views 9", "train.py": "--iterations 20", "train_autoencoder.py": "--epochs 2"}
+
+    def in_process(line):
+        words = [*shlex.split(line), *shlex.split(tiny.get(line.split()[0], "") if "pca" not in line else "")]
+        name, *arguments = words[1:] if words[0] == "-m" else words
+        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        try:
+            if words[0] == "-m":
+                runpy.run_module(name, run_name="__main__")
+            else:
+                runpy.run_path(str(ROOT / name), run_name="__main__")
+        except SystemExit as end:
+            assert not end.code, line
+        return 1.0
+
+    monkeypatch.setattr(module, "command", in_process)
+    monkeypatch.setattr(module, "ROWS", dict(list(module.ROWS.items())[1:3]))
+    module.main(module.ExtractorsConfig(seeds=(0,), folder=tmp_path))
+    assert "mini_dense, PCA 3" in capsys.readouterr().out
+
+
+def test_gpu_rasterizer(benchmark, monkeypatch, capsys):
+    module = benchmark("gpu_rasterizer", "once", "--small")
+    if torch.cuda.is_available():
+        assert module.main() == 0
+    else:
+        with pytest.raises(SystemExit, match="torch sees no CUDA device"):
+            module.main()
+
+
+def test_compare_cameras(benchmark, tmp_path, capsys):
+    write_scene(tmp_path / "a")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    benchmark("compare_cameras").main(str(tmp_path / "a"), str(tmp_path / "b"))
+    assert "6 and 6, 6 in both" in capsys.readouterr().out
+
+
+def test_segment_levels(benchmark, tmp_path):
+    write_small_scene(tmp_path)
+    write_small_segments(tmp_path)
+    benchmark("segment_levels", tmp_path, "view_03", tmp_path / "picture.jpg").main()
+    assert (tmp_path / "picture.jpg").stat().st_size > 500
+
+
+def test_benchmarks_of_the_makefile_start_as_modules():
+    """`python -m benchmarks.<name>` finds the program's packages; a run is broken off after its imports."""
+    makefile = (ROOT / "Makefile").read_text()
+    names = next(line for line in makefile.splitlines() if line.startswith("BENCHMARKS")).split(":=")[1].split()
+    code = "import importlib; [importlib.import_module(f'benchmarks.{name}') for name in NAMES]"
+    subprocess.run([sys.executable, "-c", code.replace("NAMES", repr(names))], cwd=ROOT, check=True)

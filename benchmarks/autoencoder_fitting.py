@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
+from autoencoder.embeddings import Rows
 from autoencoder.fitting import fit
 from autoencoder.network import Autoencoder, published_widths
 from autoencoder.recipes import SEGMENTS
@@ -62,7 +63,7 @@ def main(epochs: int = 100, rows: int = 60_000) -> None:
         began = time.perf_counter()
         network = run(network)
         seconds = time.perf_counter() - began
-        quality: Reconstruction = measure(network, validation)
+        quality: Reconstruction = measure(network, Rows(validation))
         print(f"{name:<34} {seconds:8.1f} s   cosine {quality.mean:.4f}, 5th percentile {quality.percentile_5:.4f}", flush=True)
         return seconds
 

@@ -67,7 +67,7 @@ def main(config: LiftingBenchmarkConfig) -> None:
         report = lift_mixtures(language, run, settings)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         iteration = _iteration(run)
-    lifting = report.seconds
+    lifting = max(report.seconds, 0.05)  # rounded to a tenth of a second
     rows = [["lifting", f"{lifting:.1f}", "1x", f"{(peak - before) / 1e6:.2f}"]]
     for preset, (iterations, _) in PRESETS.items():
         seconds = iteration * iterations

@@ -98,7 +98,7 @@ def _outlined_frame(path: Path, name: str) -> OutlinedFrame:
             category = item["category"].strip()
             if box.shape != (4,) or not polygons or not all(map(len, polygons)) or not category:
                 raise ValueError("a box without four numbers, or an object without an outline or a name")
-            if any((np.abs(numbers) > FARTHEST).any() for numbers in (box, *polygons)):
+            if not all((np.abs(numbers) <= FARTHEST).all() for numbers in (box, *polygons)):  # NaN neither
                 raise ValueError(f"a point of {category!r} is further than {FARTHEST:g} pixels")
             if box[0] > box[2] or box[1] > box[3]:
                 raise ValueError(f"{category!r} has the reversed box {box.tolist()}")

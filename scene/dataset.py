@@ -124,13 +124,12 @@ def _read_colmap(folder: SceneFolder, images: str, ignore_distortion: bool) -> t
             f"{folder.sparse} holds {len(model.images)} registered photographs and {len(model.xyz)} points, too few for a scene. "
             f"Make it again: python convert.py -s {photographs} -o <scene>"
         )
+    keys = [image_key(image.name) for image in model.images]
     paths = find_photographs(photographs, [image.name for image in model.images])
     cameras = []
-    for image, path in zip(model.images, paths, strict=True):
+    for key, image, path in zip(keys, model.images, paths, strict=True):
         intrinsics = model.cameras[image.camera_id]
-        cameras.append(
-            Camera(image_key(image.name), image.world_to_camera, *intrinsics.pinhole(), intrinsics.width, intrinsics.height, path)
-        )
+        cameras.append(Camera(key, image.world_to_camera, *intrinsics.pinhole(), intrinsics.width, intrinsics.height, path))
     return cameras, model.xyz, model.rgb
 
 

@@ -158,6 +158,7 @@ def _file_path(path: Path, frame: Mapping[str, Any]) -> str:
     name = frame.get("file_path") if isinstance(frame, dict) else None
     if not isinstance(name, str) or not Path(name).name:
         raise InputError(f"{path}: a frame without file_path.")
+    image_key(name)  # refuses names that lead out of the scene, or that no file can have
     return Path(name).as_posix()  # drops a leading ./
 
 

@@ -289,6 +289,15 @@ def test_colmap_text(tmp_path, change, expected):
     refused(load_scene, tmp_path, expected)
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"), [(300 * "n", "longer than 255 bytes"), (".", "it is empty"), (1100 * "n/", "longer")]
+)
+def test_colmap_names_that_no_file_can_have(tmp_path, name, expected):
+    _colmap(tmp_path, image="1 1 0 0 0 {i} 0 0 1 " + name)
+    with pytest.raises(InputError, match=f"Image name(.|\n)*{expected}"):
+        load_scene(tmp_path)
+
+
 def test_points_too_far_to_compute_with_are_left_out_and_none_is_an_error(tmp_path, caplog):
     _colmap(tmp_path / "one", point="1 1e30 0 1 9 9 9 0.1")
     assert len(load_scene(tmp_path / "one").points) == 3
@@ -440,6 +449,7 @@ def labels(info=None, **changes):
         (labels(segmentation=[0]), "not a LERF-OVS label file"),
         (labels(segmentation=[[[0, 0, 0]]]), "not a LERF-OVS label file"),
         (labels(segmentation=[[0, 0], [1e300, 0], [9, 9]]), "is further than"),
+        (labels(segmentation=[[0, 0], [None, 0], [9, 9]]), "is further than"),  # NaN, which OpenCV fills for minutes
         (labels(bbox=[9, 9, 0, 0]), "reversed box"),
         (labels(bbox=[0, 0, 10**30, 9]), "64 bits"),
         (labels(info={"width": 1.5}), "1.5"),

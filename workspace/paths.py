@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from workspace.errors import InputError
 
 ASSETS = Path(__file__).parent.parent / "assets"  # weights and worlds that ship with the code
+LONGEST_PART, LONGEST_NAME = 255, 2000  # bytes of a file's name, characters of a path below images/
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
@@ -21,7 +22,7 @@ def image_key(relative: Path | str) -> str:
     elsewhere. Names are refused as text: links inside `images/` are the user's choice and are followed.
 
     Raises:
-        InputError: the name is absolute, contains `..` or control characters, is empty, or is not UTF-8.
+        InputError: the name is absolute, contains `..` or control characters, is empty, too long, or not UTF-8.
     """
     name = str(relative)
     parts = PureWindowsPath(name).parts  # splits at both kinds of slash and knows drives
@@ -36,10 +37,12 @@ def image_key(relative: Path | str) -> str:
         reason = "it contains control characters"
     elif any(0xD800 <= ord(character) < 0xE000 for character in name):  # bytes that Python could not decode
         reason = "its bytes are not UTF-8; rename the file (convmv -f latin1 -t utf8 --notest does it for a whole folder)"
+    elif max(len(part.encode()) for part in parts) > LONGEST_PART or len(name) > LONGEST_NAME:
+        reason = f"it, or a part of it, is longer than {LONGEST_PART} bytes, which no file system can hold"
     if reason:
         raise InputError(
-            f"Image name {name!r}: {reason}. Expected a path relative to the folder of the photographs, such as left/0001.jpg. "
-            "Copy the photographs into the scene folder, and correct the names in its camera file."
+            f"Image name {name[:120]!r}: {reason}. Expected a path relative to the folder of the photographs, such as "
+            "left/0001.jpg. Copy the photographs into the scene folder, and correct the names in its camera file."
         )
     path = Path(name)
     return path.with_name(path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name).as_posix()

@@ -87,7 +87,7 @@ def fuzz(count: int, seed: int, only: str = "", number: int | None = None) -> in
         folders = {target.name: prepared(target, Path(root)) for target in chosen}
         for target in chosen:  # everything is imported and allocated that reading needs at all
             assert check(target, folders[target.name], target.files[target.damaged]) == "read", target.name
-        idle, slowest = peak(), 0.0
+        idle, slowest, done = peak(), 0.0, 0
         for target in chosen:
             outcomes: Counter[str] = Counter()
             folder = folders[target.name]
@@ -102,6 +102,7 @@ def fuzz(count: int, seed: int, only: str = "", number: int | None = None) -> in
                     outcome, idle = f"took {(peak() - idle) / 1e9:.2f} GB", peak()
                 if outcome in ("read", "refused") and seconds > MOST_SECONDS:
                     outcome = f"took {seconds:.1f} s"
+                done += 1
                 outcomes[outcome if outcome in ("read", "refused") else "FAILED"] += 1
                 if outcome not in ("read", "refused"):
                     failures += 1
@@ -112,7 +113,7 @@ def fuzz(count: int, seed: int, only: str = "", number: int | None = None) -> in
                 flush=True,
             )
     print(
-        f"{count // len(chosen) * len(chosen)} inputs, {failures} failures, {(peak() - idle) / 1e6:.0f} MB above idle, slowest "
+        f"{done} inputs, {failures} failures, {(peak() - idle) / 1e6:.0f} MB above idle, slowest "
         f"{slowest:.2f} s, {time.monotonic() - begin:.0f} s in all"
     )
     return failures

@@ -33,3 +33,7 @@ def test_the_readers_are_given_what_they_read():
     ]
     assert len(lines) > 40  # of readers
     assert all(int(words[words.index("refused") - 1]) > 0 for words in lines)
+
+
+def test_killed_stages_end_in_the_same_files():
+    assert " 0 failures" in run("fuzz_kills.py", "--kills", "6", "--only", "train", "--seed", "2")

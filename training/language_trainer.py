@@ -17,6 +17,8 @@ from training.language_config import Init, LanguageRun, LanguageTrainConfig
 from training.language_quality import measure_codes
 from training.language_targets import read_target, residual
 from training.language_views import PreparedViews
+from training.progress import LOOK_INTERVAL, SMOOTHING
+from training.schedule import ADAM_EPS
 from training.view_quality import train_sample
 from workspace import InputError, save_array
 from workspace.records import LanguageReport
@@ -24,9 +26,6 @@ from workspace.resume import Resumable
 
 log = logging.getLogger(__name__)
 
-ADAM_EPS = 1e-15
-LOOK_INTERVAL = 10  # iterations between looks at the loss: each waits for the device
-SMOOTHING = 0.9  # of the loss shown
 
 PRESETS: dict[FieldPreset, tuple[int, Init]] = {"published": (30_000, "zero"), "fast": (200, "lift")}  # iterations, start
 # At a code of zero the derivative of code / (|code| + 1e-9) is 1e9. Adam remembers that first gradient for a while: until

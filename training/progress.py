@@ -4,6 +4,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+LOOK_INTERVAL = 10  # iterations between looks at the loss: each waits for the device
 SMOOTHING = 0.9  # of the running means of loss and PSNR
 CURVE_INTERVAL = 100  # iterations between points of the curves
 

@@ -8,8 +8,8 @@ from torch import nn
 
 from scene.gaussian_model import GaussianModel
 from training.densification import PARAMETERS, DensityStatistics
+from training.schedule import ADAM_EPS
 
-ADAM_EPS = 1e-15
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 

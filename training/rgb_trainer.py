@@ -21,7 +21,7 @@ from scene.photographs import PhotographCache
 from training.densification import densify, reset_opacities
 from training.losses import photometric_loss, psnr
 from training.photograph_stream import PhotographStream
-from training.progress import TrainingProgress
+from training.progress import LOOK_INTERVAL, TrainingProgress
 from training.rgb_state import RgbState
 from training.schedule import Preset, Schedule
 from training.view_quality import measure_views, summary, table, train_sample
@@ -34,7 +34,6 @@ from workspace.resume import Resumable, delete_checkpoints
 
 log = logging.getLogger(__name__)
 
-LOOK_INTERVAL = 10  # iterations between looks at the loss: each waits for the device
 FEW_PHOTOGRAPHS = 12
 
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+ADAM_EPS = 1e-15  # as published, of Gaussians and of their codes
+
 Preset = Literal["published", "fast"]
 
 

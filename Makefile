@@ -1,6 +1,7 @@
 # make demo   the whole pipeline on a generated scene, ending with a table and the path of a report
 # make test   every test that runs without a GPU and without downloaded weights
-# make bench  performance tables      make lint   style checks      make clean  remove what make made
+# make bench  performance tables, then every benchmark script on generated scenes (an hour and more)
+# make lint   style checks      make clean  remove what make made
 # make sanitize  the rasterizer's CPU code under the address and undefined-behaviour sanitizers
 # make fuzz      damaged files, random calls and kills for as long as COUNT, CALLS and KILLS say; the tests run a few of each
 # make pins      the newest versions that requirements.txt allows: installed, checked by everything, written to constraints.txt

@@ -39,7 +39,8 @@ PLACES = 32  # codes of a Gaussian that are counted at each level
 SAVE_EVERY = 120.0  # seconds between resumable states
 SAMPLE = 20_000  # Gaussians on which kept and full mixtures are compared
 CHUNK = 2048  # of these, at once
-MEASURED = 4  # views rendered for the report, of training and of held-out ones: each renders all coordinates
+MEASURED = 4  # views rendered for the report, of training and of held-out ones: each renders all coordinates,
+MEASURED_WIDTH = 640  # at most so many pixels wide, since a hundred channels of a large view fill gigabytes
 
 
 def lifting_settings(config: LanguageTrainConfig, compressor: Compressor, levels: tuple[str, ...]) -> dict[str, Any]:
@@ -198,6 +199,8 @@ def _measured(run: LanguageRun, cameras: Sequence[Camera]):  # noqa: ANN202
 
     def views():  # noqa: ANN202
         for camera, labels in _labelled_views(run, cameras):
+            step = -(-labels.shape[2] // MEASURED_WIDTH)
+            labels = labels[:, step // 2 :: step, step // 2 :: step]
             ids = np.where(labels < 0, starts[-1], labels + starts[:-1, None, None]).astype(np.int32)
             target = SegmentTarget(torch.from_numpy(ids).to(run.device), table, complete=bool((labels >= 0).all()))
             yield prepare_view(camera.resized(target.width, target.height), run.trained.gaussians), target

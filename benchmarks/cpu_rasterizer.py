@@ -3,7 +3,7 @@
     python benchmarks/cpu_rasterizer.py [repeats]
 
 Every table is measured in one run. Times are the best of the repeats, in milliseconds: wall clock, and CPU time of the
-process over all its threads. On a machine with other work the wall clock tells of that work too; CPU time does less so.
+process over all its threads. On a machine with other work the wall clock includes that work; CPU time does less so.
 The yardstick is compiled here from splat_major_yardstick.cpp with -O3 (the C++ compiler of CXX, or g++).
 """
 
@@ -68,6 +68,18 @@ class Scene:
         opacities = torch.sigmoid(1.5 * torch.randn(count, generator=generator))
         geometry = [torch.stack([x, y, z], 1), scales, torch.randn(count, 4, generator=generator), opacities]
         return cls(geometry, View(torch.eye(4), FOCAL, FOCAL, WIDTH / 2, HEIGHT / 2, WIDTH, HEIGHT))
+
+    def label_maps(self, cells: tuple[int, ...] = (30, 120, 400)) -> Tensor:
+        """A level of Voronoi cells for each number; every seventh cell has no label."""
+        generator = torch.Generator().manual_seed(1)
+        rows, columns = torch.meshgrid(torch.arange(0.0, HEIGHT, 4), torch.arange(0.0, WIDTH, 4), indexing="ij")
+        levels = []
+        for count in cells:
+            centres = torch.rand(count, 2, generator=generator) * torch.tensor([HEIGHT, WIDTH])
+            nearest = torch.cdist(torch.stack([rows, columns], -1).reshape(-1, 2), centres).argmin(1).reshape(rows.shape)
+            nearest[nearest % 7 == 0] = -1
+            levels.append(nearest.repeat_interleave(4, 0).repeat_interleave(4, 1))
+        return torch.stack(levels).int()
 
     def features(self, channels: int) -> Tensor:
         """Random channels that want a gradient."""
@@ -161,8 +173,11 @@ def frozen_geometry(scene: Scene) -> None:
         step(lambda f: evaluated.rasterize(f).image, features, weights, [])
         set_weight_budget(DEFAULT_BUDGET)
 
+    label_maps = scene.label_maps()
     calls = {
         "prepare": lambda: prepare(scene.view, *scene.geometry),
+        "prepare, alpha and depth": lambda: prepare(scene.view, *scene.geometry).alpha,
+        "prepared: lift three levels": lambda: evaluated.lift(label_maps),
         "prepared: forward, every alpha evaluated": lambda: evaluated.rasterize(features.detach()),
         "prepared: forward + feature backward, every alpha evaluated": step_without_kept_weights,
         "prepared: forward + feature backward": lambda: step(lambda f: prepared.rasterize(f).image, features, weights, []),
@@ -184,7 +199,7 @@ def frozen_geometry(scene: Scene) -> None:
     table("Frozen geometry (ms)", head, rows)
     full = timings["full: forward + full backward", 2]
     print()
-    for name in list(calls)[2:4]:
+    for name in [name for name in calls if "feature backward" in name]:
         feature = timings[name, 2]
         print(f"full / {name}, two threads: {full.wall / feature.wall:.2f} wall, {full.cpu / feature.cpu:.2f} CPU")
     n, pairs, pixels = len(leaves[0]), prepared.num_pairs, WIDTH * HEIGHT

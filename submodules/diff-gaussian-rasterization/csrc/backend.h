@@ -36,39 +36,45 @@ struct HarmonicsGradients {
   }
 };
 
-#define GAUSSIAN_BACKEND(T)                                                                                            \
-  /* Projects, culls, sorts and bins. `radii` [n] gets ceil(3 sqrt(largest eigenvalue)) in pixels, 0 where culled. */  \
-  /* A Gaussian is culled when z <= 0.2, when it is not finite after projection, or when the box of its alpha >= */    \
-  /* 1/255 region holds no pixel centre. */                                                                            \
-  Prepared prepare(const Camera<T>&, const Gaussians<T>&, int32_t* radii, Allocator state, Allocator scratch,          \
-                   const Execution&);                                                                                  \
-  /* Blends features over a prepared view. When alpha and depth are asked for, it may also keep results that depend */ \
-  /* on geometry alone (the final transmittance, say) in the prepared memory; they are the same at each call. */       \
-  void blend(const Camera<T>&, const Prepared&, const Features<T>&, const Images<T>&, Allocator scratch,               \
-             const Execution&);                                                                                        \
-  /* Gradients of a blend. With only `gradients.features` wanted, `gaussians` is not read apart from its count, and */ \
-  /* neither are the feature values. */                                                                                \
-  void blend_backward(const Camera<T>&, const Gaussians<T>&, const Prepared&, const Features<T>&,                      \
-                      const ImageGradients<T>&, const Gradients<T>&, Allocator scratch, const Execution&);             \
-  void evaluate_sh(const Harmonics<T>&, T* colors, const Execution&);                                                  \
-  /* `grad_colors` is the gradient with respect to the clamped colours, `colors` what evaluate_sh returned. */         \
-  void evaluate_sh_backward(const Harmonics<T>&, const T* colors, const T* grad_colors, const HarmonicsGradients<T>&,  \
-                            const Execution&);
-
+// For T = float, and for double by scalar code only: it exists to check the float path and the shared derivatives.
 namespace cpu {
-GAUSSIAN_BACKEND(float)
-GAUSSIAN_BACKEND(double)  // scalar code only: it exists to check the float path and the shared derivatives
+
+// Projects, culls, sorts and bins. `radii` [n] gets ceil(3 sqrt(largest eigenvalue)) in pixels, 0 where culled. A Gaussian
+// is culled when z <= 0.2, when it is not finite after projection, or when the box of its alpha >= 1/255 region holds no
+// pixel centre.
+template <class T>
+Prepared prepare(const Camera<T>&, const Gaussians<T>&, int32_t* radii, Allocator state, Allocator scratch,
+                 const Execution&);
+
+// Blends features over a prepared view. When alpha and depth are asked for, it may also keep results that depend on
+// geometry alone (the final transmittance, say) in the prepared memory; they are the same at each call.
+template <class T>
+void blend(const Camera<T>&, const Prepared&, const Features<T>&, const Images<T>&, Allocator scratch,
+           const Execution&);
+
+// Gradients of a blend. With only `gradients.features` wanted, `gaussians` is not read apart from its count, and neither
+// are the feature values.
+template <class T>
+void blend_backward(const Camera<T>&, const Gaussians<T>&, const Prepared&, const Features<T>&,
+                    const ImageGradients<T>&, const Gradients<T>&, Allocator scratch, const Execution&);
+
+template <class T>
+void evaluate_sh(const Harmonics<T>&, T* colors, const Execution&);
+
+// `grad_colors` is the gradient with respect to the clamped colours, `colors` what evaluate_sh returned.
+template <class T>
+void evaluate_sh_backward(const Harmonics<T>&, const T* colors, const T* grad_colors, const HarmonicsGradients<T>&,
+                          const Execution&);
 
 // Flat index of the first NaN or infinity, or -1.
-int64_t first_nonfinite(const float* values, int64_t count, const Execution&);
-int64_t first_nonfinite(const double* values, int64_t count, const Execution&);
+template <class T>
+int64_t first_nonfinite(const T* values, int64_t count, const Execution&);
 
 // Blending weights of a prepared view, summed over pixels by (Gaussian, label): one list for each level, with its
 // memory from `results`. The sums are the same bits for any number of threads.
-std::vector<LiftedRows<float>> lift(const Prepared&, const LabelMaps&, const LabelTotals<float>&, Allocator results,
-                                    Allocator scratch, const Execution&);
-std::vector<LiftedRows<double>> lift(const Prepared&, const LabelMaps&, const LabelTotals<double>&, Allocator results,
-                                     Allocator scratch, const Execution&);
+template <class T>
+std::vector<LiftedRows<T>> lift(const Prepared&, const LabelMaps&, const LabelTotals<T>&, Allocator results,
+                                Allocator scratch, const Execution&);
 
 // The instruction sets that float calls may run on here, fastest first: "avx512", "avx2", "scalar".
 std::vector<std::string> instruction_sets();
@@ -89,8 +95,18 @@ std::vector<int64_t> weight_places(const Prepared&, const Execution&);
 void keep_weights(const Prepared&, const std::vector<int64_t>& places, void* memory, const Execution&);
 }  // namespace cpu
 
+// The same five functions, for float alone.
 namespace cuda {
-GAUSSIAN_BACKEND(float)
+
+Prepared prepare(const Camera<float>&, const Gaussians<float>&, int32_t* radii, Allocator state, Allocator scratch,
+                 const Execution&);
+void blend(const Camera<float>&, const Prepared&, const Features<float>&, const Images<float>&, Allocator scratch,
+           const Execution&);
+void blend_backward(const Camera<float>&, const Gaussians<float>&, const Prepared&, const Features<float>&,
+                    const ImageGradients<float>&, const Gradients<float>&, Allocator scratch, const Execution&);
+void evaluate_sh(const Harmonics<float>&, float* colors, const Execution&);
+void evaluate_sh_backward(const Harmonics<float>&, const float* colors, const float* grad_colors,
+                          const HarmonicsGradients<float>&, const Execution&);
 
 // The tile lists: tile t has the pairs tile_begin[t] to tile_begin[t + 1] of `gaussians`.
 void list_pairs(const Camera<float>&, const Prepared&, int64_t* tile_begin, int64_t* gaussians, const Execution&);
@@ -115,6 +131,4 @@ struct WatchedTensor {
 // Queues a search of all tensors, in one kernel for up to four, and does not wait for it.
 void watch_nonfinite(const std::vector<WatchedTensor>&, const Execution&);
 }  // namespace cuda
-
-#undef GAUSSIAN_BACKEND
 }  // namespace gaussian

@@ -1,4 +1,4 @@
-// From a Gaussian to its splat, and the gradients of the way back.
+// Projection of a Gaussian to its splat, and its backward pass.
 //
 // Notation: a Gaussian with 3D covariance S is seen through the 2x3 matrix P = J W (perspective Jacobian times camera
 // rotation) as the 2D covariance [a b; b c] = P S P^T + 0.3 I. With S = M M^T (M = rotation * scale) and n_i = M^T P_i,
@@ -65,7 +65,7 @@ GAUSSIAN_FN void symmetric_times(const T* s, const T* v, T* out) {
   out[2] = s[2] * v[0] + s[4] * v[1] + s[5] * v[2];
 }
 
-// Where a mean is seen.
+// The projection of a mean.
 template <class V>
 struct Sight {
   V inverse_z, ratio_x, ratio_y;  // x / z, y / z

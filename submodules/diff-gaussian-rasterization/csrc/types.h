@@ -41,7 +41,7 @@ struct Gaussians {
 // What is blended: one row of channels per Gaussian.
 template <class T>
 struct Features {
-  int64_t channels;     // D, at least 0; with 0 only alpha and depth are made
+  int64_t channels;     // D, at least 0; with 0 only alpha and depth are blended
   const T* values;      // [n, D]
   const T* background;  // [D] or null (black)
   template <class Visit>
@@ -137,13 +137,13 @@ struct RegionMap {
   }
 };
 
-// A view whose projection, depth order and tile lists are done. The memory layout behind `data` is the backend's own.
+// A view whose projection, depth order and tile lists are done. The memory layout behind `data` is private to the backend.
 struct Prepared {
   void* data;  // from the state allocator; on the device for CUDA
   int64_t bytes;
   int64_t num_visible;  // Gaussians that are not culled
   int64_t num_pairs;    // (Gaussian, tile) pairs
-  // What cpu::keep_weights or cuda::keep_lists made of this view, or null: passes without geometry then evaluate no
+  // What cpu::keep_weights or cuda::keep_lists wrote for this view, or null: passes without geometry then evaluate no
   // alpha (CPU), or only those that count (CUDA).
   const void* weights = nullptr;
 

@@ -2,8 +2,8 @@
 
 Training features on frozen geometry blends the same weights in every pass. On the CPU they are kept: reading takes a fraction of
 evaluating, at about 4 bytes per evaluation of alpha, several times the view itself. On CUDA the lists of splats of each 8x4 block
-are kept, without those that no pixel blends: 4 bytes for 32 evaluations. All views share a budget; those that come too late go on
-without.
+are kept, without those that no pixel blends: 4 bytes for 32 evaluations. All views share a budget; views beyond it
+go without.
 """
 
 import threading

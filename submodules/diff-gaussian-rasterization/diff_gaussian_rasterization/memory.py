@@ -28,5 +28,5 @@ class Memory:
 
 
 def scratch_for(tensor: Tensor) -> Memory | None:
-    """Memory for the length of a call beside `tensor`; on the CPU the compiled code has its own."""
+    """Memory for the length of a call beside `tensor`; on the CPU the compiled code allocates it."""
     return Memory(tensor.device) if tensor.is_cuda else None

@@ -1,4 +1,4 @@
-"""Torch operators with named inputs, and a short way to them.
+"""Torch operators with named inputs, and direct calls of them.
 
 torch's operators take flat lists; here a NamedTuple holds the inputs, from which the operator's schema follows. Compilers and
 exporters see the operator. Eager calls run the same functions without torch's dispatcher, which takes several times as long

@@ -16,7 +16,7 @@ from .view import Rendering, View
 
 @dataclass(frozen=True, eq=False)  # two are equal when they are one: comparing tensors has no single answer
 class PreparedView:
-    """A view of frozen Gaussians, projected, sorted and binned. Made by `prepare`."""
+    """A view of frozen Gaussians, projected, sorted and binned. Returned by `prepare`."""
 
     radii: Tensor  # [n] int32
     width: int  # pixels
@@ -33,7 +33,7 @@ class PreparedView:
 
     @cached_property
     def _coverage(self) -> tuple[Tensor, Tensor]:
-        # Blended when somebody asks or with the first image, which makes it cheaper: many views are never asked.
+        # Blended with the first image, which costs less, or on demand: lifting and training do not read it.
         alpha, depth = self._like.new_empty(2, self.height, self.width)
         blend_into(self._camera, self._state, self._counts, {"channels": 0}, {"alpha": alpha, "depth": depth})
         return alpha, depth

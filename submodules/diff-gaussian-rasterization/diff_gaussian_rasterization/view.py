@@ -30,7 +30,7 @@ class View:
     height: int
 
     def values(self) -> list[float]:
-        """Rotation (row-major), translation, fx, fy, cx, cy. Raises ValueError or TypeError when they make no camera."""
+        """Rotation (row-major), translation, fx, fy, cx, cy. Raises ValueError or TypeError when they are no camera."""
         if not isinstance(self.world_to_camera, Tensor) or tuple(self.world_to_camera.shape) != (4, 4):
             found = getattr(self.world_to_camera, "shape", type(self.world_to_camera).__name__)
             raise ValueError(f"world_to_camera must be a tensor of shape [4, 4], found {found}.")

@@ -93,7 +93,7 @@ const ViewKernels<double>& view_kernels<double>() {
 }
 
 template <class T>
-void evaluate_harmonics(const Harmonics<T>& sh, T* colors, const Execution& execution) {
+void evaluate_sh(const Harmonics<T>& sh, T* colors, const Execution& execution) {
   const int terms = (sh.degree + 1) * (sh.degree + 1);
   parallel_ranges(execution.threads, sh.count, kGrain, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
@@ -110,8 +110,8 @@ void evaluate_harmonics(const Harmonics<T>& sh, T* colors, const Execution& exec
 }
 
 template <class T>
-void evaluate_harmonics_backward(const Harmonics<T>& sh, const T* colors, const T* grad_colors,
-                                 const HarmonicsGradients<T>& grads, const Execution& execution) {
+void evaluate_sh_backward(const Harmonics<T>& sh, const T* colors, const T* grad_colors,
+                          const HarmonicsGradients<T>& grads, const Execution& execution) {
   const int terms = (sh.degree + 1) * (sh.degree + 1);
   parallel_ranges(execution.threads, sh.count, kGrain, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
@@ -146,7 +146,7 @@ inline bool finite_bits(float v) {
 inline bool finite_bits(double v) { return finite(v); }
 
 template <class T>
-int64_t first_nonfinite_value(const T* values, int64_t count, const Execution& execution) {
+int64_t first_nonfinite(const T* values, int64_t count, const Execution& execution) {
   constexpr int64_t kPiece = int64_t(1) << 16;
   std::atomic<int64_t> first{std::numeric_limits<int64_t>::max()};
   parallel_ranges(execution.threads, count, kPiece, [&](int64_t begin, int64_t end, int) {
@@ -162,19 +162,13 @@ int64_t first_nonfinite_value(const T* values, int64_t count, const Execution& e
   return first.load() == std::numeric_limits<int64_t>::max() ? -1 : first.load();
 }
 
-#define GAUSSIAN_DEFINE(T)                                                                    \
-  void evaluate_sh(const Harmonics<T>& sh, T* colors, const Execution& execution) {           \
-    evaluate_harmonics(sh, colors, execution);                                                \
-  }                                                                                           \
-  void evaluate_sh_backward(const Harmonics<T>& sh, const T* colors, const T* grad_colors,    \
-                            const HarmonicsGradients<T>& grads, const Execution& execution) { \
-    evaluate_harmonics_backward(sh, colors, grad_colors, grads, execution);                   \
-  }                                                                                           \
-  int64_t first_nonfinite(const T* values, int64_t count, const Execution& execution) {       \
-    return first_nonfinite_value(values, count, execution);                                   \
-  }
-GAUSSIAN_DEFINE(float)
-GAUSSIAN_DEFINE(double)
-#undef GAUSSIAN_DEFINE
+template void evaluate_sh(const Harmonics<float>&, float*, const Execution&);
+template void evaluate_sh(const Harmonics<double>&, double*, const Execution&);
+template void evaluate_sh_backward(const Harmonics<float>&, const float*, const float*,
+                                   const HarmonicsGradients<float>&, const Execution&);
+template void evaluate_sh_backward(const Harmonics<double>&, const double*, const double*,
+                                   const HarmonicsGradients<double>&, const Execution&);
+template int64_t first_nonfinite(const float*, int64_t, const Execution&);
+template int64_t first_nonfinite(const double*, int64_t, const Execution&);
 
 }  // namespace gaussian::cpu

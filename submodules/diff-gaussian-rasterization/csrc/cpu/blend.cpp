@@ -1,4 +1,4 @@
-// Forward pass: per tile, find the visits once, then accumulate the channels a few at a time.
+// Forward pass: per tile, evaluate the visits once, then accumulate the channels a few at a time.
 #include "../backend.h"
 #include "../gaussian_math.h"
 #include "scratch.h"
@@ -17,8 +17,8 @@ struct BlendWorkspace {
 }  // namespace
 
 template <class T>
-void blend_view(const Camera<T>& camera, const Prepared& prepared, const Features<T>& features, const Images<T>& images,
-                const Execution& execution) {
+void blend(const Camera<T>& camera, const Prepared& prepared, const Features<T>& features, const Images<T>& images,
+           Allocator, const Execution& execution) {
   const PreparedView<T> view = PreparedView<T>::of(prepared);
   const PreparedHeader& header = *view.header;
   const TileKernels<T>& kernel = kernels<T>();
@@ -35,12 +35,12 @@ void blend_view(const Camera<T>& camera, const Prepared& prepared, const Feature
     BlendWorkspace<T>& work = *workspaces[thread];
     const uint32_t tile = view.tile_order[item];
     const TileArea area = tile_area(header, tile);
-    work.visits.find(kernel, view, prepared.weights, tile, area);
+    work.visits.restore_or_evaluate(kernel, view, prepared.weights, tile, area);
     const T* transmittance = work.visits.state.transmittance;
 
     for (int64_t first = 0; first < channels.count(); first += kForwardChannels) {
       const int count = int(std::min<int64_t>(kForwardChannels, channels.count() - first));
-      // The caller's lines come on their way while the sums are made.
+      // Prefetch the caller's rows while the sums are computed.
       for (int c = 0; c < count; ++c)
         for (int row = 0; row < area.rows; ++row)
           __builtin_prefetch(image_of(first + c) + area.pixel(camera.width) + int64_t(row) * camera.width, 1);
@@ -68,14 +68,10 @@ void blend_view(const Camera<T>& camera, const Prepared& prepared, const Feature
   });
 }
 
-void blend(const Camera<float>& camera, const Prepared& prepared, const Features<float>& features,
-           const Images<float>& images, Allocator, const Execution& execution) {
-  blend_view(camera, prepared, features, images, execution);
-}
-void blend(const Camera<double>& camera, const Prepared& prepared, const Features<double>& features,
-           const Images<double>& images, Allocator, const Execution& execution) {
-  blend_view(camera, prepared, features, images, execution);
-}
+template void blend(const Camera<float>&, const Prepared&, const Features<float>&, const Images<float>&, Allocator,
+                    const Execution&);
+template void blend(const Camera<double>&, const Prepared&, const Features<double>&, const Images<double>&, Allocator,
+                    const Execution&);
 
 Work measure_work(const Prepared& prepared) {
   const PreparedView<float> view = PreparedView<float>::of(prepared);

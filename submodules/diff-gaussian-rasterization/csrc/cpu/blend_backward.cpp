@@ -1,5 +1,5 @@
 // Backward pass. Tiles run in parallel and write their gradients to one slot per (Gaussian, tile) pair; then every
-// Gaussian sums its own slots in a fixed order. No atomics and no per-thread copies, so the result does not depend on
+// Gaussian sums its slots in a fixed order. No atomics and no per-thread copies, so the result does not depend on
 // the number of threads.
 #include "../backend.h"
 #include "scratch.h"
@@ -10,19 +10,19 @@ namespace gaussian::cpu {
 namespace {
 
 constexpr int64_t kSlotBytes = int64_t(256) << 20;  // above this, many channels go in several passes
-constexpr int64_t kLeastChannels = 32;              // per pass; fewer would repeat the evaluation too often
-constexpr int kMostColumns = 2 * kLanes;            // of one scatter
+constexpr int64_t kMinChannelsPerPass = 32;              // per pass; fewer would repeat the evaluation too often
+constexpr int kMaxColumns = 2 * kLanes;            // of one scatter
 
 template <class T>
 struct BackwardWorkspace {
   TileVisits<T> visits;
   alignas(64) T features[kBatch * kForwardChannels];
-  alignas(64) T values[kTilePixels * kMostColumns];  // image gradients, by channel or by pixel
-  alignas(64) T sums[kBatch * kMostColumns];
+  alignas(64) T values[kTilePixels * kMaxColumns];  // image gradients, by channel or by pixel
+  alignas(64) T sums[kBatch * kMaxColumns];
   alignas(64) T behind[kTilePixels];
 };
 
-// 1, x, y, xx, xy, yy of every pixel, relative to the tile's centre: what the sums over pixels are weighed with.
+// 1, x, y, xx, xy, yy of every pixel, relative to the tile's centre: the factors of the moments over pixels.
 template <class T>
 struct alignas(64) MomentBasis {
   T values[kTilePixels * kLanes];
@@ -81,15 +81,15 @@ class TilePass {
     if (geometry_)  // needs the alphas too
       work.visits.evaluate(kernel_, view_.pairs + begin, end - begin, area, true);
     else
-      work.visits.find(kernel_, view_, weights_, tile, area);
+      work.visits.restore_or_evaluate(kernel_, view_, weights_, tile, area);
     int64_t reached = 0;  // pairs behind the last evaluated batch get zero
     for (int batch = 0; batch < work.visits.batches(); ++batch) reached += work.visits.pair_count(batch);
     std::fill(slots + reached * stride_, slots + (end - begin) * stride_, T(0));
     if (geometry_) geometry(area, work, slots);
     int64_t channel = first_;
     if (kernel_.scatter16)
-      for (; last_ - channel > kLanes; channel += kMostColumns)
-        scatter_channels<kMostColumns>(kernel_.scatter16, channel, area, work, slots);
+      for (; last_ - channel > kLanes; channel += kMaxColumns)
+        scatter_channels<kMaxColumns>(kernel_.scatter16, channel, area, work, slots);
     for (; last_ - channel > 2; channel += kLanes)
       scatter_channels<kLanes>(kernel_.scatter8, channel, area, work, slots);
     for (; channel < last_; ++channel) {
@@ -212,9 +212,9 @@ constexpr int64_t kGrain = 2048;
 }  // namespace
 
 template <class T>
-void blend_view_backward(const Camera<T>& camera, const Gaussians<T>& gaussians, const Prepared& prepared,
-                         const Features<T>& features, const ImageGradients<T>& image_grads, const Gradients<T>& grads,
-                         Allocator scratch, const Execution& execution) {
+void blend_backward(const Camera<T>& camera, const Gaussians<T>& gaussians, const Prepared& prepared,
+                    const Features<T>& features, const ImageGradients<T>& image_grads, const Gradients<T>& grads,
+                    Allocator scratch, const Execution& execution) {
   const PreparedView<T> view = PreparedView<T>::of(prepared);
   const int threads = execution.threads;
   const int64_t channels = grads.features && image_grads.image ? features.channels : 0;
@@ -224,7 +224,7 @@ void blend_view_backward(const Camera<T>& camera, const Gaussians<T>& gaussians,
   if (grads.features) prefer_huge_pages(grads.features, size_t(gaussians.count * features.channels) * sizeof(T));
   bool geometry = grads.geometry();
   const int64_t affordable = kSlotBytes / (std::max<int64_t>(1, prepared.num_pairs) * int64_t(sizeof(T)));
-  const int64_t per_pass = std::max(kLeastChannels, affordable / kLanes * kLanes);
+  const int64_t per_pass = std::max(kMinChannelsPerPass, affordable / kLanes * kLanes);
   const int64_t widest = (geometry ? kGeometrySlot : 0) + std::min(channels, per_pass);
   T* slots = take<T>(scratch, prepared.num_pairs * widest);
   for (int64_t first = 0; geometry || first < channels; first += per_pass, geometry = false) {
@@ -237,15 +237,9 @@ void blend_view_backward(const Camera<T>& camera, const Gaussians<T>& gaussians,
   }
 }
 
-void blend_backward(const Camera<float>& camera, const Gaussians<float>& gaussians, const Prepared& prepared,
-                    const Features<float>& features, const ImageGradients<float>& image_grads,
-                    const Gradients<float>& grads, Allocator scratch, const Execution& execution) {
-  blend_view_backward(camera, gaussians, prepared, features, image_grads, grads, scratch, execution);
-}
-void blend_backward(const Camera<double>& camera, const Gaussians<double>& gaussians, const Prepared& prepared,
-                    const Features<double>& features, const ImageGradients<double>& image_grads,
-                    const Gradients<double>& grads, Allocator scratch, const Execution& execution) {
-  blend_view_backward(camera, gaussians, prepared, features, image_grads, grads, scratch, execution);
-}
+template void blend_backward(const Camera<float>&, const Gaussians<float>&, const Prepared&, const Features<float>&,
+                             const ImageGradients<float>&, const Gradients<float>&, Allocator, const Execution&);
+template void blend_backward(const Camera<double>&, const Gaussians<double>&, const Prepared&, const Features<double>&,
+                             const ImageGradients<double>&, const Gradients<double>&, Allocator, const Execution&);
 
 }  // namespace gaussian::cpu

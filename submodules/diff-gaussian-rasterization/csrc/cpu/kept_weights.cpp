@@ -15,7 +15,7 @@ void for_each_tile(const PreparedView<float>& view, int threads, Visit&& visit) 
   const int64_t tiles = int64_t(view.header->tiles_x) * view.header->tiles_y;
   parallel_for(threads, tiles, [&](int64_t item, int thread) {
     const uint32_t tile = view.tile_order[item];
-    visits[thread].find(kernels<float>(), view, nullptr, tile, tile_area(*view.header, tile));
+    visits[thread].restore_or_evaluate(kernels<float>(), view, nullptr, tile, tile_area(*view.header, tile));
     visit(tile, visits[thread]);
   });
 }

@@ -103,7 +103,7 @@ struct Avx2Lanes {
   static __m256 halves(const float* low, const float* high) {
     return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(low)), _mm_loadu_ps(high), 1);
   }
-  // In each half on its own.
+  // Within each half.
   static void transpose4(__m256 a, __m256 b, __m256 c, __m256 d, Avx2Lanes* out) {
     const __m256 ab = _mm256_unpacklo_ps(a, b), cd = _mm256_unpacklo_ps(c, d);
     const __m256 ab_high = _mm256_unpackhi_ps(a, b), cd_high = _mm256_unpackhi_ps(c, d);
@@ -137,7 +137,7 @@ struct Avx2Lanes {
   }
 
   // Two times 2^x for -126 < x < 127; garbage, not a fault, outside. Nearest integer by the rounding of a large
-  // addition, then the degree-5 polynomial of least relative error on [-1/2, 1/2] (1.2e-7 with rounding).
+  // addition, then the degree-5 polynomial of minimum relative error on [-1/2, 1/2] (1.2e-7 with rounding).
   static constexpr float kExp2[] = {0.0013276472454890609f, 0.009675540961325169f, 0.05550713092088699f,
                                     0.24022120237350464f,   0.6931469440460205f,   1.0f};
   static constexpr float kShift = 12582912.0f;  // 1.5 * 2^23

@@ -1,7 +1,7 @@
 // Lifting: blending weights summed over the pixels of every label, by (Gaussian, label).
 //
 // Levels share the weights: pixels of a tile with equal labels at all levels form a region, and a tile sums the weights
-// of its pairs by region. Then every Gaussian adds up its own pairs in a fixed order, in double precision. No atomics,
+// of its pairs by region. Then every Gaussian adds up its pairs in a fixed order, in double precision. No atomics,
 // so the result does not depend on the number of threads.
 #include <algorithm>
 #include <cmath>
@@ -129,7 +129,7 @@ void lift_tile(const PreparedView<T>& view, const void* weights, const LabelMaps
   const size_t first_region = work.labels.size() / size_t(maps.levels);
   find_regions(maps.levels, work);
   const int regions = work.regions.count;
-  work.visits.find(kernel, view, weights, tile, area);
+  work.visits.restore_or_evaluate(kernel, view, weights, tile, area);
   work.sums.reserve(size_t(kBatch) * regions);
   uint32_t pair = begin;
   for (int batch = 0; batch < work.visits.batches(); ++batch) {
@@ -141,9 +141,9 @@ void lift_tile(const PreparedView<T>& view, const void* weights, const LabelMaps
       sum_centres(work.visits.pairs(batch), count, area, visits, work.regions, sums);
     else
       kernel.sum_regions(visits, work.regions, sums);
-    const size_t most = work.found_count + size_t(count) * regions;
-    if (most > std::numeric_limits<uint32_t>::max()) throw std::length_error("one thread has more than 2^32 sums");
-    work.found.reserve(most, work.found_count);
+    const size_t room = work.found_count + size_t(count) * regions;
+    if (room > std::numeric_limits<uint32_t>::max()) throw std::length_error("one thread has more than 2^32 sums");
+    work.found.reserve(room, work.found_count);
     RegionSum<T>* next = work.found.get() + work.found_count;
     for (int i = 0; i < count; ++i, ++pair) {
       RegionSum<T>* const start = next;
@@ -303,8 +303,8 @@ void reserve_huge(Buffer<T>& buffer, size_t size) {
 }
 
 template <class T>
-std::vector<LiftedRows<T>> lift_view(const Prepared& prepared, const LabelMaps& maps, const LabelTotals<T>& totals,
-                                     Allocator results, Allocator scratch, const Execution& execution) {
+std::vector<LiftedRows<T>> lift(const Prepared& prepared, const LabelMaps& maps, const LabelTotals<T>& totals,
+                                Allocator results, Allocator scratch, const Execution& execution) {
   const PreparedView<T> view = PreparedView<T>::of(prepared);
   const PreparedHeader& header = *view.header;
   const int64_t levels = maps.levels;
@@ -357,13 +357,9 @@ std::vector<LiftedRows<T>> lift_view(const Prepared& prepared, const LabelMaps& 
   return out;
 }
 
-std::vector<LiftedRows<float>> lift(const Prepared& prepared, const LabelMaps& maps, const LabelTotals<float>& totals,
-                                    Allocator results, Allocator scratch, const Execution& execution) {
-  return lift_view(prepared, maps, totals, results, scratch, execution);
-}
-std::vector<LiftedRows<double>> lift(const Prepared& prepared, const LabelMaps& maps, const LabelTotals<double>& totals,
-                                     Allocator results, Allocator scratch, const Execution& execution) {
-  return lift_view(prepared, maps, totals, results, scratch, execution);
-}
+template std::vector<LiftedRows<float>> lift(const Prepared&, const LabelMaps&, const LabelTotals<float>&, Allocator,
+                                             Allocator, const Execution&);
+template std::vector<LiftedRows<double>> lift(const Prepared&, const LabelMaps&, const LabelTotals<double>&, Allocator,
+                                              Allocator, const Execution&);
 
 }  // namespace gaussian::cpu

@@ -20,8 +20,8 @@ constexpr int64_t kProjectGrain = 4096;  // a multiple of kLanes
 
 template <class T>
 struct Visible {
-  Seen<T>* seen;
-  KeyValue<DepthKey<T>>* order;  // by depth; value is the place in `seen`
+  VisibleSplat<T>* splats;
+  KeyValue<DepthKey<T>>* order;  // by depth; value is the place in `splats`
   int64_t count;
 };
 
@@ -29,19 +29,19 @@ template <class T>
 Visible<T> project_all(const Camera<T>& camera, const Gaussians<T>& gaussians, int32_t* radii, T* depth,
                        Allocator scratch, int threads) {
   const int64_t n = gaussians.count, pieces = (n + kProjectGrain - 1) / kProjectGrain;
-  auto* seen = take<Seen<T>>(scratch, n + kLanes);
+  auto* splats = take<VisibleSplat<T>>(scratch, n + kLanes);
   auto* rows = take<KeyValue<DepthKey<T>>>(scratch, n + kLanes);
   auto* other = take<KeyValue<DepthKey<T>>>(scratch, n + kLanes);
   std::vector<int64_t> found(pieces + 1);
   parallel_for(threads, pieces, [&](int64_t piece, int) {
     const int64_t begin = piece * kProjectGrain, end = std::min(begin + kProjectGrain, n);
-    found[piece + 1] = view_kernels<T>().project(camera, gaussians, begin, end, radii, depth, seen, other + begin);
+    found[piece + 1] = view_kernels<T>().project(camera, gaussians, begin, end, radii, depth, splats, other + begin);
   });
   std::partial_sum(found.begin(), found.end(), found.begin());
   parallel_for(threads, pieces, [&](int64_t piece, int) {
     std::copy_n(other + piece * kProjectGrain, found[piece + 1] - found[piece], rows + found[piece]);
   });
-  return {seen, radix_sort(rows, other, found[pieces], threads), found[pieces]};
+  return {splats, radix_sort(rows, other, found[pieces], threads), found[pieces]};
 }
 
 // A part of the depth order, for one thread. Each writes its own range of every tile, in depth order.
@@ -53,15 +53,15 @@ struct Piece {
 };
 
 template <class T>
-void count_pairs(const TileGrid& grid, const Visible<T>& visible, Seen<T>* sorted, PairCount* counts,
+void count_pairs(const TileGrid& grid, const Visible<T>& visible, VisibleSplat<T>* sorted, PairCount* counts,
                  int32_t* span_counts, Piece& piece) {
   piece.tiles.resize(size_t(grid.tiles_x + 1) * grid.tiles_y);
-  const int64_t least = int64_t(kLanes) * grid.tiles_y + 1;
-  int64_t room = 2 * (piece.end - piece.begin) + least;
-  for (int64_t at = piece.begin; at < piece.end; room = piece.num_spans + piece.num_spans / 2 + least) {
+  const int64_t minimum = int64_t(kLanes) * grid.tiles_y + 1;
+  int64_t room = 2 * (piece.end - piece.begin) + minimum;
+  for (int64_t at = piece.begin; at < piece.end; room = piece.num_spans + piece.num_spans / 2 + minimum) {
     piece.spans.reserve(size_t(room), size_t(piece.num_spans));
     int64_t used;
-    at = view_kernels<T>().count(grid, visible.order, at, piece.end, visible.seen, sorted, counts, piece.tiles.data(),
+    at = view_kernels<T>().count(grid, visible.order, at, piece.end, visible.splats, sorted, counts, piece.tiles.data(),
                                  span_counts, piece.spans.get() + piece.num_spans, room - piece.num_spans, used);
     piece.num_spans += used;
   }
@@ -98,8 +98,8 @@ void order_tiles(const PreparedView<T>& view, int64_t tiles) {
 }  // namespace
 
 template <class T>
-Prepared prepare_view(const Camera<T>& camera, const Gaussians<T>& gaussians, int32_t* radii, Allocator state,
-                      Allocator scratch, const Execution& execution) {
+Prepared prepare(const Camera<T>& camera, const Gaussians<T>& gaussians, int32_t* radii, Allocator state,
+                 Allocator scratch, const Execution& execution) {
   const int threads = execution.threads, width = camera.width, height = camera.height;
   const int64_t n = gaussians.count;
   if (n >= (int64_t(1) << 32)) throw std::length_error("more than 2^32 Gaussians");
@@ -113,7 +113,7 @@ Prepared prepare_view(const Camera<T>& camera, const Gaussians<T>& gaussians, in
   const int64_t tiles = int64_t(sizes.tiles_x) * sizes.tiles_y;
   const TileGrid grid{width, height, sizes.tiles_x, sizes.tiles_y};
 
-  auto* sorted = take<Seen<T>>(scratch, visible.count);
+  auto* sorted = take<VisibleSplat<T>>(scratch, visible.count);
   auto* span_counts = take<int32_t>(scratch, visible.count);
   auto* counts = take<PairCount>(scratch, visible.count);
   std::vector<Piece> pieces(threads);
@@ -121,18 +121,18 @@ Prepared prepare_view(const Camera<T>& camera, const Gaussians<T>& gaussians, in
     pieces[i].begin = visible.count * i / threads, pieces[i].end = visible.count * (i + 1) / threads;
   parallel_for(threads, threads,
                [&](int64_t i, int) { count_pairs(grid, visible, sorted, counts, span_counts, pieces[i]); });
-  // From the depth order to that of the Gaussians. Each thread reads all and writes its own part: writing all over, the
+  // From the depth order to that of the Gaussians. Each thread reads all and writes one part: writing everywhere, the
   // threads would take cache lines from each other.
   auto* pairs_of = take<uint32_t>(scratch, n);
   constexpr size_t kApart = 16;  // numbers in a cache line
-  std::vector<uint32_t> elsewhere(threads * kApart);
+  std::vector<uint32_t> unused(threads * kApart);
   std::vector<int64_t> before(threads + 1);  // pairs of the Gaussians before each part
   parallel_for(threads, threads, [&](int64_t part, int) {
     const uint32_t begin = uint32_t(n * part / threads), length = uint32_t(n * (part + 1) / threads) - begin;
     std::fill_n(pairs_of + begin, length, 0u);
     for (int64_t i = 0; i < visible.count; ++i) {  // no branch: it would depend on chance
       const bool mine = counts[i].gaussian - begin < length;
-      *(mine ? pairs_of + counts[i].gaussian : &elsewhere[part * kApart]) = counts[i].pairs;
+      *(mine ? pairs_of + counts[i].gaussian : &unused[part * kApart]) = counts[i].pairs;
     }
     before[part + 1] = std::accumulate(pairs_of + begin, pairs_of + begin + length, int64_t(0));
   });
@@ -167,13 +167,9 @@ Prepared prepare_view(const Camera<T>& camera, const Gaussians<T>& gaussians, in
   return {memory, int64_t(bytes), sizes.num_visible, sizes.num_pairs};
 }
 
-Prepared prepare(const Camera<float>& camera, const Gaussians<float>& gaussians, int32_t* radii, Allocator state,
-                 Allocator scratch, const Execution& execution) {
-  return prepare_view(camera, gaussians, radii, state, scratch, execution);
-}
-Prepared prepare(const Camera<double>& camera, const Gaussians<double>& gaussians, int32_t* radii, Allocator state,
-                 Allocator scratch, const Execution& execution) {
-  return prepare_view(camera, gaussians, radii, state, scratch, execution);
-}
+template Prepared prepare(const Camera<float>&, const Gaussians<float>&, int32_t*, Allocator, Allocator,
+                          const Execution&);
+template Prepared prepare(const Camera<double>&, const Gaussians<double>&, int32_t*, Allocator, Allocator,
+                          const Execution&);
 
 }  // namespace gaussian::cpu

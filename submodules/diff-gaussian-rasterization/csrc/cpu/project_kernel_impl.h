@@ -13,9 +13,9 @@ struct ProjectKernelOf {
   using Row = KeyValue<DepthKey<T>>;
 
   static int64_t project(const Camera<T>& camera, const Gaussians<T>& gaussians, int64_t begin, int64_t end,
-                         int32_t* radii, T* depth, Seen<T>* seen, Row* rows) {
+                         int32_t* radii, T* depth, VisibleSplat<T>* splats, Row* rows) {
     if constexpr (L::kWide)
-      if (!gaussians.covariances) return project_wide(camera, gaussians, begin, end, radii, depth, seen, rows);
+      if (!gaussians.covariances) return project_wide(camera, gaussians, begin, end, radii, depth, splats, rows);
     int64_t found = 0;
     Projection<T> projection;
     for (int64_t i = begin; i < end; ++i) {
@@ -23,7 +23,7 @@ struct ProjectKernelOf {
       radii[i] = visible ? projection.radius : 0;
       depth[i] = visible ? projection.camera[2] : T(0);
       if (!visible) continue;
-      seen[begin + found] = {projection.splat, depth[i], DepthKey<T>(i)};
+      splats[begin + found] = {projection.splat, depth[i], DepthKey<T>(i)};
       write_row(rows[found], depth[i], begin + found);
       ++found;
     }
@@ -37,8 +37,8 @@ struct ProjectKernelOf {
 
   // 8 Gaussians at a time, in the lanes.
   static int64_t project_wide(const Camera<T>& camera, const Gaussians<T>& gaussians, int64_t begin, int64_t end,
-                              int32_t* radii, T* depth, Seen<T>* seen, Row* rows) {
-    static_assert(sizeof(Seen<T>) == kLanes * sizeof(T));
+                              int32_t* radii, T* depth, VisibleSplat<T>* splats, Row* rows) {
+    static_assert(sizeof(VisibleSplat<T>) == kLanes * sizeof(T));
     int64_t found = 0;
     for (int64_t i = begin; i < end; i += kLanes) {
       const int64_t left = end - i < kLanes ? end - i : kLanes;
@@ -67,7 +67,7 @@ struct ProjectKernelOf {
       L::transpose8(columns, each);
       for (int lane = 0; lane < kLanes; ++lane) {  // every lane is written, the next over the culled: no branches
         each[lane].store(row);
-        __builtin_memcpy(seen + begin + found, row, sizeof(row));
+        __builtin_memcpy(splats + begin + found, row, sizeof(row));
         write_row(rows[found], z[lane], begin + found);
         found += visible >> lane & 1;
       }

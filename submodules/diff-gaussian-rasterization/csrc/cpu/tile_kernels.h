@@ -55,7 +55,7 @@ struct TileRegions {
 };
 
 // Room that `evaluate` needs behind its arrays.
-constexpr int kMostVisits = kBatch * kBlocks + kLanes;
+constexpr int kMaxVisits = kBatch * kBlocks + kLanes;
 
 template <class T>
 struct TileKernels {
@@ -65,7 +65,7 @@ struct TileKernels {
   void (*accumulate)(const Visits<T>& visits, const T* features, int channels, T* accumulators);
   // products[visit][8] (+)= sum over channels of features[pair][channel] * values[channel][256].
   void (*dot)(const Visits<T>& visits, const T* features, int channels, const T* values, bool add, T* products);
-  // Turns products into g = dL / d ln(alpha), walking back from the last visit. `behind` [256] is the product of the
+  // Turns products into g = dL / d ln(alpha), from the last visit to the first. `behind` [256] is the product of the
   // gradient with the colour seen behind the current visit; it starts as that of the background.
   void (*differentiate)(const Visits<T>& visits, T* behind, T* products);
   // sums[pair][channel] += sum over pixels of factor * values[block][pixel][channel], 16 channels; null where two

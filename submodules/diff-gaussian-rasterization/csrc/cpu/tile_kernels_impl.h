@@ -36,15 +36,15 @@ struct TileKernelsOf {
   static int evaluate_block(const Pair<T>* pairs, int k, int begin, int end, TileState<T>& state,
                             const Visits<T>& visits) {
     const L x = block_x(k), y = block_y(k);
-    const L least = L::broadcast(T(kMinTransmittance));
+    const L minimum = L::broadcast(T(kMinTransmittance));
     const uint8_t* index = visits.index;
     T *weights = visits.weight, *alphas = visits.alpha;
     L running = L::load(state.running + kLanes * k), transmittance = L::load(state.transmittance + kLanes * k);
-    auto blends = running >= least;
+    auto blends = running >= minimum;
     const auto blend = [&](int v, L alpha) {
       // `running` never grows, so once it falls below the limit the pixel is done without any flag.
       const L next = L::fnma(alpha, running, running);
-      blends = next >= least;
+      blends = next >= minimum;
       L::where(blends, alpha * running).store(weights + kLanes * int64_t(v));
       if constexpr (kKeepAlpha) L::where(blends, alpha).store(alphas + kLanes * int64_t(v));
       transmittance = choose(blends, next, transmittance);
@@ -135,7 +135,7 @@ struct TileKernelsOf {
   }
 
   static void differentiate(const Visits<T>& visits, T* behind, T* products) {
-    const L most = L::broadcast(T(kMaxAlpha));
+    const L maximum = L::broadcast(T(kMaxAlpha));
     for (int k = 0; k < kBlocks; ++k) {
       const int begin = visits.begin[k], end = visits.end[k];
       if (begin == end) continue;
@@ -147,7 +147,7 @@ struct TileKernelsOf {
         const L alpha = L::load(visits.alpha + kLanes * int64_t(v));
         const L difference = L::load(product) - b;
         b = L::fma(alpha, difference, b);
-        L::where(alpha < most, difference * L::load(visits.weight + kLanes * int64_t(v))).store(product);
+        L::where(alpha < maximum, difference * L::load(visits.weight + kLanes * int64_t(v))).store(product);
       }
       b.store(behind + kLanes * k);
     }

@@ -1,4 +1,4 @@
-// One tile on its way through the kernels: its visits, the features of a batch, and the pixels of the images.
+// The state of one tile in a pass: its visits, the features of a batch, and the pixels of the images.
 #pragma once
 
 #include <algorithm>
@@ -101,10 +101,10 @@ class TileVisits {
     state.evaluated = 0;
     for (int64_t begin = 0; begin < count && state.alive; begin += kBatch) {
       const int length = int(std::min<int64_t>(kBatch, count - begin));
-      const size_t most = size_t(size_ + kMostVisits);
-      index_.reserve(most, size_);
-      weight_.reserve(kLanes * most, kLanes * size_);
-      if (keep_alpha) alpha_.reserve(kLanes * most, kLanes * size_);
+      const size_t room = size_t(size_ + kMaxVisits);
+      index_.reserve(room, size_);
+      weight_.reserve(kLanes * room, kLanes * size_);
+      if (keep_alpha) alpha_.reserve(kLanes * room, kLanes * size_);
       batches_.push_back({pairs + begin, length, size_, {}});
       Visits<T> found = visits(batches() - 1);
       kernels.evaluate(pairs + begin, length, state, found);
@@ -168,8 +168,8 @@ class TileVisits {
     }
   }
 
-  // The one or the other, for tile `tile` of a view.
-  void find(const TileKernels<T>& kernels, const PreparedView<T>& view, const void* weights, uint32_t tile,
+  // Kept weights when there are any, else a new evaluation, of tile `tile`.
+  void restore_or_evaluate(const TileKernels<T>& kernels, const PreparedView<T>& view, const void* weights, uint32_t tile,
             const TileArea& area) {
     const Pair<T>* pairs = view.pairs + view.tile_begin[tile];
     if constexpr (sizeof(T) == sizeof(float))

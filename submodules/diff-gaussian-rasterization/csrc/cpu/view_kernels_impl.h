@@ -15,8 +15,8 @@ struct ViewKernelsOf {
   using Row = KeyValue<DepthKey<T>>;
   static constexpr int64_t kAhead = 16, kFarAhead = 64;  // rows to prefetch, of those that take long and short
 
-  static int64_t count(const TileGrid& grid, const Row* rows, int64_t begin, int64_t end, const Seen<T>* seen,
-                       Seen<T>* sorted, PairCount* counts, uint32_t* tile_steps, int32_t* span_counts, Span* spans,
+  static int64_t count(const TileGrid& grid, const Row* rows, int64_t begin, int64_t end, const VisibleSplat<T>* splats,
+                       VisibleSplat<T>* sorted, PairCount* counts, uint32_t* tile_steps, int32_t* span_counts, Span* spans,
                        int64_t room, int64_t& used) {
     used = 0;
     for (int64_t i = begin; i < end; i += kLanes) {
@@ -24,8 +24,8 @@ struct ViewKernelsOf {
       const int64_t lanes = end - i < kLanes ? end - i : kLanes;
       L in[kLanes], columns[kLanes];
       for (int64_t lane = 0; lane < kLanes; ++lane) {
-        if (i + lane + kFarAhead < end) __builtin_prefetch(&seen[rows[i + lane + kFarAhead].value]);
-        const Seen<T>& one = seen[rows[i + (lane < lanes ? lane : 0)].value];  // those missing repeat the first
+        if (i + lane + kFarAhead < end) __builtin_prefetch(&splats[rows[i + lane + kFarAhead].value]);
+        const VisibleSplat<T>& one = splats[rows[i + (lane < lanes ? lane : 0)].value];  // those missing repeat the first
         T row[kLanes];
         __builtin_memcpy(row, &one, sizeof(row));
         in[lane] = L::load(row);
@@ -50,25 +50,25 @@ struct ViewKernelsOf {
 
   // The rows of tiles, and the tiles in them, of which each of 8 splats may touch a pixel; splat after splat. Returns
   // the number of spans; one more may be overwritten.
-  static int64_t find_spans(const TileGrid& grid, const Splat<L>& splat, const Seen<T>* rows, int64_t lanes,
+  static int64_t find_spans(const TileGrid& grid, const Splat<L>& splat, const VisibleSplat<T>* rows, int64_t lanes,
                             int32_t* span_counts, Span* spans) {
     const L half = T(0.5), bottom_edge = T(grid.height) - T(0.5);
     const Extent<L> reach = extent(splat);
     // Rows and columns of pixel centres; comparisons in floating point, since what is far outside fits no integer.
     const L top = ceil(larger(splat.y - reach.half_height - half, T(0)));
     const L bottom = floor(smaller(splat.y + reach.half_height, bottom_edge) - half);
-    const auto somewhere = top <= bottom;
-    const L first_tile = tiles_of(L::where(somewhere, top));
+    const auto on_screen = top <= bottom;
+    const L first_tile = tiles_of(L::where(on_screen, top));
     int32_t first_y[kLanes], last_y[kLanes];
     first_tile.store_integers(first_y);
-    choose(somewhere, tiles_of(L::where(somewhere, bottom)), L(-1)).store_integers(last_y);
-    int most = 0;
+    choose(on_screen, tiles_of(L::where(on_screen, bottom)), L(-1)).store_integers(last_y);
+    int tallest = 0;
     for (int lane = 0; lane < kLanes; ++lane) {
       const int height = last_y[lane] - first_y[lane] + 1;
-      if (height > most) most = height;
+      if (height > tallest) tallest = height;
     }
     TileRow row[kShort];
-    for (int r = 0; r < kShort && r < most; ++r) row[r] = tile_row(grid, splat, reach, first_tile + L(r));
+    for (int r = 0; r < kShort && r < tallest; ++r) row[r] = tile_row(grid, splat, reach, first_tile + L(r));
     Span* next = spans;
     for (int64_t lane = 0; lane < lanes; ++lane) {
       const Span* const start = next;
@@ -117,12 +117,12 @@ struct ViewKernelsOf {
   }
   static L tiles_of(L pixels) { return floor(pixels * T(1.0 / kTile)); }
 
-  static void place(const TileGrid& grid, int64_t begin, int64_t end, const Seen<T>* sorted, const int32_t* span_counts,
+  static void place(const TileGrid& grid, int64_t begin, int64_t end, const VisibleSplat<T>* sorted, const int32_t* span_counts,
                     const Span* spans, uint32_t* next, Pair<T>* pairs, const uint32_t* pair_begin,
                     uint32_t* pair_place) {
     for (int64_t i = begin; i < end; ++i) {
       if (i + kAhead < end) __builtin_prefetch(&pair_begin[sorted[i + kAhead].gaussian]);
-      const Seen<T>& row = sorted[i];
+      const VisibleSplat<T>& row = sorted[i];
       const T reach = extent(row.splat).reach;
       uint32_t* places = pair_place + pair_begin[row.gaussian];
       for (const Span* last = spans + span_counts[i]; spans < last; ++spans) {

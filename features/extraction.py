@@ -57,7 +57,7 @@ def extract_all(
         try:
             size, digest, value, seconds = prepare()
             clock.seconds.update(seconds)
-            for name, step in rest if ahead else extractor.steps.items():
+            for name, step in rest if ahead else extractor.of(key):
                 with clock.part(name):
                     value = step(value)
             with clock.part("write"):

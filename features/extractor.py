@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -29,11 +30,18 @@ class Extractor:
     steps: Mapping[str, Step]
     first_step_in_processes: bool = False
     """Whether the first step can be pickled and keeps one core busy, so that several pictures go through it at once."""
+    takes_key: bool = False
+    """Whether the first step takes the image's key as well, as one that reads files does."""
 
-    def __call__(self, image: UInt8[np.ndarray, "h w 3"]) -> ImageFeatures:
+    def of(self, key: str) -> list[tuple[str, Step]]:
+        """The named steps for image `key`."""
+        (name, first), *rest = self.steps.items()
+        return [(name, partial(first, key=key) if self.takes_key else first), *rest]
+
+    def __call__(self, image: UInt8[np.ndarray, "h w 3"], key: str = "") -> ImageFeatures:
         """All steps, one after the other."""
         value = image
-        for step in self.steps.values():
+        for _, step in self.of(key):
             value = step(value)
         return value
 

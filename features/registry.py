@@ -8,9 +8,11 @@ from typing import Literal
 import torch
 
 from features.dino import Dino
+from features.entry_points import registered
 from features.extractor import ExtractorSpec
 from features.feature_store import FeatureStore
 from features.mini_extractors import MiniGrid, MiniSegments
+from features.own_segments import OwnSegments
 from features.sam_clip import SamClip
 from features.text import TextEncoder, TextOptions
 from workspace import InputError, SceneFolder
@@ -22,7 +24,9 @@ EXTRACTORS: dict[str, ExtractorSpec] = {
     "mini": MiniSegments(),
     "dino": Dino(),
     "mini_dense": MiniGrid(),
+    "own": OwnSegments(),
 }
+EXTRACTORS |= {name: spec for name, spec in registered().items() if name not in EXTRACTORS}
 DEFAULT = "sam_clip"
 OPTIONS = tuple(dict.fromkeys(spec.options for spec in EXTRACTORS.values() if spec.options is not None))
 ExtractorName = Literal[tuple(EXTRACTORS)]

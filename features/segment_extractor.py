@@ -34,14 +34,14 @@ def mask_extractor(segment: MaskSegmenter, encoder: ClipEncoder, nms_step: int =
         {
             "segmenter": lambda image: (image, segment(image)),
             "nms": lambda found: _suppressed(*found, nms_step),
-            "encoder": partial(_embedded, encoder, resize),
+            "encoder": partial(embed_segments, encoder, resize),
         }
     )
 
 
 def map_extractor(segment: MapSegmenter, encoder: ClipEncoder, resize: Resize | None = None) -> Extractor:
     """Maps of the levels s, m, l, in which no masks overlap, so none are suppressed; `default` repeats `m`."""
-    steps = {"segmenter": partial(_divided, segment), "encoder": partial(_embedded, encoder, resize)}
+    steps = {"segmenter": partial(_divided, segment), "encoder": partial(embed_segments, encoder, resize)}
     return Extractor(steps, first_step_in_processes=True)
 
 
@@ -60,7 +60,8 @@ def _divided(segment: MapSegmenter, image: UInt8[np.ndarray, "h w 3"]) -> Segmen
     return SegmentedPicture(image, {"default": masks["m"], **masks}, {"default": maps["m"], **maps})
 
 
-def _embedded(encoder: ClipEncoder, resize: Resize | None, segmented: SegmentedPicture) -> Segments:
+def embed_segments(encoder: ClipEncoder, resize: Resize | None, segmented: SegmentedPicture) -> Segments:
+    """Segments of a picture, with the embeddings of their crops (`cut_crops`)."""
     stacked, offset = [], 0
     for level in LEVELS:
         indices = segmented.maps[level]

@@ -25,6 +25,7 @@ class ClassNames:
     """A text encoder to which four class names are the four balls, and all others nothing like them."""
 
     negatives = ("object", "things")
+    temperature = 10.0
     width = 12
 
     def embed(self, phrases):

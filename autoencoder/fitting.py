@@ -64,7 +64,10 @@ def fit_autoencoder(embeddings: Embeddings, settings: Mapping[str, Any], model: 
     loop = Resumable(model, "autoencoder", plain(settings))
     resume = loop.saved(train.device)
     if resume is not None:
-        log.info("Continuing after epoch %d of %d.", resume["epoch"], recipe.epochs)
+        with loop.restoring():
+            for weights in (resume["network"], resume["best"]):
+                network.load_state_dict(weights)
+            log.info("Continuing after epoch %d of %d.", resume["epoch"], recipe.epochs)
     with loop.interruptible() as finished:
         return fit(network, train, embeddings.held_out_sample().embeddings, recipe, resume=resume, finished=finished)
 

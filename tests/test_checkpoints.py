@@ -8,6 +8,9 @@ import torch
 
 from autoencoder.kinds import write_compressor
 from autoencoder.network import Autoencoder, published_widths
+from scene.gaussian_model import GaussianModel
+from training.densification import PARAMETERS
+from training.rgb_state import RgbState
 from workspace import InputError, ModelFolder
 from workspace.resume import Resumable, load_checkpoint, save_checkpoint
 
@@ -88,3 +91,38 @@ def test_an_interruptible_loop_keeps_its_state_when_due_and_when_asked_to_stop(t
     assert loop.saved() == {"iteration": 7}
     with pytest.raises(InputError, match="interrupted rgb run with other settings"):
         Resumable(ModelFolder(tmp_path), "rgb", {"iterations": 8}).saved()
+
+
+def _without(state, *keys):
+    """A copy of `state` without the entry that the keys lead to."""
+    head, *rest = keys
+    return {k: _without(v, *rest) if k == head and rest else v for k, v in state.items() if k != head or rest}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda state: {},
+        lambda state: _without(state, "parameters", "means"),
+        lambda state: _without(state, "adam", "means", "exp_avg"),
+        lambda state: {**state, "queue": None},
+        lambda state: {**state, "generator": torch.zeros(3)},
+        lambda state: {**state, "parameters": {**state["parameters"], "quats": torch.zeros(2, 4)}},
+        lambda state: {**state, "iteration": "x"},
+    ],
+)
+def test_a_state_that_lacks_something_is_refused_with_the_remedy(tmp_path, damage):
+    gaussians = GaussianModel.from_points(torch.rand(5, 3).numpy(), torch.zeros(5, 3).numpy())
+    rates = dict.fromkeys(PARAMETERS, 0.1)
+    state = RgbState.start(gaussians, rates, seed=0)
+    sum(getattr(state.gaussians, name).square().sum() for name in PARAMETERS).backward()
+    state.optimizer.step()
+    saved = state.saved()
+    assert RgbState.restored(saved, rates).iteration == 0
+    loop = Resumable(ModelFolder(tmp_path), "rgb", {})
+    path = save_checkpoint(loop.model, "rgb", 7, {"settings": {}, **damage(saved)})
+    with (
+        pytest.raises(InputError, match=rf"{path.name} does not hold the state of an interrupted rgb run .*Delete it"),
+        loop.restoring(),
+    ):
+        RgbState.restored(loop.saved(), rates)

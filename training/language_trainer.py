@@ -74,7 +74,8 @@ class LanguageTrainer:
         loop = Resumable(self.model, "language", self.settings)
         saved = loop.saved(self.device)
         if saved is not None:
-            self.restore(saved)
+            with loop.restoring():
+                self.restore(saved)
         elif self.settings["init"] == "lift":
             sizes = len(self.gaussians), len(self.levels)
             self.codes.data.copy_(lifted_codes(self.views, self.targets, *sizes, self.compressor))

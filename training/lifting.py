@@ -89,9 +89,10 @@ def _sums_over_views(run: LanguageRun, settings: dict[str, Any]) -> tuple[list[C
     loop = Resumable(run.trained.folder, "language", settings)
     saved = loop.saved(run.device)
     if saved is not None:
-        first, before = saved["views"], saved["seconds"]
-        for found, state in zip(sums, saved["sums"], strict=True):
-            found.restore(state)
+        with loop.restoring():
+            first, before = int(saved["views"]), float(saved["seconds"])
+            for found, state in zip(sums, saved["sums"], strict=True):
+                found.restore(state)
         log.info("Continuing after view %d of %d.", first, len(cameras))
     del saved
     began = time.monotonic()

@@ -59,12 +59,21 @@ class RgbState:
         gaussians = GaussianModel(**saved["parameters"], active_sh_degree=saved["active_sh_degree"])
         optimizer = _adam(gaussians, rates)
         for group in optimizer.param_groups:
+            (parameter,) = group["params"]
+            if len(parameter) != len(gaussians):
+                raise ValueError(f"{len(parameter)} rows of {group['name']} for {len(gaussians)} Gaussians")
             if group["name"] in saved["adam"]:
-                optimizer.state[group["params"][0]] = dict(saved["adam"][group["name"]])
+                moments = {key: saved["adam"][group["name"]][key] for key in MOMENTS}
+                if not moments["exp_avg"].shape == moments["exp_avg_sq"].shape == parameter.shape:
+                    raise ValueError(f"the moments of {group['name']} have another shape")
+                optimizer.state[parameter] = moments
         generator = torch.Generator()
         generator.set_state(saved["generator"].cpu())
         statistics = DensityStatistics(**saved["statistics"])
-        return cls(gaussians, optimizer, statistics, generator, saved["iteration"], saved["seconds"], list(saved["queue"]))
+        if any(len(values) != len(gaussians) for values in saved["statistics"].values()):
+            raise ValueError(f"statistics of another number than {len(gaussians)} Gaussians")
+        queue = [int(index) for index in saved["queue"]]
+        return cls(gaussians, optimizer, statistics, generator, int(saved["iteration"]), float(saved["seconds"]), queue)
 
 
 def _adam(gaussians: GaussianModel, rates: dict[str, float]) -> torch.optim.Adam:

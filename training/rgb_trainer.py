@@ -309,8 +309,10 @@ class _Trainer:
         rates = {name: rate * self.rate_factor(name) for name, rate in published.items()}
         saved = self.loop.saved(self.device)
         if saved is not None:
-            log.info("Continuing after iteration %d.", saved["iteration"])
-            return RgbState.restored(saved, rates)
+            with self.loop.restoring():
+                state = RgbState.restored(saved, rates)
+            log.info("Continuing after iteration %d.", state.iteration)
+            return state
         gaussians, iteration = _first_gaussians(config, self.scene)
         return RgbState.start(gaussians.to(self.device), rates, config.seed, min(iteration, self.schedule.iterations))
 

@@ -76,6 +76,20 @@ class Resumable:
         return state
 
     @contextmanager
+    def restoring(self) -> Iterator[None]:
+        """A block that takes over a state from `saved`; InputError when it lacks something, or holds something else."""
+        try:
+            yield
+        except torch.cuda.OutOfMemoryError:  # a RuntimeError too, but the file is not to blame
+            raise
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            reason = (str(error).splitlines() or [""])[0][:200]
+            raise InputError(
+                f"{self.model.checkpoint_files(self.stage)[-1]} does not hold the state of an interrupted {self.stage} run "
+                f"({type(error).__name__}: {reason}). Delete it and repeat the command."
+            ) from error
+
+    @contextmanager
     def interruptible(self) -> Iterator["Step"]:
         """Yield what the loop calls after each step; once the process was asked to stop, it saves and raises
         KeyboardInterrupt."""

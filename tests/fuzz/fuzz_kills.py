@@ -25,9 +25,9 @@ from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # set before torch is imported: its threads would not survive a fork
 ROOT = Path(__file__).resolve().parents[2]
-# Measured times, and what is named after a process.
+# Measured times; and lists of what was written, in which a killed run appears.
 VOLATILE = re.compile(r"sec|time|^at$|duration|rate|memory|wall", re.IGNORECASE)
-PASSED_OVER = re.compile(r"tensorboard/|\.html$|\.log$|convert/|metrics\.jsonl$")
+PASSED_OVER = re.compile(r"tensorboard/|/\.files$|\.html$|\.log$|convert/|metrics\.jsonl$")
 
 
 @dataclass(frozen=True)

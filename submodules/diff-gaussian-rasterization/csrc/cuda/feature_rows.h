@@ -14,8 +14,17 @@ struct FeatureRows {
   bool by_rank;
 };
 
+// Compute capability 9.0 adds vectors, from CUDA 12.1 on; so does the emulation on the host.
+#if !defined(__CUDACC__)
+#define GAUSSIAN_VECTOR_ATOMICS 1
+#elif CUDART_VERSION >= 12010 && (!defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900)
+#define GAUSSIAN_VECTOR_ATOMICS 1
+#else
+#define GAUSSIAN_VECTOR_ATOMICS 0
+#endif
+
 __device__ __forceinline__ void add(float* address, float2 v) {
-#if !defined(__CUDA_ARCH__) || (__CUDA_ARCH__ >= 900 && CUDART_VERSION >= 12010)
+#if GAUSSIAN_VECTOR_ATOMICS
   atomicAdd(reinterpret_cast<float2*>(address), v);
 #else
   atomicAdd(address, v.x);
@@ -24,7 +33,7 @@ __device__ __forceinline__ void add(float* address, float2 v) {
 }
 
 __device__ __forceinline__ void add(float* address, float4 v) {
-#if !defined(__CUDA_ARCH__) || (__CUDA_ARCH__ >= 900 && CUDART_VERSION >= 12010)
+#if GAUSSIAN_VECTOR_ATOMICS
   atomicAdd(reinterpret_cast<float4*>(address), v);
 #else
   add(address, make_float2(v.x, v.y));

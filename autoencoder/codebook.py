@@ -181,15 +181,15 @@ def fit_codebook(embeddings: Embeddings, settings: Mapping[str, Any], model: Mod
 def cluster(rows: Float[Tensor, "m d"], pixels: Float[Tensor, " m"], size: int, seed: int) -> Float[Tensor, "codes d"]:
     """At most `size` means of similar unit rows, each row weighted by its pixels; the rows themselves when there are no more.
 
-    Rows are on the CPU, where sums are taken in a fixed order. Clusters are formed without weights, so that small things keep
-    codes of their own.
+    Rows are on the CPU, where sums are taken in a fixed order. The pixels weight the clusters too: what covers much of the
+    photographs is told apart more finely.
     """
     if len(rows) <= size:
         return rows.clone()
     kmeans = KMeans(size, n_init=1, max_iter=KMEANS_ITERATIONS, random_state=seed, algorithm="lloyd")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than codes: the codes left over are dropped
-        labels = kmeans.fit_predict(rows.numpy())
+        labels = kmeans.fit_predict(rows.numpy(), sample_weight=pixels.numpy())
     labels = torch.from_numpy(labels.astype(np.int64))
     weights = pixels.double()
     sums = rows.new_zeros(size, rows.shape[1], dtype=torch.float64).index_add_(0, labels, rows.double() * weights[:, None])

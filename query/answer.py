@@ -28,8 +28,8 @@ class Answer:
     """Every pixel (x, y) that reaches the maximum of the box mean; one, unless the map has a plateau."""
 
     present: bool | None = None
-    """Whether the phrase is there at all: at its peak the smoothed relevancy beats every negative. The mask does not tell, since
-    the rule finds one in nearly every map. None without negatives."""
+    """Whether the phrase is there at all: at the peak of its relevancy, before smoothing, it beats every negative. The mask does
+    not tell, since the rule finds one in nearly every map. None without negatives."""
 
     @property
     def point(self) -> tuple[int, int]:

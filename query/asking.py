@@ -37,7 +37,7 @@ class Row:
     area: float
     """Part of the view that the mask covers, in [0, 1]."""
     present: bool | None
-    """Whether the peak beats every negative; None without negatives."""
+    """Whether the phrase beats every negative at some pixel; None without negatives."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _answer(relevancy: Float[Tensor, "levels h w"], rule: Rule, question: Questi
     """The rule's answer. Outside the published protocol a mask keeps to pixels of which half is covered."""
     found = rule(relevancy)
     if question.compare == "decoded":
-        found = replace(found, present=found.score > BEATS_NEGATIVES)
+        found = replace(found, present=bool(relevancy.max() > BEATS_NEGATIVES))
     if question.reading == "protocol":
         return found
     return replace(found, mask=found.mask & (view.coverage[found.level] >= COVERED))

@@ -23,6 +23,7 @@ from scene.camera import Camera
 from scene.image_names import match_names
 from workspace import InputError, ModelFolder, atomic
 from workspace.device import Device, chosen_device
+from workspace.image_reader import open_picture
 from workspace.paths import inside
 from workspace.record import RECORD, read_record, stage
 from workspace.records import RenderRecord
@@ -138,7 +139,7 @@ def _fingerprint(cameras: Sequence[Camera]) -> str:
 
 def _encode(video: Path, pictures: Sequence[Path], fps: int) -> None:
     """Write the pictures, which have one even size, as H.264."""
-    with Image.open(pictures[0]) as first:
+    with open_picture(pictures[0]) as first:
         size = first.size
     with atomic(video) as temporary:
         # macro_block_size 1 keeps the size; quality 8 of 10 shows no blocks in smooth renderings.
@@ -146,8 +147,9 @@ def _encode(video: Path, pictures: Sequence[Path], fps: int) -> None:
         writer.send(None)
         try:
             for path in tqdm(pictures, desc="encode", unit="frame"):
-                with Image.open(path) as picture:
-                    writer.send(np.ascontiguousarray(picture.convert("RGB")))
+                with open_picture(path) as picture:
+                    pixels = np.ascontiguousarray(picture.convert("RGB"))
+                writer.send(pixels)
         finally:
             writer.close()
         try:

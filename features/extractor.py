@@ -52,11 +52,13 @@ class ExtractorSpec(ABC, Generic[Options]):
     Attributes:
         store: Kind of features it computes.
         embeddings: Whether they are stored as the network returns them or with unit length.
+        segmenters: The choices of `--segmenter` that it takes.
         options: Its flags, a frozen dataclass with `kw_only` that the configuration of stage 1 inherits, or None.
     """
 
     store: ClassVar[type[FeatureStore]]
     embeddings: ClassVar[Tokens] = "unit"
+    segmenters: ClassVar[tuple[str, ...]] = ()
     options: ClassVar[type | None] = None
 
     @abstractmethod

@@ -44,6 +44,7 @@ class MiniSegments(_Mini):
     """`--features mini`: segments of a region graph."""
 
     store = SegmentStore
+    segmenters = ("graph",)
 
     def load(self, options: object, device: torch.device) -> Extractor:
         """Region graph and image tower."""

@@ -59,6 +59,9 @@ def preprocess(config: PreprocessConfig) -> None:
         )
     picture_size(1, 1, config.resolution)  # refuses a wrong one before any work
     spec = EXTRACTORS[config.features]
+    if config.segmenter is not None and config.segmenter not in spec.segmenters:
+        valid = "; ".join(f"{name}: {', '.join(s.segmenters)}" for name, s in EXTRACTORS.items() if s.segmenters)
+        raise InputError(f"--features {config.features} does not go with --segmenter {config.segmenter}. These do: {valid}.")
     resolution = spec.resolution(config.resolution, config)
     settings = FeatureSettings(config.features, resolution=resolution, **spec.settings(config))
     photographs = scene_photographs(scene)

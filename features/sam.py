@@ -1,9 +1,8 @@
-"""Segment Anything at three granularities: LangSplat's four mask lists from the stock `segment-anything` package."""
+"""Segment Anything at three granularities: LangSplat's four mask lists, from any network of its family."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,12 +12,6 @@ from torch import Tensor
 from features.masks import Mask, cut_mask
 from features.segment_store import LEVELS
 from features.small_regions import remove_small_regions
-from workspace import InputError
-from workspace.tensor_files import load_tensors
-
-_FILES = {"vit_h": "sam_vit_h_4b8939.pth", "vit_l": "sam_vit_l_0b3195.pth", "vit_b": "sam_vit_b_01ec64.pth"}
-_TYPES = {1280: "vit_h", 1024: "vit_l", 768: "vit_b"}  # by width of the image encoder
-_PATCHES = "image_encoder.patch_embed.proj.weight"
 
 
 @dataclass(frozen=True)
@@ -49,6 +42,21 @@ class MaskList(NamedTuple):
     stability_scores: Float[np.ndarray, " m"]
 
 
+@runtime_checkable
+class MaskPredictor(Protocol):
+    """A network of the SAM family, holding one picture."""
+
+    def set_image(self, image: UInt8[np.ndarray, "h w 3"]) -> None:
+        """Encode an RGB picture; the other methods are about it."""
+
+    def masks(self, points: Float[np.ndarray, "b 2"]) -> tuple[Float[Tensor, "b 3 low low"], Float[Tensor, "b 3"]]:
+        """Of each point (x, y in pixels of the picture) the logits of three masks, subpart, part and whole, and their
+        predicted IoU."""
+
+    def enlarge(self, logits: Float[Tensor, "c 1 low low"]) -> Float[Tensor, "c h w"]:
+        """Logits at the size of the picture; a mask is where they are above 0."""
+
+
 class _Candidates(NamedTuple):
     """Masks of one crop before suppression. Logits stay at SAM's low resolution: 256 KB each instead of up to 6 MB."""
 
@@ -60,18 +68,16 @@ class _Candidates(NamedTuple):
 
 
 class SamGenerator:
-    """Masks of a whole image at the levels default, s, m and l.
+    """Masks of a whole image at the levels default, s, m and l, by any network that answers a point with three masks.
 
     SAM answers each point prompt with three masks: subpart, part and whole. `s`, `m`, `l` are made of the first, second
     and third masks alone, `default` of all, and each list is suppressed by box on its own. `default` equals the result of
     the package's own `SamAutomaticMaskGenerator`.
     """
 
-    def __init__(self, model: torch.nn.Module, settings: SamSettings | None = None):
-        from segment_anything import SamPredictor
-
+    def __init__(self, predictor: MaskPredictor, settings: SamSettings | None = None):
         self.settings = settings or SamSettings()
-        self._predictor = SamPredictor(model)
+        self._predictor = predictor
 
     @torch.inference_mode()
     def generate(self, image: UInt8[np.ndarray, "h w 3"]) -> Mapping[str, MaskList]:
@@ -86,7 +92,6 @@ class SamGenerator:
             x0, y0, x1, y1 = crop
             self._predictor.set_image(image[y0:y1, x0:x1])
             self._suppress_in_crop(self._propose(grid, crop, size), crop, pool)
-            self._predictor.reset_image()
         return {level: self._finish(pool, level, len(crops), size) for level in LEVELS}
 
     def _propose(self, grid: np.ndarray, crop: list[int], size: tuple[int, int]) -> _Candidates:
@@ -95,35 +100,22 @@ class SamGenerator:
 
         predictor, settings = self._predictor, self.settings
         crop_size = (crop[3] - crop[1], crop[2] - crop[0])
-        points = predictor.transform.apply_coords(grid * np.array(crop_size)[None, ::-1], crop_size)
+        points = grid * np.array(crop_size)[None, ::-1]
         found = []
-        for batch in torch.as_tensor(points, device=predictor.device)[:, None].split(settings.points_per_batch):
-            sparse, dense = predictor.model.prompt_encoder(
-                points=(batch, torch.ones(batch.shape[:2], dtype=torch.int, device=batch.device)), boxes=None, masks=None
-            )
-            logits, ious = predictor.model.mask_decoder(
-                image_embeddings=predictor.features,
-                image_pe=predictor.model.prompt_encoder.get_dense_pe(),
-                sparse_prompt_embeddings=sparse,
-                dense_prompt_embeddings=dense,
-                multimask_output=True,
-            )
+        for start in range(0, len(points), settings.points_per_batch):
+            logits, ious = predictor.masks(points[start : start + settings.points_per_batch])
             parts = torch.arange(3, device=ious.device).repeat(len(ious))
             logits, ious = logits.flatten(0, 1)[:, None], ious.flatten()
             keep = ious > settings.pred_iou_thresh  # before upsampling, which takes most of the time
             logits, ious, parts = logits[keep], ious[keep], parts[keep]
-            masks = self._enlarge(logits)
-            stabilities = calculate_stability_score(masks, predictor.model.mask_threshold, 1.0)
-            boxes = batched_mask_to_box(masks > predictor.model.mask_threshold)
+            masks = predictor.enlarge(logits)
+            stabilities = calculate_stability_score(masks, 0.0, 1.0)
+            boxes = batched_mask_to_box(masks > 0)
             keep = (stabilities >= settings.stability_score_thresh) & ~is_box_near_crop_edge(
                 boxes, crop, [0, 0, size[1], size[0]]
             )
             found.append(_Candidates(logits[keep], boxes[keep].float(), ious[keep], stabilities[keep], parts[keep]))
         return _Candidates(*(torch.cat(column) for column in zip(*found, strict=True)))
-
-    def _enlarge(self, logits: Float[Tensor, "c 1 low low"]) -> Float[Tensor, "c h w"]:
-        predictor = self._predictor
-        return predictor.model.postprocess_masks(logits, predictor.input_size, predictor.original_size)[:, 0]
 
     def _suppress_in_crop(self, found: _Candidates, crop: list[int], pool: "_Pool") -> None:
         """Box NMS of each list among the crop's masks; masks that survive in any list join the pool once."""
@@ -140,7 +132,7 @@ class SamGenerator:
             pool.order[level] += place[kept[level]].tolist()
         survivors = survivors.to(found.ious.device)
         for part in survivors.split(3 * self.settings.points_per_batch):
-            frames = (self._enlarge(found.logits[part]) > self._predictor.model.mask_threshold).cpu().numpy()
+            frames = (self._predictor.enlarge(found.logits[part]) > 0).cpu().numpy()
             pool.masks += [cut_mask(frame, crop[0], crop[1]) for frame in frames]
         pool.ious += found.ious[survivors].tolist()
         pool.stabilities += found.stabilities[survivors].tolist()
@@ -189,35 +181,3 @@ def _box_nms(boxes: Float[Tensor, "m 4"], scores: Float[Tensor, " m"], threshold
     from torchvision.ops import batched_nms  # two seconds to import, which every stage that reads features would wait
 
     return batched_nms(boxes, scores, torch.zeros(len(boxes)), threshold)
-
-
-def load_sam(checkpoint: Path, model_type: str, device: torch.device | str) -> torch.nn.Module:
-    """SAM model with the weights of `checkpoint`, loaded without executing them.
-
-    Raises:
-        InputError: the file is missing, damaged, or of another model type.
-    """
-    from segment_anything import sam_model_registry
-
-    checkpoint = Path(checkpoint)
-    state = load_tensors(checkpoint, f"the weights of SAM {model_type}", _fetch(checkpoint, model_type))
-    model = sam_model_registry[model_type]()
-    expected = {name: value.shape for name, value in model.state_dict().items()}
-    weights = {name: value for name, value in state.items() if isinstance(value, Tensor)} if isinstance(state, dict) else {}
-    found = {name: value.shape for name, value in weights.items()}
-    if found != expected:
-        actual = _TYPES.get(next(iter(found.get(_PATCHES, ())), 0))
-        if actual and actual != model_type:
-            raise InputError(f"{checkpoint} holds SAM {actual}, not {model_type}; add --sam_model_type {actual}.")
-        raise InputError(f"{checkpoint} does not hold SAM {model_type} weights. {_fetch(checkpoint, model_type)}")
-    model.load_state_dict(weights)
-    return model.to(device).eval().requires_grad_(False)
-
-
-def _fetch(checkpoint: Path, model_type: str) -> str:
-    url = f"https://dl.fbaipublicfiles.com/segment_anything/{_FILES[model_type]}"
-    return (
-        f"Fetch it:\n  mkdir -p {checkpoint.parent} && curl -L -o {checkpoint} {url}\n"
-        "Smaller ones: --sam_model_type vit_l or vit_b, with --sam_ckpt_path.\n"
-        "Without any download: --features mini (knows toy worlds only)."
-    )

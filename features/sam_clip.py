@@ -9,11 +9,13 @@ import torch
 
 from features.clip_options import ClipOptions, clip_encoder, clip_settings, clip_text
 from features.extractor import Extractor, ExtractorSpec
-from features.sam import SamGenerator, SamSettings, load_sam
-from features.segment_extractor import mask_extractor
+from features.sam import SamGenerator, SamSettings
+from features.segment_extractor import map_extractor, mask_extractor
 from features.segment_store import SegmentStore
+from features.stock_sam import StockSam, load_sam
 from features.text import ClipText, TextOptions
-from workspace import SceneFolder
+from features.transformers_sam import FAMILIES, load_transformers_sam
+from workspace import InputError, SceneFolder
 from workspace.records import FeatureSettings
 
 log = logging.getLogger(__name__)
@@ -22,12 +24,20 @@ log = logging.getLogger(__name__)
 PRESETS = {"published": (SamSettings(), 1), "fast": (SamSettings(points_per_side=16, crop_n_layers=0), 2)}
 
 
+Segmenter = Literal["sam", "sam2", "edgetam", "graph"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class SamClipOptions(ClipOptions):
     """Flags of this extractor."""
 
+    segmenter: Segmenter | None = None
+    """What makes the masks of --features sam_clip: sam (default), sam2, edgetam (both need requirements-transformers.txt), or
+    graph, the bundled region graph, which needs no weights. --features mini has graph alone."""
+    segmenter_weights: str | None = None
+    """Weights of sam2 or edgetam: a folder, or a repository of the hub; facebook/sam2.1-hiera-tiny or yonigozlan/EdgeTAM-hf."""
     preset: Literal["published", "fast"] = "published"
-    """SAM settings: the published ones, or fewer prompts and no crops."""
+    """Prompts of sam, sam2 and edgetam: the published ones, or fewer and no crops, for a CPU."""
     sam_ckpt_path: Path = Path("ckpts/sam_vit_h_4b8939.pth")
     """SAM weights."""
     sam_model_type: Literal["vit_h", "vit_l", "vit_b"] = "vit_h"
@@ -35,27 +45,44 @@ class SamClipOptions(ClipOptions):
 
 
 class SamClip(ExtractorSpec[SamClipOptions]):
-    """SAM and OpenCLIP."""
+    """SAM, or another segmenter, and OpenCLIP."""
 
     store = SegmentStore
     options = SamClipOptions
+    segmenters = ("sam", "sam2", "edgetam", "graph")
 
     def settings(self, options: SamClipOptions) -> dict[str, object]:
-        """Names of the networks, SAM's settings and the step of the mask comparison; errors as `clip_settings`."""
+        """Names of the networks, the segmenter's settings and the step of the mask comparison; errors as `clip_settings`."""
         sam, nms_step = PRESETS[options.preset]
+        segmenter, family = options.segmenter or "sam", FAMILIES.get(options.segmenter)
+        if options.segmenter_weights and not family:
+            raise InputError(f"--segmenter_weights is for --segmenter {' and '.join(FAMILIES)}, not {segmenter}.")
+        if segmenter == "graph":
+            return {**clip_settings(options), "segmenter": "graph"}
         return {
             **clip_settings(options),
-            "sam_model_type": options.sam_model_type,
+            **(
+                {"segmenter": segmenter, "segmenter_weights": options.segmenter_weights or family.weights}
+                if family
+                else {"sam_model_type": options.sam_model_type}
+            ),
             "sam": {name: value for name, value in asdict(sam).items() if name != "points_per_batch"},
             "nms_step": nms_step,
         }
 
     def load(self, options: SamClipOptions, device: torch.device) -> Extractor:
-        """SAM and the image tower."""
+        """The segmenter and the image tower."""
+        if options.segmenter == "graph":
+            from features.graph_segments import graph_segments
+
+            return map_extractor(graph_segments, *clip_encoder(options, device))
         sam, nms_step = PRESETS[options.preset]
-        generator = SamGenerator(load_sam(options.sam_ckpt_path, options.sam_model_type, device), sam)
+        if options.segmenter in FAMILIES:
+            predictor = load_transformers_sam(options.segmenter, options.segmenter_weights, device)
+        else:
+            predictor = StockSam(load_sam(options.sam_ckpt_path, options.sam_model_type, device))
         encoder, resize = clip_encoder(options, device)
-        return mask_extractor(generator.generate, encoder, nms_step, resize)
+        return mask_extractor(SamGenerator(predictor, sam).generate, encoder, nms_step, resize)
 
     def text_encoder(self, settings: FeatureSettings, device: torch.device | str, options: TextOptions) -> ClipText:
         """Text tower of the same model; its weights may lie elsewhere now."""
@@ -63,7 +90,7 @@ class SamClip(ExtractorSpec[SamClipOptions]):
 
     def announce(self, options: SamClipOptions, scene: SceneFolder) -> None:
         """How a preset differs from the published settings."""
-        if options.preset == "published":
+        if options.preset == "published" or options.segmenter == "graph":
             return
         (published, published_step), (sam, step) = PRESETS["published"], PRESETS[options.preset]
         changes = [f"{n} {v} instead of {asdict(published)[n]}" for n, v in asdict(sam).items() if v != asdict(published)[n]]

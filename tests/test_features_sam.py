@@ -8,7 +8,8 @@ from segment_anything import SamAutomaticMaskGenerator
 from small_networks import small_sam
 
 from features.masks import cut_mask, segment_map
-from features.sam import SamGenerator, SamSettings, load_sam
+from features.sam import SamGenerator, SamSettings
+from features.stock_sam import StockSam, load_sam
 from workspace import InputError
 
 
@@ -31,7 +32,9 @@ SETTINGS = {
 def test_default_list_is_the_packages_own(image, layers):
     model = small_sam()
     stock = SamAutomaticMaskGenerator(model, crop_n_layers=layers, **SETTINGS).generate(image)
-    masks, ious, stabilities = SamGenerator(model, SamSettings(crop_n_layers=layers, **SETTINGS)).generate(image)["default"]
+    masks, ious, stabilities = SamGenerator(StockSam(model), SamSettings(crop_n_layers=layers, **SETTINGS)).generate(image)[
+        "default"
+    ]
     assert len(stock) > 40
     assert len({tuple(found["crop_box"]) for found in stock}) == (5 if layers else 1)
     assert len(masks) == len(stock)
@@ -47,7 +50,7 @@ def test_levels_are_the_decoders_three_masks(image):
     """With the decoder's other two masks disqualified, the pooled list is the level's list."""
     model = small_sam()
     settings = SamSettings(crop_n_layers=1, **SETTINGS)
-    lists = SamGenerator(model, settings).generate(image)
+    lists = SamGenerator(StockSam(model), settings).generate(image)
     full = model.mask_decoder.forward
     for part, level in enumerate("sml"):
 
@@ -56,7 +59,7 @@ def test_levels_are_the_decoders_three_masks(image):
             return logits, torch.where(torch.arange(3) == part, ious, -1.0)
 
         model.mask_decoder.forward = alone
-        masks, ious, _ = SamGenerator(model, settings).generate(image)["default"]
+        masks, ious, _ = SamGenerator(StockSam(model), settings).generate(image)["default"]
         assert len(masks) > 10
         np.testing.assert_array_equal(ious, lists[level].predicted_ious)
         for ours, expected in zip(lists[level].masks, masks, strict=True):
@@ -64,12 +67,12 @@ def test_levels_are_the_decoders_three_masks(image):
 
 
 def test_an_image_without_masks_gives_empty_lists(image):
-    lists = SamGenerator(small_sam(), SamSettings(**{**SETTINGS, "pred_iou_thresh": 2.0})).generate(image)
+    lists = SamGenerator(StockSam(small_sam()), SamSettings(**{**SETTINGS, "pred_iou_thresh": 2.0})).generate(image)
     assert [len(lists[level].masks) for level in ("default", "s", "m", "l")] == [0, 0, 0, 0]
 
 
 def test_masks_are_cut_to_their_boxes(image):
-    for mask in SamGenerator(small_sam(), SamSettings(**SETTINGS)).generate(image)["l"].masks:
+    for mask in SamGenerator(StockSam(small_sam()), SamSettings(**SETTINGS)).generate(image)["l"].masks:
         again = cut_mask(mask.pixels)
         assert again.pixels.shape == mask.pixels.shape
 

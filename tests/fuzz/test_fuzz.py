@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 HERE = Path(__file__).parent
 
 
@@ -22,18 +24,22 @@ def run(script: str, *arguments: str) -> str:
     return result.stdout
 
 
-def test_damaged_files_end_in_success_or_one_clear_message():
-    assert " 0 failures" in run("fuzz_readers.py", "--count", "2400", "--seed", "11")
+@pytest.fixture(scope="module")
+def readers() -> str:
+    """What a short run over all readers prints."""
+    return run("fuzz_readers.py", "--count", "2400", "--seed", "3")
 
 
-def test_the_readers_are_given_what_they_read():
-    """A target whose valid input is refused, or whose damage is never noticed, would test nothing."""
-    lines = [
-        line.split() for line in run("fuzz_readers.py", "--count", "2400", "--seed", "3").splitlines() if " refused " in line
-    ]
+def test_damaged_files_end_in_success_or_one_clear_message(readers):
+    assert " 0 failures" in readers
+
+
+def test_the_readers_are_given_what_they_read(readers):
+    """A target whose damage is never noticed would test nothing; the run itself refuses one whose valid input is refused."""
+    lines = [line.split() for line in readers.splitlines() if " refused " in line]
     assert len(lines) > 40  # of readers
     assert all(int(words[words.index("refused") - 1]) > 0 for words in lines)
 
 
 def test_killed_stages_end_in_the_same_files():
-    assert " 0 failures" in run("fuzz_kills.py", "--kills", "6", "--only", "train", "--seed", "2")
+    assert " 0 failures" in run("fuzz_kills.py", "--kills", "4", "--only", "train", "--seed", "2")

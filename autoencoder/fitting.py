@@ -20,8 +20,8 @@ from autoencoder.recipes import CODE_WIDTH, PATCH_SHARE, PATCHES, SEGMENT_SHARE,
 from autoencoder.reconstruction import reconstruction_cosines
 from features.feature_store import FeatureStore
 from workspace import InputError, ModelFolder
-from workspace.record import plain
 from workspace.resume import Resumable, Step
+from workspace.stage_record import plain
 
 log = logging.getLogger(__name__)
 

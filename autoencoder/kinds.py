@@ -17,8 +17,8 @@ from autoencoder.network import Autoencoder
 from autoencoder.pca import PCA, fit_pca, pca_settings
 from features.feature_store import FeatureStore
 from workspace import InputError, ModelFolder
-from workspace.record import require
-from workspace.records import CompressorRecord
+from workspace.record_types import CompressorRecord
+from workspace.stage_record import require
 from workspace.tensor_files import load_tensors, save_tensors
 
 TRAIN_COMMAND = "python train_autoencoder.py -s <scene>"

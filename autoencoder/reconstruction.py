@@ -7,7 +7,7 @@ from torch import Tensor
 
 from autoencoder.compressor import Compressor
 from autoencoder.embeddings import Rows
-from workspace.records import Reconstruction
+from workspace.record_types import Reconstruction
 
 CHUNK = 8192  # rows decoded at once: 32 MB of activations at 1024 wide
 

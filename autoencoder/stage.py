@@ -17,9 +17,9 @@ from features.registry import open_store
 from workspace import InputError, ModelFolder, SceneFolder, save_array
 from workspace.device import chosen_device
 from workspace.files import file_digest
-from workspace.record import RECORD, read_record, stage
-from workspace.records import CompressorInputs, CompressorRecord, CompressorReport
+from workspace.record_types import CompressorInputs, CompressorRecord, CompressorReport
 from workspace.resume import delete_checkpoints
+from workspace.stage_record import RECORD, read_record, stage
 
 log = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from statistics import fmean
 from features.registry import open_store
 from query.tables import table
 from workspace import ModelFolder, SceneFolder, command_line, read_json, write_json
-from workspace.record import require
-from workspace.records import CompressorRecord, LanguageRecord
+from workspace.record_types import CompressorRecord, LanguageRecord
+from workspace.stage_record import require
 
 ROWS = {  # name: features and how they are reduced
     "mini, autoencoder 3": ("mini", "--method autoencoder --code_width 3"),

@@ -37,8 +37,8 @@ from training.language_config import LanguageRun, LanguageTrainConfig
 from training.language_trainer import LanguageTrainer
 from training.rgb_trainer import RgbTrainConfig, train_rgb
 from workspace import ModelFolder, SceneFolder, read_json
-from workspace.record import RECORD, stage
-from workspace.records import FeatureSettings, FeaturesRecord
+from workspace.record_types import FeatureSettings, FeaturesRecord
+from workspace.stage_record import RECORD, stage
 
 KEPT = Path("output") / "benchmarks"
 LEVELS = ("s", "m", "l")

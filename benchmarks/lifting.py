@@ -30,7 +30,7 @@ from training.language_config import LanguageRun, LanguageTrainConfig
 from training.language_trainer import PRESETS
 from training.lifting import lift_mixtures, lifting_settings
 from workspace import ModelFolder, SceneFolder, command_line, save_array
-from workspace.records import FeatureSettings, RgbSettings
+from workspace.record_types import FeatureSettings, RgbSettings
 
 SEGMENTS = (200, 150, 60, 25)  # in a view, at each of LEVELS
 EMBEDDING_WIDTH = 512

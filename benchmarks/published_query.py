@@ -5,7 +5,7 @@ import numpy as np
 import torch
 
 from autoencoder.network import Autoencoder
-from query.answer import answer
+from query.answer_rule import answer
 from query.field import FieldView
 from query.question import Question
 

@@ -23,7 +23,7 @@ from autoencoder.mixtures import Mixtures
 from autoencoder.network import Autoencoder, published_widths
 from benchmarks import published_query
 from gaussian_renderer.trained_model import TrainedModel
-from query.answer import answer
+from query.answer_rule import answer
 from query.code_field import CodeField
 from query.field import LanguageField, Negatives
 from query.mixture_field import MixtureField
@@ -32,7 +32,7 @@ from query.tables import table
 from scene.camera import Camera
 from scene.gaussian_model import GaussianModel
 from workspace import ModelFolder, command_line
-from workspace.records import FeatureSettings, RgbSettings
+from workspace.record_types import FeatureSettings, RgbSettings
 
 LEVELS, WIDTH = ("s", "m", "l"), 512
 CODES, PER_GAUSSIAN, COORDINATES = 256, 4, 32  # the defaults of a codebook

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from conversion.alignment import Agreement, compare_poses
 from conversion.model_summary import ModelSummary
-from workspace.records import ConvertedCamera, ConvertReport, SecondOpinion
+from workspace.record_types import ConvertedCamera, ConvertReport, SecondOpinion
 
 FOCAL_RATIO = 0.02  # square pixels give fx = fy; lenses and fits stay within this
 MIN_REGISTERED = 0.9  # share of the photographs

@@ -12,8 +12,8 @@ from conversion.model_verdict import verdict_table
 from conversion.steps import STEPS, Conversion, ConvertConfig
 from workspace import InputError, SceneFolder
 from workspace.owned_files import holds_files
-from workspace.record import RECORD, stage
-from workspace.records import ConvertRecord
+from workspace.record_types import ConvertRecord
+from workspace.stage_record import RECORD, stage
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from conversion.video_frames import extract_frames
 from scene.photographs import check_photographs, find_photographs
 from workspace import InputError, SceneFolder, atomic, read_json, write_json
 from workspace.owned_files import OwnedFiles
-from workspace.records import ConvertReport
+from workspace.record_types import ConvertReport
 
 log = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ from evaluation.scores import over_scenes
 from evaluation.tables import percent
 from query.tables import table
 from workspace import InputError, ModelFolder, command_line, read_json
-from workspace.record import require
-from workspace.records import EvalRecord
+from workspace.record_types import EvalRecord
+from workspace.stage_record import require
 
 
 @dataclass(frozen=True)

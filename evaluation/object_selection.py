@@ -40,9 +40,9 @@ from scene.camera import Camera
 from scene.gaussian_model import GaussianModel
 from workspace import InputError, ModelFolder, command_line, write_json
 from workspace.model_folder import AnswerFolder
-from workspace.record import stage
-from workspace.records import Eval3dRecord
+from workspace.record_types import Eval3dRecord
 from workspace.replaced_folder import replaced_folder
+from workspace.stage_record import stage
 
 EVALUATORS: Mapping[str, AlphaRule] = {"opengaussian": opengaussian_mask, "vala": vala_mask}
 

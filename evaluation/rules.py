@@ -9,8 +9,8 @@ from functools import partial
 from typing import Literal, get_args
 
 from evaluation.protocols import langsplat_v2, ludvig, mipnerf360_gags, occam
-from query import answer as langsplat
-from query.answer import Answer, Rule
+from query import answer_rule as langsplat
+from query.answer_rule import Answer, Rule
 from workspace import InputError
 
 RuleName = Literal["langsplat", "langsplat_v2", "gags", "ludvig_uplifted", "ludvig_diffused", "occam", "occam_script"]

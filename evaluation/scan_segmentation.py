@@ -26,9 +26,9 @@ from query.tables import table
 from scene.point_cloud import read_labelled_points
 from workspace import InputError, ModelFolder, command_line, write_json
 from workspace.model_folder import AnswerFolder
-from workspace.record import stage
-from workspace.records import EvalScanRecord
+from workspace.record_types import EvalScanRecord
 from workspace.replaced_folder import replaced_folder
+from workspace.stage_record import stage
 
 ANY_LEVEL = "any"
 MOVED = 1e-3  # scene units (metres); a position that was trained differs by more

@@ -15,8 +15,8 @@ import tyro
 from evaluation.tables import percent
 from query.tables import table
 from workspace import InputError, ModelFolder, command_line, read_json
-from workspace.record import require
-from workspace.records import Eval3dRecord
+from workspace.record_types import Eval3dRecord
+from workspace.stage_record import require
 
 SCENES = ("figurines", "ramen", "teatime", "waldo_kitchen")
 # mIoU / Acc@0.25 in per cent, as table 1 of VALA prints them. It does not say by which evaluator each row was measured.

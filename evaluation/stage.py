@@ -16,7 +16,7 @@ from evaluation.rules import DEFAULT_THRESHOLD, RuleName, rule
 from evaluation.scores import as_json, by_split, over_runs, summary
 from evaluation.tables import runs_table, summary_table
 from query.asking import AnsweredView, Row, answer_view
-from query.background import Background
+from query.background_writer import Background
 from query.picture_files import warn_of_plateaus, write_pictures
 from query.question import clean_phrases
 from query.ranking import best_views
@@ -29,9 +29,9 @@ from workspace import InputError, ModelFolder, write_json
 from workspace.clock import Clock
 from workspace.model_folder import AnswerFolder
 from workspace.owned_files import OwnedFiles
-from workspace.record import stage
-from workspace.records import EvalRecord
+from workspace.record_types import EvalRecord
 from workspace.replaced_folder import replaced_folder
+from workspace.stage_record import stage
 
 
 @dataclass(frozen=True, kw_only=True)

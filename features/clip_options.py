@@ -11,7 +11,7 @@ from features.clip_loading import DEFAULT_MODEL, default_weights
 from features.masks import Resize
 from features.text import NEGATIVES, TEMPERATURE, ClipText, TextOptions
 from workspace import InputError
-from workspace.records import FeatureSettings
+from workspace.record_types import FeatureSettings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from features.grid_store import GridStore
 from features.talk2dino import Talk2DinoText
 from features.text import TEMPERATURE, TextOptions
 from workspace import InputError
-from workspace.records import FeatureSettings
+from workspace.record_types import FeatureSettings
 
 _NO_TOKENS = "timm model '{}' gives no patch tokens on a grid of any size; choose a vit_* model."
 

@@ -18,7 +18,7 @@ from features.own_segments import own_segments, unit_rows
 from features.segment_store import SegmentStore
 from features.text import NEGATIVES, TEMPERATURE, TextOptions
 from workspace import InputError
-from workspace.records import FeatureSettings
+from workspace.record_types import FeatureSettings
 
 GROUP = "open_vocabulary_3d.features"
 

@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from features.feature_store import FeatureStore, ImageFeatures
 from features.text import TextEncoder, TextOptions
 from workspace import SceneFolder
-from workspace.records import FeatureSettings, Tokens
+from workspace.record_types import FeatureSettings, Tokens
 
 Step = Callable[..., object]  # from the result of the step before it
 Options = TypeVar("Options")  # flags of one extractor

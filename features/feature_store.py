@@ -16,7 +16,7 @@ from features.targets import Target
 from scene.camera import Camera
 from scene.photographs import names_text
 from workspace import InputError, SceneFolder
-from workspace.records import FeatureSettings
+from workspace.record_types import FeatureSettings
 
 
 @runtime_checkable

@@ -13,7 +13,7 @@ from features.segment_store import refuse_foreign
 from features.targets import GridTarget
 from scene.camera import Camera
 from workspace import InputError, SceneFolder, load_array, load_member, save_array
-from workspace.records import FeatureSettings
+from workspace.record_types import FeatureSettings
 
 DINOSPLAT = FeatureSettings("dino", dino_model="vit_base_patch14_reg4_dinov2.lvd142m")  # what DinoSplat uses
 DINOSPLAT_WIDTH = 768

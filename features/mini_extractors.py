@@ -15,7 +15,7 @@ from features.segment_store import SegmentStore
 from features.text import TEMPERATURE, ClipText, TextOptions
 from workspace import InputError, SceneFolder
 from workspace.files import file_digest
-from workspace.records import FeatureSettings
+from workspace.record_types import FeatureSettings
 
 log = logging.getLogger(__name__)
 

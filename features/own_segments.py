@@ -19,7 +19,7 @@ from features.text import ClipText, TextOptions
 from scene.photographs import names_text
 from workspace import InputError, SceneFolder, load_array
 from workspace.image_reader import open_picture
-from workspace.records import FeatureSettings
+from workspace.record_types import FeatureSettings
 
 _GUIDE = "docs/features.md, 'Your own masks and features', says how."
 _LEVELS = {1: (0, 0, 0, 0), 3: (1, 0, 1, 2), 4: (0, 1, 2, 3)}  # by number of maps, the map of each of LEVELS

@@ -16,8 +16,8 @@ from scene.photographs import names_text
 from scene.picture_size import picture_size
 from workspace import InputError, SceneFolder
 from workspace.device import Device, chosen_device
-from workspace.record import read_record, stage
-from workspace.records import FeatureSettings, FeaturesRecord, FeaturesReport
+from workspace.record_types import FeatureSettings, FeaturesRecord, FeaturesReport
+from workspace.stage_record import read_record, stage
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from features.own_segments import OwnSegments
 from features.sam_clip import SamClip
 from features.text import TextEncoder, TextOptions
 from workspace import InputError, SceneFolder
-from workspace.record import RECORD, read_record, require
-from workspace.records import FeatureSettings, FeaturesRecord
+from workspace.record_types import FeatureSettings, FeaturesRecord
+from workspace.stage_record import RECORD, read_record, require
 
 EXTRACTORS: dict[str, ExtractorSpec] = {
     "sam_clip": SamClip(),

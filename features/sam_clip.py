@@ -16,7 +16,7 @@ from features.stock_sam import StockSam, load_sam
 from features.text import ClipText, TextOptions
 from features.transformers_sam import FAMILIES, load_transformers_sam
 from workspace import InputError, SceneFolder
-from workspace.records import FeatureSettings
+from workspace.record_types import FeatureSettings
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from features.feature_store import FeatureStore
 from features.targets import SegmentTarget
 from scene.camera import Camera
 from workspace import InputError, SceneFolder, load_array, save_array
-from workspace.record import RECORD
-from workspace.records import FeatureSettings
+from workspace.record_types import FeatureSettings
+from workspace.stage_record import RECORD
 
 LEVELS = ("default", "s", "m", "l")  # SAM's masks pooled, then subpart, part and whole; the order in every file
 LANGSPLAT = FeatureSettings("sam_clip", clip_model="ViT-B-16", clip_pretrained="laion2b_s34b_b88k")  # what LangSplat uses

@@ -24,9 +24,9 @@ from scene.image_names import match_names
 from workspace import InputError, ModelFolder, atomic
 from workspace.device import Device, chosen_device
 from workspace.image_reader import open_picture
-from workspace.paths import inside
-from workspace.record import RECORD, read_record, stage
-from workspace.records import RenderRecord
+from workspace.record_types import RenderRecord
+from workspace.scene_folder import inside
+from workspace.stage_record import RECORD, read_record, stage
 
 log = logging.getLogger(__name__)
 

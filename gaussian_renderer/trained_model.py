@@ -12,8 +12,8 @@ from scene.dataset import Scene, load_scene
 from scene.gaussian_files import load_ply
 from scene.gaussian_model import GaussianModel
 from workspace import InputError, ModelFolder
-from workspace.record import require
-from workspace.records import RgbRecord, RgbSettings
+from workspace.record_types import RgbRecord, RgbSettings
+from workspace.stage_record import require
 
 
 @dataclass(frozen=True)

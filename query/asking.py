@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from query.answer import Answer, Rule
+from query.answer_rule import Answer, Rule
 from query.field import FieldView
 from query.question import Question
 from query.relevancy import BEATS_NEGATIVES

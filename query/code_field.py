@@ -11,7 +11,7 @@ from gaussian_renderer.trained_model import TrainedModel
 from query.field import FieldView, LanguageField, Negatives
 from query.relevancy import CHUNK_BYTES, relevancy_maps
 from scene.camera import Camera
-from workspace.records import FeatureSettings
+from workspace.record_types import FeatureSettings
 
 
 class CodeField(LanguageField):

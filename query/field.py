@@ -14,7 +14,7 @@ from features.text import TEMPERATURE
 from gaussian_renderer import prepare_view
 from gaussian_renderer.trained_model import TrainedModel
 from scene.camera import Camera
-from workspace.records import FeatureSettings
+from workspace.record_types import FeatureSettings
 
 
 class LanguageField(ABC):

@@ -14,8 +14,8 @@ from query.field import LanguageField
 from query.mixture_field import MixtureField
 from workspace import InputError, ModelFolder, load_array
 from workspace.files import file_digest
-from workspace.record import require
-from workspace.records import CompressorRecord, FeatureSettings, LanguageRecord
+from workspace.record_types import CompressorRecord, FeatureSettings, LanguageRecord
+from workspace.stage_record import require
 
 
 def load_field(model: ModelFolder, device: torch.device, level: str | None = None) -> LanguageField:

@@ -12,8 +12,8 @@ import tyro
 from jaxtyping import Bool
 
 from query.objects import editing
+from query.objects.coordinates import Frame, checked, measured_scale, read_frame, write_frame
 from query.objects.description import LocatedObject, document
-from query.objects.frame import Frame, checked, measured_scale, read_frame, write_frame
 from query.objects.instances import Instance, Neighbours, ThresholdRule, find_instances, selected
 from query.objects.views import best_views
 from query.question import Question, clean_phrases

@@ -14,7 +14,7 @@ from gaussian_renderer.trained_model import TrainedModel
 from query.field import FieldView, LanguageField, Negatives
 from scene.camera import Camera
 from workspace import InputError
-from workspace.records import FeatureSettings
+from workspace.record_types import FeatureSettings
 
 
 class MixtureField(LanguageField):

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from query.answer import Answer
+from query.answer_rule import Answer
 
 OUTLINE = (255, 255, 255)
 UNPAINTED = (40, 40, 40)

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from query.answer import answer
+from query.answer_rule import answer
 from query.code_colors import CodeColors
 from query.field import LanguageField
 from query.pictures import encoded, relevancy_picture
@@ -23,10 +23,10 @@ from query.views import choose_views
 from scene.camera import Camera
 from scene.photographs import load_image
 from workspace import ModelFolder, atomic, save_array
-from workspace.paths import inside
-from workspace.record import OpenStage, stage
-from workspace.records import RenderRecord
+from workspace.record_types import RenderRecord
+from workspace.scene_folder import inside
 from workspace.slugs import slug
+from workspace.stage_record import OpenStage, stage
 
 log = logging.getLogger(__name__)
 

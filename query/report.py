@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from query.answer import Answer
+from query.answer_rule import Answer
 from query.asking import AnsweredView, Row
 from query.pictures import class_colors, encoded, painting, stretched, turbo
 from workspace import atomic

@@ -17,8 +17,8 @@ from scene.picture_size import SMALLEST_WIDTH, picture_size
 from scene.point_cloud import read_point_cloud
 from scene.transforms import random_points, read_blender, read_nerfstudio
 from workspace import InputError, SceneFolder, image_key
-from workspace.record import RECORD, require
-from workspace.records import ConvertRecord
+from workspace.record_types import ConvertRecord
+from workspace.stage_record import RECORD, require
 
 __all__ = ["PhotographCache", "Scene", "load_image", "load_scene"]
 

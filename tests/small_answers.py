@@ -21,8 +21,8 @@ from scene.gaussian_files import save_ply
 from scene.gaussian_model import GaussianModel
 from toy_world.labels import lerf_label
 from workspace import ModelFolder, save_array, write_json
-from workspace.record import stage
-from workspace.records import CompressorRecord, LanguageRecord, RgbRecord
+from workspace.record_types import CompressorRecord, LanguageRecord, RgbRecord
+from workspace.stage_record import stage
 
 WIDTH, HEIGHT, FOCAL, NUM_VIEWS, FEATURE_WIDTH = 160, 120, 150.0, 9, 12
 BALLS = ("red ball", "grüner Ball", "ball's twin", "青い玉")

@@ -10,8 +10,8 @@ from gaussian_renderer import render
 from scene.dataset import load_scene
 from scene.gaussian_model import GaussianModel
 from workspace import SceneFolder
-from workspace.record import stage
-from workspace.records import FeatureSettings, FeaturesRecord
+from workspace.record_types import FeatureSettings, FeaturesRecord
+from workspace.stage_record import stage
 
 FEATURE_WIDTH = 24
 GROUPS = {"default": 6, "s": 6, "m": 3, "l": 2}  # things told apart at each level

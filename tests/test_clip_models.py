@@ -18,7 +18,7 @@ from features.sam_clip import SamClip
 from features.text import TextOptions
 from query.relevancy import contrast
 from workspace import InputError
-from workspace.records import FeatureSettings
+from workspace.record_types import FeatureSettings
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ from evaluation.judging import JudgedRow
 from evaluation.scores import by_split, over_scenes, summary
 from query.views import HELD_OUT, TRAINING
 from workspace import InputError, ModelFolder, write_json
-from workspace.record import stage
-from workspace.records import EvalRecord
+from workspace.record_types import EvalRecord
 from workspace.slugs import slug
+from workspace.stage_record import stage
 
 QUERIES = {"ramen": 71, "figurines": 56, "teatime": 59, "waldo_kitchen": 22}
 

@@ -54,8 +54,8 @@ def test_an_evaluation_that_fails_leaves_the_previous_one(model, scene):
 def test_of_two_evaluations_at_once_the_last_to_finish_remains_whole(tmp_path):
     folder = tmp_path / "eval"
     program = (
-        "import sys; from pathlib import Path; from workspace import write_json; from workspace.record import stage; "
-        "from workspace.records import EvalRecord; from workspace.replaced_folder import replaced_folder\n"
+        "import sys; from pathlib import Path; from workspace import write_json; from workspace.stage_record import stage; "
+        "from workspace.record_types import EvalRecord; from workspace.replaced_folder import replaced_folder\n"
         "for _ in range(40):\n"
         "    with replaced_folder(Path(sys.argv[1])) as new, stage(new, EvalRecord, {'run': sys.argv[2]}, {}):\n"
         "        for name in ('a', 'b'): write_json(new / name, sys.argv[2])\n"

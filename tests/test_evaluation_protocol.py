@@ -13,7 +13,7 @@ from autoencoder.network import Autoencoder, published_widths
 from autoencoder.pca import PCA
 from evaluation.labels import read_lerf_ovs
 from evaluation.overlap import intersection_over_union, localized
-from query.answer import answer, threshold
+from query.answer_rule import answer, threshold
 from query.filters import box_mean, majority
 from query.relevancy import latent_similarity, relevancy, relevancy_maps
 

@@ -9,8 +9,8 @@ from features.grid_store import GridStore, PatchGrid
 from features.registry import open_store
 from features.segment_store import Segments, SegmentStore
 from workspace import InputError, SceneFolder
-from workspace.record import stage
-from workspace.records import FeatureSettings, FeaturesRecord
+from workspace.record_types import FeatureSettings, FeaturesRecord
+from workspace.stage_record import stage
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from features.talk2dino import Talk2DinoText, load_head
 from features.text import TextOptions
 from query.render_language import LanguageRenderConfig
 from workspace import InputError
-from workspace.records import FeatureSettings
+from workspace.record_types import FeatureSettings
 
 
 def test_clip_embeddings_are_those_of_open_clip(tmp_path):

@@ -28,9 +28,9 @@ from training.language_targets import residual
 from training.language_views import PreparedViews
 from training.rgb_trainer import RgbTrainConfig, train_rgb
 from workspace import InputError, ModelFolder, SceneFolder
-from workspace.record import read_record, require
-from workspace.records import LanguageRecord
+from workspace.record_types import LanguageRecord
 from workspace.resume import load_checkpoint
+from workspace.stage_record import read_record, require
 
 
 @pytest.fixture(scope="module")

@@ -25,8 +25,8 @@ from training.export import ExportConfig, export_features
 from training.language import LanguageTrainConfig, train_language
 from training.rgb_trainer import RgbTrainConfig, train_rgb
 from workspace import InputError, ModelFolder, SceneFolder, read_json, resume
-from workspace.record import require
-from workspace.records import LanguageRecord
+from workspace.record_types import LanguageRecord
+from workspace.stage_record import require
 
 LEVELS = ("s", "m", "l")
 

@@ -11,14 +11,14 @@ from small_answers import BALLS, Words, embeddings, write_lifted, write_model, w
 from autoencoder.pca import PCA
 from query.locate import LocateConfig, locate
 from query.objects.boxes import axis_aligned, oriented
-from query.objects.frame import Frame, measured_scale
+from query.objects.coordinates import Frame, measured_scale
 from query.objects.instances import connected_groups, find_instances, selected
 from scene.gaussian_files import load_ply, save_ply
 from scene.gaussian_model import GaussianModel
 from scene.ply import read_vertices
 from workspace import InputError, ModelFolder, load_array, read_json, save_array
-from workspace.record import stage
-from workspace.records import LanguageRecord, RgbRecord
+from workspace.record_types import LanguageRecord, RgbRecord
+from workspace.stage_record import stage
 
 CENTERS = np.float32([[-1.2, -0.8, 0], [1.2, -0.8, 0.2], [-1.2, 0.8, 0.1]])  # red ball, red ball again, green ball
 EACH = 150

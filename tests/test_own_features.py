@@ -19,7 +19,7 @@ from features.preprocessing import PreprocessConfig, preprocess
 from features.registry import open_store, text_encoder
 from features.text import TextOptions
 from workspace import InputError, SceneFolder
-from workspace.records import FeatureSettings
+from workspace.record_types import FeatureSettings
 
 HEIGHT, WIDTH = 24, 36
 

@@ -13,10 +13,10 @@ from workspace import InputError, ModelFolder, SceneFolder, atomic, save_array
 from workspace import owned_files as owned_files_module
 from workspace.owned_files import OwnedFiles
 from workspace.processes import writer
-from workspace.record import require, stage
-from workspace.records import EvalRecord, FeaturesRecord
+from workspace.record_types import EvalRecord, FeaturesRecord
 from workspace.replaced_folder import replaced_folder
 from workspace.resume import save_checkpoint
+from workspace.stage_record import require, stage
 
 
 def _digests(folder):

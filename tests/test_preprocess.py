@@ -24,7 +24,7 @@ from features.preprocessing import PreprocessConfig, preprocess
 from features.registry import EXTRACTORS, open_store, text_encoder
 from features.sam_clip import PRESETS
 from workspace import InputError, ModelFolder, SceneFolder
-from workspace.records import FeatureSettings
+from workspace.record_types import FeatureSettings
 
 
 def _picture(path, size=(120, 90), seed=0, **options):

@@ -25,7 +25,7 @@ from scene.photographs import check_photograph
 from scene.point_cloud import read_point_cloud
 from scene.transforms import read_nerfstudio
 from workspace import InputError, SceneFolder, load_array, load_member, read_json
-from workspace.records import FeatureSettings
+from workspace.record_types import FeatureSettings
 from workspace.tensor_files import load_tensors
 
 

@@ -10,7 +10,7 @@ from small_answers import BALLS, Words, write_model, write_scene
 from evaluation import stage
 from evaluation.stage import QueryConfig, eval_query
 from query import session
-from query.answer import answer
+from query.answer_rule import answer
 from query.asking import answer_view
 from query.ranking import best_views
 from query.session import Session, SessionConfig

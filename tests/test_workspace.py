@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from workspace import InputError, SceneFolder, atomic, image_key, load_array, save_array
-from workspace.record import require, stage
-from workspace.records import CompressorRecord, CompressorReport, FeaturesRecord, RgbRecord, RgbSettings
+from workspace.record_types import CompressorRecord, CompressorReport, FeaturesRecord, RgbRecord, RgbSettings
+from workspace.stage_record import require, stage
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path):

@@ -20,8 +20,8 @@ from autoencoder.mixtures import load_mixtures
 from gaussian_renderer.trained_model import load_trained
 from workspace import InputError, ModelFolder, atomic, load_array
 from workspace.device import Device, chosen_device
-from workspace.record import require
-from workspace.records import LanguageRecord
+from workspace.record_types import LanguageRecord
+from workspace.stage_record import require
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from scene.gaussian_files import load_checkpoint, save_ply
 from scene.gaussian_model import GaussianModel
 from workspace import InputError, ModelFolder, save_array
 from workspace.files import file_digest
-from workspace.record import stage
-from workspace.records import CompressorRecord, CompressorReport, LanguageRecord, RgbRecord
+from workspace.record_types import CompressorRecord, CompressorReport, LanguageRecord, RgbRecord
+from workspace.stage_record import stage
 
 log = logging.getLogger(__name__)
 

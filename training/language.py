@@ -20,9 +20,9 @@ from training.lifting import lift_mixtures, lifting_settings
 from workspace import InputError, ModelFolder, SceneFolder
 from workspace.device import chosen_device
 from workspace.files import file_digest
-from workspace.record import plain, require, stage
-from workspace.records import CompressorRecord, LanguageRecord, LanguageReport
+from workspace.record_types import CompressorRecord, LanguageRecord, LanguageReport
 from workspace.resume import delete_checkpoints
+from workspace.stage_record import plain, require, stage
 
 log = logging.getLogger(__name__)
 

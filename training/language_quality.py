@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from training.language_targets import Target, residual
-from workspace.records import LanguageReport, LevelQuality
+from workspace.record_types import LanguageReport, LevelQuality
 
 EPS = 1e-8  # of the product of two lengths
 

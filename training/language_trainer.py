@@ -21,7 +21,7 @@ from training.progress import LOOK_INTERVAL, SMOOTHING
 from training.schedule import ADAM_EPS
 from training.view_quality import train_sample
 from workspace import InputError, save_array
-from workspace.records import LanguageReport
+from workspace.record_types import LanguageReport
 from workspace.resume import Resumable
 
 log = logging.getLogger(__name__)

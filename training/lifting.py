@@ -29,7 +29,7 @@ from training.language_config import LanguageRun, LanguageTrainConfig
 from training.language_quality import measure_codes
 from training.view_quality import train_sample
 from workspace import InputError, ModelFolder, load_array, save_array
-from workspace.records import LanguageReport, LiftedLevel
+from workspace.record_types import LanguageReport, LiftedLevel
 from workspace.resume import Resumable
 
 log = logging.getLogger(__name__)

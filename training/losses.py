@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from training.photometric_planes import PhotometricPlanes
+from training.photometric_loss_cpu import PhotometricPlanes
 from training.ssim import ssim
 
 

@@ -28,9 +28,9 @@ from training.view_quality import measure_views, summary, table, train_sample
 from workspace import InputError, ModelFolder, read_json, write_json
 from workspace.device import Device, chosen_device
 from workspace.files import file_digest
-from workspace.record import stage
-from workspace.records import RgbRecord
+from workspace.record_types import RgbRecord
 from workspace.resume import Resumable, delete_checkpoints
+from workspace.stage_record import stage
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from workspace.errors import InputError
 from workspace.files import atomic
 from workspace.json_files import read_json, write_json
 from workspace.model_folder import ModelFolder
-from workspace.paths import ASSETS, IMAGE_SUFFIXES, SceneFolder, image_files, image_key
+from workspace.scene_folder import ASSETS, IMAGE_SUFFIXES, SceneFolder, image_files, image_key
 
 __all__ = [
     "ASSETS",

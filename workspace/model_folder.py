@@ -6,9 +6,9 @@ from functools import cached_property
 from pathlib import Path
 
 from workspace.errors import InputError
-from workspace.paths import inside
-from workspace.record import RECORD
+from workspace.scene_folder import inside
 from workspace.slugs import slug
+from workspace.stage_record import RECORD
 
 PUBLISHED = "published"  # the field of LangSplat's method, and of folders from before fields had names
 _ONCE_UNNAMED = ("autoencoder", "language")  # stages whose folder held the only field itself

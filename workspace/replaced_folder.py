@@ -9,7 +9,7 @@ from pathlib import Path
 from workspace.errors import InputError
 from workspace.owned_files import MANIFEST, OwnedFiles, holds_files
 from workspace.processes import has_ended, writer
-from workspace.record import RECORD
+from workspace.stage_record import RECORD
 
 
 @contextmanager

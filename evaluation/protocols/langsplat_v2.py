@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from query.answer import Answer
+from query.answer_rule import Answer
 from query.filters import window_sums
 
 BOX = 29  # pixels; LangSplat takes 30, which cannot be centred
@@ -16,7 +16,7 @@ VOTE = 7
 
 @torch.inference_mode()
 def answer(relevancy: Float[Tensor, "levels h w"], mask_thresh: float = 0.4) -> Answer:
-    """Answer one phrase from its relevancy maps; arguments as of `query.answer.answer`."""
+    """Answer one phrase from its relevancy maps; arguments as of `query.answer_rule.answer`."""
     averaged = inside_mean(relevancy, BOX)
     smoothed = (relevancy + averaged) / 2
     peaks = smoothed.amax((-2, -1))

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from skimage.filters import threshold_otsu
 from torch import Tensor
 
-from query.answer import Answer
+from query.answer_rule import Answer
 
 WINDOW = 5
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from evaluation.labels import read_lerf_ovs
 from evaluation.protocol import LabelProtocol, LabelSet, Measure, match_by_name
-from query import answer as langsplat
-from query.answer import Answer
+from query import answer_rule as langsplat
+from query.answer_rule import Answer
 from workspace import InputError
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from scipy.ndimage import median_filter
 from torch import Tensor
 
-from query.answer import Answer
+from query.answer_rule import Answer
 from query.filters import majority
 from workspace import InputError
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from query.objects.boxes import Box, OrientedBox, axis_aligned, oriented, weighted_center
-from query.objects.frame import Frame
+from query.objects.coordinates import Frame
 from query.objects.instances import Instance
 from query.objects.views import ObjectView
 

@@ -29,9 +29,9 @@ from scene.gaussian_files import load_gaussians
 from scene.photographs import check_photograph, load_image
 from scene.point_cloud import read_labelled_points, read_point_cloud
 from workspace import ModelFolder, SceneFolder, load_array, load_member, read_json
-from workspace.record import read_record
-from workspace.records import FeatureSettings, RgbRecord
+from workspace.record_types import FeatureSettings, RgbRecord
 from workspace.resume import load_checkpoint
+from workspace.stage_record import read_record
 from workspace.tensor_files import load_tensors
 
 WIDTH, HEIGHT = 16, 12

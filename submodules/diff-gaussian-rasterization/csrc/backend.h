@@ -39,9 +39,9 @@ struct HarmonicsGradients {
 // For T = float, and for double by scalar code only: it exists to check the float path and the shared derivatives.
 namespace cpu {
 
-// Projects, culls, sorts and bins. `radii` [n] gets ceil(3 sqrt(largest eigenvalue)) in pixels, 0 where culled. A Gaussian
-// is culled when z <= 0.2, when it is not finite after projection, or when the box of its alpha >= 1/255 region holds no
-// pixel centre.
+// Projects, culls, sorts and bins. `radii` [n] gets ceil(3 sqrt(largest eigenvalue)) in pixels, 0 where culled. A
+// Gaussian is culled when z <= 0.2, when it is not finite after projection, or when the box of its alpha >= 1/255
+// region holds no pixel centre.
 template <class T>
 Prepared prepare(const Camera<T>&, const Gaussians<T>&, int32_t* radii, Allocator state, Allocator scratch,
                  const Execution&);
@@ -52,8 +52,8 @@ template <class T>
 void blend(const Camera<T>&, const Prepared&, const Features<T>&, const Images<T>&, Allocator scratch,
            const Execution&);
 
-// Gradients of a blend. With only `gradients.features` wanted, `gaussians` is not read apart from its count, and neither
-// are the feature values.
+// Gradients of a blend. With only `gradients.features` wanted, `gaussians` is not read apart from its count, and
+// neither are the feature values.
 template <class T>
 void blend_backward(const Camera<T>&, const Gaussians<T>&, const Prepared&, const Features<T>&,
                     const ImageGradients<T>&, const Gradients<T>&, Allocator scratch, const Execution&);

@@ -137,7 +137,8 @@ struct RegionMap {
   }
 };
 
-// A view whose projection, depth order and tile lists are done. The memory layout behind `data` is private to the backend.
+// A view whose projection, depth order and tile lists are done. The memory layout behind `data` is private to the
+// backend.
 struct Prepared {
   void* data;  // from the state allocator; on the device for CUDA
   int64_t bytes;

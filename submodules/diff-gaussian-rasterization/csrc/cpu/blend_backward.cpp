@@ -10,8 +10,8 @@ namespace gaussian::cpu {
 namespace {
 
 constexpr int64_t kSlotBytes = int64_t(256) << 20;  // above this, many channels go in several passes
-constexpr int64_t kMinChannelsPerPass = 32;              // per pass; fewer would repeat the evaluation too often
-constexpr int kMaxColumns = 2 * kLanes;            // of one scatter
+constexpr int64_t kMinChannelsPerPass = 32;         // per pass; fewer would repeat the evaluation too often
+constexpr int kMaxColumns = 2 * kLanes;             // of one scatter
 
 template <class T>
 struct BackwardWorkspace {
@@ -154,9 +154,8 @@ class TilePass {
     });
     if (!grads_.depth) return;
     load_channel(grads_.depth, area, work.values);
-    scatter<kLanes>(kernel_.scatter1, nullptr, work, work.values, [&](int64_t pair, const T* sums) {
-      slots[pair * stride_ + kGeometrySlot - 1] = sum_lanes(sums);
-    });
+    scatter<kLanes>(kernel_.scatter1, nullptr, work, work.values,
+                    [&](int64_t pair, const T* sums) { slots[pair * stride_ + kGeometrySlot - 1] = sum_lanes(sums); });
   }
 
   // Sums factors (the weights when null) times `values` over the pixels of every pair: write(pair, kColumns sums).

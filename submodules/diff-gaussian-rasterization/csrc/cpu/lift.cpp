@@ -79,8 +79,7 @@ void find_regions(int64_t levels, LiftWorkspace<T>& work) {
   for (int k = 0; k < kBlocks; ++k) {
     regions.part_begin[k] = parts;
     uint32_t left = 0;  // pixels of the block without a region, outside ones excepted
-    for (int lane = 0; lane < kLanes; ++lane)
-      left |= uint32_t(tile_labels[kLanes * k + lane] != kOutside) << lane;
+    for (int lane = 0; lane < kLanes; ++lane) left |= uint32_t(tile_labels[kLanes * k + lane] != kOutside) << lane;
     for (; left; ++parts) {
       const int pixel = kLanes * k + __builtin_ctz(left);
       uint32_t equal = left;
@@ -113,7 +112,8 @@ void sum_centres(const Pair<T>* pairs, int count, const TileArea& area, const Vi
     const uint8_t *begin = visits.index + visits.begin[k], *end = visits.index + visits.end[k];
     const uint8_t* at = std::lower_bound(begin, end, uint8_t(i));
     if (at != end && *at == i)
-      sums[i * regions.count + regions.of_pixel[kLanes * k + lane]] = visits.weight[kLanes * (at - visits.index) + lane];
+      sums[i * regions.count + regions.of_pixel[kLanes * k + lane]] =
+          visits.weight[kLanes * (at - visits.index) + lane];
   }
 }
 
@@ -249,7 +249,8 @@ void gather_gaussians(const PreparedView<T>& view, int64_t levels, const ThreadS
   Buffer<TupleSum> tuples;
   const uint32_t* last = view.pair_place + view.pair_begin[end];
   for (int64_t i = begin; i < end; ++i) {
-    const uint32_t *places = view.pair_place + view.pair_begin[i], *places_end = view.pair_place + view.pair_begin[i + 1];
+    const uint32_t *places = view.pair_place + view.pair_begin[i],
+                   *places_end = view.pair_place + view.pair_begin[i + 1];
     size_t most = 0;
     for (const uint32_t* place = places; place < places_end; ++place) {
       if (place + kAhead < last) __builtin_prefetch(pair_sums + place[kAhead]);

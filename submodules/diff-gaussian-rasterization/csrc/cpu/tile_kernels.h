@@ -47,11 +47,11 @@ struct Visits {
 // A tile cut into regions of pixels. Each block has a part for each region that it shares pixels with.
 template <class T>
 struct TileRegions {
-  int32_t count;                              // of regions
-  int32_t part_begin[kBlocks + 1];            // block k has the parts part_begin[k] to part_begin[k + 1]
-  int32_t part_region[kTilePixels];           // [parts]
+  int32_t count;                                   // of regions
+  int32_t part_begin[kBlocks + 1];                 // block k has the parts part_begin[k] to part_begin[k + 1]
+  int32_t part_region[kTilePixels];                // [parts]
   alignas(64) T part_lanes[kTilePixels * kLanes];  // [parts, 8] 1 for the pixels of the part, else 0
-  uint8_t of_pixel[kTilePixels];              // region by pixel, in block order; unset outside the image
+  uint8_t of_pixel[kTilePixels];                   // region by pixel, in block order; unset outside the image
 };
 
 // Room that `evaluate` needs behind its arrays.

@@ -71,13 +71,13 @@ struct TileKernelsOf {
 
   static void alphas_of(const Pair<T>& first, const Pair<T>& second, L x, L y, L* alpha) {
     using W = typename L::Wide;
-    const auto both = [&](T Pair<T>::*field) { return W::both(first.*field, second.*field); };
+    const auto both = [&](T Pair<T>::* field) { return W::both(first.*field, second.*field); };
     W t1 = W::fma(both(&Pair<T>::ux), W::twice(x), both(&Pair<T>::a0));
     const W t2 = W::fma(both(&Pair<T>::vy), W::twice(y), both(&Pair<T>::b0));
     t1 = W::fma(both(&Pair<T>::uy), W::twice(y), t1);
     const W exponent = W::fnma(t1, t1, W::fnma(t2, t2, both(&Pair<T>::log2_opacity)));
-    const W blended = W::where(exponent >= W::broadcast(T(kLog2MinAlpha)),
-                               smaller(exp2(exponent), W::broadcast(T(kMaxAlpha))));
+    const W blended =
+        W::where(exponent >= W::broadcast(T(kLog2MinAlpha)), smaller(exp2(exponent), W::broadcast(T(kMaxAlpha))));
     alpha[0] = blended.low(), alpha[1] = blended.high();
   }
 

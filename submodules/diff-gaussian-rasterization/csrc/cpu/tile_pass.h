@@ -169,8 +169,8 @@ class TileVisits {
   }
 
   // Kept weights when there are any, else a new evaluation, of tile `tile`.
-  void restore_or_evaluate(const TileKernels<T>& kernels, const PreparedView<T>& view, const void* weights, uint32_t tile,
-            const TileArea& area) {
+  void restore_or_evaluate(const TileKernels<T>& kernels, const PreparedView<T>& view, const void* weights,
+                           uint32_t tile, const TileArea& area) {
     const Pair<T>* pairs = view.pairs + view.tile_begin[tile];
     if constexpr (sizeof(T) == sizeof(float))
       if (weights) {

@@ -50,17 +50,17 @@ struct PairCount {
 template <class T>
 struct ViewKernels {
   // Projects Gaussians [begin, end), a multiple of 8 from the start, and writes their radii and depths. Those that are
-  // not culled go side by side to `splats` from `begin` on, where up to 7 places behind `end` are overwritten, and their
-  // (depth, place) rows to `rows`. Returns their number.
+  // not culled go side by side to `splats` from `begin` on, where up to 7 places behind `end` are overwritten, and
+  // their (depth, place) rows to `rows`. Returns their number.
   int64_t (*project)(const Camera<T>&, const Gaussians<T>&, int64_t begin, int64_t end, int32_t* radii, T* depth,
                      VisibleSplat<T>* splats, KeyValue<DepthKey<T>>* rows);
   // Copies rows from `begin` to `end` into depth order, writes their spans (row i has span_counts[i]) and counts their
   // tiles: by Gaussian, and by tile as the step from the tile to the left, [tiles_y, tiles_x + 1]. Stops before `spans`
   // might overflow: returns the next row, and in `used` the number of spans written. Room for kLanes * tiles_y spans is
   // enough to go on.
-  int64_t (*count)(const TileGrid&, const KeyValue<DepthKey<T>>* rows, int64_t begin, int64_t end, const VisibleSplat<T>* splats,
-                   VisibleSplat<T>* sorted, PairCount* counts, uint32_t* tile_steps, int32_t* span_counts, Span* spans,
-                   int64_t room, int64_t& used);
+  int64_t (*count)(const TileGrid&, const KeyValue<DepthKey<T>>* rows, int64_t begin, int64_t end,
+                   const VisibleSplat<T>* splats, VisibleSplat<T>* sorted, PairCount* counts, uint32_t* tile_steps,
+                   int32_t* span_counts, Span* spans, int64_t room, int64_t& used);
   // Writes the pairs of the same rows: the next of tile t goes to pairs[next[t]++]. The places of Gaussian i's pairs go
   // to pair_place from pair_begin[i].
   void (*place)(const TileGrid&, int64_t begin, int64_t end, const VisibleSplat<T>* sorted, const int32_t* span_counts,

@@ -16,8 +16,8 @@ struct ViewKernelsOf {
   static constexpr int64_t kAhead = 16, kFarAhead = 64;  // rows to prefetch, of those that take long and short
 
   static int64_t count(const TileGrid& grid, const Row* rows, int64_t begin, int64_t end, const VisibleSplat<T>* splats,
-                       VisibleSplat<T>* sorted, PairCount* counts, uint32_t* tile_steps, int32_t* span_counts, Span* spans,
-                       int64_t room, int64_t& used) {
+                       VisibleSplat<T>* sorted, PairCount* counts, uint32_t* tile_steps, int32_t* span_counts,
+                       Span* spans, int64_t room, int64_t& used) {
     used = 0;
     for (int64_t i = begin; i < end; i += kLanes) {
       if (room - used <= int64_t(kLanes) * grid.tiles_y) return i;
@@ -25,7 +25,8 @@ struct ViewKernelsOf {
       L in[kLanes], columns[kLanes];
       for (int64_t lane = 0; lane < kLanes; ++lane) {
         if (i + lane + kFarAhead < end) __builtin_prefetch(&splats[rows[i + lane + kFarAhead].value]);
-        const VisibleSplat<T>& one = splats[rows[i + (lane < lanes ? lane : 0)].value];  // those missing repeat the first
+        const VisibleSplat<T>& one =
+            splats[rows[i + (lane < lanes ? lane : 0)].value];  // those missing repeat the first
         T row[kLanes];
         __builtin_memcpy(row, &one, sizeof(row));
         in[lane] = L::load(row);
@@ -117,9 +118,9 @@ struct ViewKernelsOf {
   }
   static L tiles_of(L pixels) { return floor(pixels * T(1.0 / kTile)); }
 
-  static void place(const TileGrid& grid, int64_t begin, int64_t end, const VisibleSplat<T>* sorted, const int32_t* span_counts,
-                    const Span* spans, uint32_t* next, Pair<T>* pairs, const uint32_t* pair_begin,
-                    uint32_t* pair_place) {
+  static void place(const TileGrid& grid, int64_t begin, int64_t end, const VisibleSplat<T>* sorted,
+                    const int32_t* span_counts, const Span* spans, uint32_t* next, Pair<T>* pairs,
+                    const uint32_t* pair_begin, uint32_t* pair_place) {
     for (int64_t i = begin; i < end; ++i) {
       if (i + kAhead < end) __builtin_prefetch(&pair_begin[sorted[i + kAhead].gaussian]);
       const VisibleSplat<T>& row = sorted[i];

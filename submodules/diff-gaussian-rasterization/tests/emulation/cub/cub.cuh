@@ -1,4 +1,5 @@
-// CUB's device-wide selection, sort and scan, by the standard library; the same two-call protocol for temporary storage.
+// CUB's device-wide selection, sort and scan, by the standard library; the same two-call protocol for temporary
+// storage.
 #pragma once
 
 #include <algorithm>

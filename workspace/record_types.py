@@ -2,7 +2,7 @@
 
 A record holds every setting and input of its stage, so that a rerun with others is noticed; here are declared only those
 that are read again. Fields with a default may be missing: an unfinished stage has no report, and an imported model no
-photographs. `workspace.record` reads and writes the files.
+photographs. `workspace.stage_record` reads and writes the files.
 """
 
 import math

@@ -1,7 +1,7 @@
 """Stage records: with which settings and from which inputs a folder was made, and whether it is finished.
 
 A stage folder carries `stage.json`, written first as incomplete and completed last, so that a killed stage is resumed and
-never mistaken for a finished one. `workspace.records` has the type of each stage's record.
+never mistaken for a finished one. `workspace.record_types` has the type of each stage's record.
 """
 
 import re
@@ -16,7 +16,7 @@ import msgspec
 from workspace.errors import InputError
 from workspace.json_files import read_json, write_json
 from workspace.owned_files import MANIFEST, OwnedFiles, holds_files, remove_abandoned
-from workspace.records import FeatureSettings, StageRecord
+from workspace.record_types import FeatureSettings, StageRecord
 
 RECORD = "stage.json"
 SHOWN = 12  # differences listed in a message

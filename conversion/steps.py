@@ -22,7 +22,7 @@ from conversion.model_verdict import judge
 from conversion.video_frames import extract_frames
 from scene.photographs import check_photographs, find_photographs
 from workspace import InputError, SceneFolder, atomic, read_json, write_json
-from workspace.owned_files import OwnedFiles
+from workspace.owned_files import OwnedFiles, remove_abandoned
 from workspace.record_types import ConvertReport
 
 log = logging.getLogger(__name__)
@@ -79,6 +79,7 @@ class Conversion:
 
     def run(self) -> ConvertReport:
         """All steps in order; the report of the verdict."""
+        remove_abandoned(self.work)
         photographs, names, is_video = self._capture()
         if self.config.distorted_model is None:
             self._features(photographs, names)

@@ -1,6 +1,6 @@
 """Photographs or a video -> COLMAP scene (stage 0)."""
 
-from workspace import command_line  # first: it decides how threads wait
+from workspace import command_line  # imported first: it sets how idle threads wait
 
 # isort: split
 from conversion.stage import convert

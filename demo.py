@@ -1,4 +1,4 @@
-"""The whole pipeline on the bundled toy world, with ground truth: photographs in, answers out, measured on held-out views."""
+"""The whole pipeline on the bundled toy world, from photographs to answers, measured against ground truth on held-out views."""
 
 import shlex
 import subprocess
@@ -10,17 +10,17 @@ from pathlib import Path
 from workspace import ModelFolder, SceneFolder, read_json, write_json
 from workspace.command_line import run
 
-LIFTED = "lifted"  # name of the field that a codebook makes
+LIFTED = "lifted"  # default name of a codebook's language field
 
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """The demo. Rerun after an interruption, it continues; another seed is another world."""
+    """The demo. Run again after an interruption, it continues; another seed gives another world."""
 
     model_path: Path = Path("output/demo")
     """Folder for what is learned; the generated scene is put in its subfolder `scene`."""
     seed: int = 0
-    """Which toy world."""
+    """Seed of the toy world."""
 
 
 def steps(config: DemoConfig) -> list[tuple[str, str]]:
@@ -57,7 +57,7 @@ def demo(config: DemoConfig) -> None:
 
 
 def _summarise(config: DemoConfig, seconds: float) -> None:
-    """Print what was measured and keep it in one file."""
+    """Print the metrics and write them to one file."""
     optimised, lifted = ModelFolder(config.model_path), ModelFolder(config.model_path, LIFTED)
     metrics, of_lifted = read_json(optimised.metrics), read_json(lifted.metrics)
     metrics |= {f"lifted_{name}": of_lifted[name] for name in ("localization_accuracy", "miou", "shuffled_miou")}

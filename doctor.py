@@ -1,4 +1,4 @@
-"""What this machine has, what will run on it, and for each thing missing the command that brings it.
+"""What this machine has, what will run on it, and the command that installs each missing part.
 
 python doctor.py        exit code 0 when the demo and the bundled encoder will run, 1 otherwise
 """
@@ -23,7 +23,7 @@ KNN = "submodules/simple-knn"
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report. `fix` is the command that brings what is missing; `required` decides the exit code."""
+    """One line of the report. `fix` is the command that installs a missing part; `required` decides the exit code."""
 
     name: str
     ok: bool
@@ -96,7 +96,7 @@ def devices() -> Iterator[Finding]:
 
 
 def backends() -> Iterator[Finding]:
-    """The compiled packages, each tried on a small input."""
+    """The compiled packages, each run on a small input."""
     import torch
 
     gpu = torch.cuda.is_available()
@@ -127,7 +127,7 @@ def backends() -> Iterator[Finding]:
         yield Finding("simple-knn", False, str(error), fix, required=True)
 
 
-# First driver of each CUDA generation: NVIDIA's table of minor version compatibility.
+# Minimum driver of each CUDA major version: NVIDIA's table of minor version compatibility.
 FIRST_DRIVERS = {"11": 450, "12": 525, "13": 580}
 
 
@@ -141,7 +141,7 @@ def _cuda_backend(name: str, built: dict[str, str], gpu: bool, folder: str) -> F
 
 
 def weights() -> Iterator[Finding]:
-    """Weights of the default models, where each is, and how it comes."""
+    """Weights of the default models: where each file is, or the command that downloads it."""
     from features import graph_segments, mini
     from features.clip_loading import default_weights
     from features.preprocessing import PreprocessConfig
@@ -166,7 +166,7 @@ def weights() -> Iterator[Finding]:
 
 
 def _find(pattern: str, expected: Path) -> Path | None:
-    """A file of that name where users put them: the default place first."""
+    """First file that matches `pattern` in the usual folders; `expected` is checked first."""
     if expected.is_file():
         return expected
     hub = Path(os.environ.get("TORCH_HOME", Path.home() / ".cache" / "torch")) / "hub" / "checkpoints"
@@ -209,7 +209,7 @@ def _cached(repository: str, files: tuple[str, ...]) -> str | None:
 
 
 def will_run(findings: dict[str, Finding]) -> Iterator[Finding]:
-    """What the findings mean for the commands people start with."""
+    """Whether each of the main commands will run, given the findings."""
 
     def verdict(name: str, *needs: str) -> Finding:
         lacking = [need for need in needs if need not in findings or not findings[need].ok]
@@ -233,8 +233,8 @@ SECTIONS: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
 
 
 def main(args: Sequence[str]) -> int:
-    """Print the report; 0 when the embedded default will run."""
-    description = __doc__.partition("\n\n")[0]  # nothing to configure: the parser answers --help and refuses the rest
+    """Print the report; return 0 when the demo and the bundled encoder will run, else 1."""
+    description = __doc__.partition("\n\n")[0]  # no options: the parser handles --help and refuses anything else
     argparse.ArgumentParser(description=description, allow_abbrev=False).parse_args(args)
     findings: dict[str, Finding] = {}
     for title, section in SECTIONS:

@@ -1,6 +1,6 @@
-"""Ask a scene in plain words: relevancy, masks and points in its views, figures against ground truth, and a report."""
+"""Stage 5: text queries -> relevancy, masks and points in a scene's views, metrics against ground truth, and a report."""
 
-from workspace.command_line import run  # first: it decides how threads wait
+from workspace.command_line import run  # imported first: it sets how idle threads wait
 
 # isort: split
 from evaluation.stage import QueryConfig, eval_query

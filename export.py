@@ -1,6 +1,6 @@
-"""Any time after stage 3: a language field as one array of embeddings, one for each Gaussian."""
+"""Any time after stage 3: language field -> one array with an embedding for each Gaussian."""
 
-from workspace import command_line  # first: it decides how threads wait
+from workspace import command_line  # imported first: it sets how idle threads wait
 
 # isort: split
 from training.export import ExportConfig, export_features

@@ -1,6 +1,6 @@
-"""LangSplat's released checkpoints -> a model folder that renders and answers like our own."""
+"""LangSplat's released checkpoints -> a model folder that is rendered and queried like our own."""
 
-from workspace import command_line  # first: it decides how threads wait
+from workspace import command_line  # imported first: it sets how idle threads wait
 
 # isort: split
 from training.langsplat_import import ImportConfig, import_langsplat

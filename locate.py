@@ -1,6 +1,6 @@
-"""Text -> objects in 3D (stage 6): positions, boxes, and splat files of what was extracted, removed or recoloured."""
+"""Text -> objects in 3D (stage 6): positions, boxes, and splat files with the objects extracted, removed or recoloured."""
 
-from workspace import command_line  # first: it decides how threads wait
+from workspace import command_line  # imported first: it sets how idle threads wait
 
 # isort: split
 from query.locate import LocateConfig, locate

@@ -1,6 +1,6 @@
-"""Stage 1: photographs to language features. See `python preprocess.py --help`."""
+"""Stage 1: photographs -> language features. See `python preprocess.py --help`."""
 
-from workspace import command_line  # first: it decides how threads wait
+from workspace import command_line  # imported first: it sets how idle threads wait
 
 # isort: split
 from features.preprocessing import PreprocessConfig, preprocess

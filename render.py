@@ -1,4 +1,4 @@
-"""Stage 4: trained Gaussians to pictures, or with --include_feature their language to code and relevancy maps."""
+"""Stage 4: trained Gaussians -> images, or with --include_feature their language field -> code and relevancy maps."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Stage 3: photographs to Gaussians, or with --include_feature the Gaussians' language codes."""
+"""Stage 3: photographs -> Gaussians, or with --include_feature the Gaussians' language codes."""
 
 from collections.abc import Callable
 

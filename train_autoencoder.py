@@ -1,6 +1,6 @@
 """Stage 2: features -> compressor and codes."""
 
-from workspace import command_line  # first: it decides how threads wait
+from workspace import command_line  # imported first: it sets how idle threads wait
 
 # isort: split
 from autoencoder.config import AutoencoderConfig

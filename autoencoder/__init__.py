@@ -1,1 +1,1 @@
-"""Compressing a scene's embeddings to a few channels that Gaussians can carry, and back (stage 2)."""
+"""Compressing a scene's embeddings to a few channels that Gaussians can carry, and decoding these (stage 2)."""

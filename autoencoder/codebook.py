@@ -1,4 +1,4 @@
-"""A codebook of a scene: k-means of its embeddings, level by level. Gaussians carry mixtures of its codes."""
+"""Codebook of a scene: k-means of its embeddings at each level. Gaussians carry mixtures of its codes."""
 
 import warnings
 from collections.abc import Collection, Mapping, Sequence
@@ -31,11 +31,11 @@ PREFIX = "centroids_"
 
 
 class Codebook(Compressor):
-    """Per level a table of codes, each the mean of similar unit embeddings, weighted by the pixels they cover.
+    """A table of codes per level; each code is the mean of similar unit embeddings, weighted by the pixels they cover.
 
-    `all_levels` are those of the features, `levels` those that have segments; the table of another is one row of zeros.
-    The means keep their length, which is below 1: it says how alike the members are. What is blended of a mixture are its
-    coordinates along the `code_width` principal directions that the codes of all levels share.
+    `all_levels` are the levels of the features, `levels` those that have segments; the table of any other is one row of zeros.
+    The means are not normalised: their length, at most 1, measures how similar the members are. A mixture is blended as its
+    coordinates along `code_width` principal directions, which all levels share.
     """
 
     method = "codebook"
@@ -56,12 +56,12 @@ class Codebook(Compressor):
 
     @classmethod
     def names(cls, tensors: Collection[str]) -> bool:
-        """Whether there are tables of codes."""
+        """Whether any tensor is a table of codes."""
         return any(name.startswith(PREFIX) for name in tensors)
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Tensor]) -> "Codebook":
-        """The tables of a file; ValueError when they do not belong together."""
+        """The codebook of a file's tensors; ValueError when their names or shapes do not match."""
         tables = {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
         shapes = {name: tuple(value.shape) for name, value in state.items()}
         widths = {value.shape[-1] if value.ndim == 2 else None for value in state.values()}
@@ -75,7 +75,7 @@ class Codebook(Compressor):
         """The codes of a level: means of unit embeddings, not of unit length themselves.
 
         Raises:
-            InputError: the codebook was made without that level.
+            InputError: the codebook has no codes at that level.
         """
         if level not in self.levels:
             raise InputError(
@@ -96,10 +96,10 @@ class Codebook(Compressor):
         return self.centroids(level) @ self.basis.T
 
     def encode(self, embeddings: Float[Tensor, "*batch d"], levels: Int[Tensor, "*batch"] | None = None) -> Int[Tensor, "*batch"]:
-        """The nearest code of each embedding's level, as a row of that level's table.
+        """Nearest code of each embedding, as a row index of the table of its level.
 
         Args:
-            embeddings: of any length; they are taken by their direction.
+            embeddings: of any length; they are normalised first.
             levels: index into `self.all_levels` of each embedding; may be left out when there is one level.
         """
         shape = embeddings.shape[:-1]
@@ -116,7 +116,7 @@ class Codebook(Compressor):
         return codes.reshape(shape)
 
     def decode(self, codes: Int[Tensor, "*batch"], levels: Int[Tensor, "*batch"] | None = None) -> Float[Tensor, "*batch d"]:
-        """Codes at unit length."""
+        """Embeddings of unit length: the normalised codes."""
         of = torch.zeros_like(codes) if levels is None else levels
         decoded = codes.new_zeros((*codes.shape, self.feature_width), dtype=self.basis.dtype)
         for index, level in enumerate(self.all_levels):
@@ -125,7 +125,7 @@ class Codebook(Compressor):
 
     @torch.no_grad()
     def image_codes(self, embeddings: Embeddings, key: str) -> UInt16[np.ndarray, "*shape"]:
-        """uint16 row of its level's table for each embedding of an image."""
+        """Row index, in the table of its level, of each embedding of an image."""
         return self.encode(embeddings.of(key), embeddings.levels(key)).cpu().numpy().astype(np.uint16)
 
     def details(self) -> dict[str, Any]:
@@ -133,16 +133,16 @@ class Codebook(Compressor):
         return {"levels": {level: len(self.centroids(level)) for level in self.levels}}
 
     def blended(self, codes: Float[Tensor, "n lc"]) -> Float[Tensor, "n lc"]:
-        """Coordinates are blended as they are."""
+        """The coordinates unchanged."""
         return codes
 
     def readout(self, vectors: Float[Tensor, "v d"]) -> Readout:
-        """Cosines of blended coordinates with unit vectors; what of a code lies off the principal directions is left out."""
+        """Cosines of blended coordinates with unit vectors; the parts outside the principal directions are ignored."""
         return Readout(lambda codes: codes, self.basis.T, torch.zeros_like(self.basis[0]), vectors)
 
 
 def codebook_settings(config: AutoencoderConfig, store: FeatureStore) -> dict[str, Any]:
-    """What decides the codebook; InputError for values without a meaning."""
+    """Settings that determine the codebook; InputError for invalid values."""
     width = COORDINATES if config.code_width is None else config.code_width
     size = CODEBOOK_SIZE if config.codebook_size is None else config.codebook_size
     if width < 1:
@@ -154,9 +154,9 @@ def codebook_settings(config: AutoencoderConfig, store: FeatureStore) -> dict[st
 
 
 def fit_codebook(embeddings: Embeddings, settings: Mapping[str, Any], model: ModelFolder) -> Codebook:
-    """k-means of each level's embeddings; the same bits for any number of threads."""
+    """k-means of each level's embeddings; bit-identical for any number of threads."""
     rows, names, width = Rows.joined(list(embeddings)), embeddings.store.levels, settings["code_width"]
-    if COORDINATES < width > rows.embeddings.shape[1]:  # the default is cut to what there is
+    if COORDINATES < width > rows.embeddings.shape[1]:  # up to the default, the width is cut to that of the features
         raise InputError(
             f"--code_width {width}: the features of {embeddings.store.scene.root} are only {rows.embeddings.shape[1]} wide."
         )
@@ -165,7 +165,7 @@ def fit_codebook(embeddings: Embeddings, settings: Mapping[str, Any], model: Mod
         chosen = (rows.levels == index) & (rows.pixels > 0)
         return cluster(rows.embeddings[chosen].cpu(), rows.pixels[chosen].cpu(), settings["codebook_size"], settings["seed"])
 
-    # Several threads would add their sums in the order in which they finish: each level has one, levels run side by side.
+    # Several threads would add their sums in the order in which they finish: each level has one thread, levels run in parallel.
     with threadpool_limits(1), ThreadPoolExecutor() as pool:
         tables = dict(zip(names, pool.map(table, range(len(names))), strict=True))
         if not any(map(len, tables.values())):
@@ -179,16 +179,16 @@ def fit_codebook(embeddings: Embeddings, settings: Mapping[str, Any], model: Mod
 
 
 def cluster(rows: Float[Tensor, "m d"], pixels: Float[Tensor, " m"], size: int, seed: int) -> Float[Tensor, "codes d"]:
-    """At most `size` means of similar unit rows, each row weighted by its pixels; the rows themselves when there are no more.
+    """At most `size` means of similar unit rows, weighted by pixels; the rows themselves when there are at most `size`.
 
-    Rows are on the CPU, where sums are taken in a fixed order. The pixels weight the clusters too: what covers much of the
-    photographs is told apart more finely.
+    Rows are on the CPU, where the order of summation is fixed. Pixels weight the clustering too: content that covers much of
+    the photographs gets finer clusters.
     """
     if len(rows) <= size:
         return rows.clone()
     kmeans = KMeans(size, n_init=1, max_iter=KMEANS_ITERATIONS, random_state=seed, algorithm="lloyd")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than codes: the codes left over are dropped
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than codes: unused codes are dropped
         labels = kmeans.fit_predict(rows.numpy(), sample_weight=pixels.numpy())
     labels = torch.from_numpy(labels.astype(np.int64))
     weights = pixels.double()
@@ -204,5 +204,5 @@ def principal_directions(tables: Sequence[Float[Tensor, "_ d"]], width: int) -> 
     _, vectors = np.linalg.eigh(stacked.T @ stacked)
     directions = vectors[:, ::-1].T[:width]
     largest = np.take_along_axis(directions, np.abs(directions).argmax(1)[:, None], 1)
-    directions = (directions * np.sign(largest)).astype(np.float32)  # the same signs on every machine
+    directions = (directions * np.sign(largest)).astype(np.float32)  # fixes the signs, the same on every machine
     return torch.from_numpy(np.ascontiguousarray(directions))

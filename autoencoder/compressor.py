@@ -1,4 +1,4 @@
-"""What every compressor can do. Training, rendering and queries use this interface and never ask for the kind."""
+"""Interface of all compressors. Training, rendering and queries use it and never test for the kind."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
@@ -26,14 +26,14 @@ class Compressor(nn.Module, ABC):
     """What a Gaussian carries at each level: a vector of `code_width` numbers, which is optimised, or a mixture of the
     level's codes, which is lifted."""
     by_level: ClassVar[bool] = False
-    """Whether each level has codes of its own, so that encoding and decoding need the level."""
+    """Whether each level has separate codes, so that encoding and decoding need the level."""
     field: ClassVar[str]
-    """Name of the fields made with this kind unless the user gives one."""
+    """Default name of a language field of this kind."""
     field_preset: ClassVar[FieldPreset] = "fast"
-    """How vectors are optimised unless the user says otherwise."""
+    """Default preset for optimising vectors."""
 
     foreign_tokens: Tokens = "unit"
-    """What a compressor from elsewhere expects: embeddings of unit length, or as they are."""
+    """Input that a compressor without a stage record expects: embeddings of unit length (unit) or as stored (raw)."""
 
     feature_width: int
     """Entries of an embedding."""
@@ -43,7 +43,7 @@ class Compressor(nn.Module, ABC):
     @classmethod
     @abstractmethod
     def names(cls, tensors: Collection[str]) -> bool:
-        """Whether tensors of these names are those of this kind."""
+        """Whether a state dict with these tensor names is of this kind."""
 
     @classmethod
     @abstractmethod
@@ -56,15 +56,15 @@ class Compressor(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, embeddings: Float[Tensor, "*batch d"], levels: Int[Tensor, "*batch"] | None = None) -> Tensor:
-        """Codes of embeddings: [*batch, c] vectors, or [*batch] rows of the tables of their `levels`."""
+        """Codes of embeddings: [*batch, c] vectors, or [*batch] row indices of the tables of their `levels`."""
 
     @abstractmethod
     def decode(self, codes: Tensor, levels: Int[Tensor, "*batch"] | None = None) -> Float[Tensor, "*batch d"]:
-        """Embeddings of unit length, of codes as `encode` returns them; vectors may be of any length, as rendered ones are."""
+        """Embeddings of unit length, from codes as `encode` returns them; vectors may have any length, as rendered ones do."""
 
     @abstractmethod
     def blended(self, codes: Float[Tensor, "n lc"]) -> Float[Tensor, "n lc"]:
-        """What the rasterizer blends for the vectors of one or several levels side by side; differentiable."""
+        """Channels that the rasterizer blends for code vectors of one or several levels side by side; differentiable."""
 
     @abstractmethod
     def readout(self, vectors: Float[Tensor, "v d"]) -> Readout:
@@ -72,9 +72,9 @@ class Compressor(nn.Module, ABC):
 
     @torch.no_grad()
     def image_codes(self, embeddings: Embeddings, key: str) -> np.ndarray:
-        """Codes of one image as they are written: [m, c] of its segments or [h, w, c] of its patches."""
+        """Codes of one image as they are stored: [m, c] of its segments or [h, w, c] of its patches."""
         return self.encode(embeddings.of(key)).cpu().numpy().astype(embeddings.store.code_dtype)
 
     def details(self) -> dict[str, Any]:
-        """What a report says beside the widths."""
+        """Further entries of the report, beside the widths."""
         return {}

@@ -31,16 +31,16 @@ class AutoencoderConfig:
     """The published network; principal components: seconds instead of minutes, linear, best with 16 channels or more; or a
     codebook, whose language field is lifted in one pass over the photographs instead of trained (docs/language.md)."""
     field: str | None = None
-    """Name of the language field this is for; several stand side by side in one model folder. When not given: published, pca
+    """Name of the language field this is for; a model folder can hold several. When not given: published, pca
     for principal components, lifted for a codebook."""
     code_width: int | None = None
-    """Channels of a code; 3 when not given. Of a codebook the channels that are rendered, 32 when not given."""
+    """Channels of a code; 3 when not given. For a codebook the channels that are rendered, 32 when not given."""
     codebook_size: int | None = None
     """Codes of a codebook at each level; 256 when not given."""
     checkpoint: Path | None = None
     """Take this compressor instead of fitting one: LangSplat's best_ckpt.pth or another model's compressor.pth."""
     checkpoint_tokens: Tokens | None = None
-    """Whether the network of --checkpoint takes embeddings as they are (raw) or over their length (unit). When not given: as
+    """Whether the network of --checkpoint takes embeddings as they are (raw) or normalised (unit). When not given: as
     its model folder says, raw for DinoSplat's, unit for LangSplat's."""
     preset: Preset = "published"
     """published: 100 epochs. fast: half of them, larger steps that fall to zero. The next four override either."""
@@ -55,10 +55,10 @@ class AutoencoderConfig:
     cosine_axis: CosineAxis = "feature"
     """Axis of the cosine in the loss; the published code takes it over the batch."""
     train_share: float | None = None
-    """Share of all embeddings to fit, the others measure; by default 0.95 for segments, 0.2 for patch tokens, 0.95 of
+    """Share of all embeddings to fit, the others are held out; by default 0.95 for segments, 0.2 for patch tokens, 0.95 of
     either for principal components, and all segments for a codebook."""
     seed: int = 0
-    """Of the initial weights, the split and the order of embeddings."""
+    """Seed of the initial weights, the split and the order of embeddings."""
     device: Device = "auto"
     """Where to fit."""
     overwrite: bool = False

@@ -1,4 +1,4 @@
-"""A scene's embeddings as compressors see them, some of them held out to measure on."""
+"""A scene's embeddings as input of compressors, some of them held out to measure on."""
 
 import math
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ from autoencoder.config import AutoencoderConfig, Tokens
 from features.feature_store import FeatureStore
 from workspace import InputError
 
-SAMPLE_ROWS = 20_000  # embeddings the reconstruction is measured on, at most, in training and in validation
+SAMPLE_ROWS = 20_000  # approximate maximum of embeddings to measure reconstruction on, in training and in validation each
 
 
 def train_share(config: AutoencoderConfig, default: float) -> float:
-    """Share of all embeddings to fit; InputError when it is none of them, or all where others are to be measured."""
+    """Share of all embeddings to fit; InputError unless it is the default or between 0 and 1."""
     share = default if config.train_share is None else config.train_share
     if not (0 < share < 1 or share == default):
         raise InputError(f"--train_share {share}: expected a share between 0 and 1.")
@@ -27,13 +27,13 @@ def train_share(config: AutoencoderConfig, default: float) -> float:
 
 @dataclass(frozen=True)
 class Rows:
-    """Embeddings and, for compressors with codes of their own at each level, where they are from."""
+    """Embeddings and, for compressors with separate codes at each level, their levels and pixel counts."""
 
     embeddings: Float[Tensor, "m d"]
     levels: Int[Tensor, " m"] | None = None
     """Index into the levels of the features."""
     pixels: Float[Tensor, " m"] | None = None
-    """Pixels of its image that each embedding stands for."""
+    """Number of image pixels that each embedding covers."""
 
     def __len__(self) -> int:
         return len(self.embeddings)
@@ -51,9 +51,9 @@ class Rows:
 class Embeddings:
     """Embeddings of a scene, split at random into those to fit and those held out.
 
-    Over the whole scene `train_share` of all embeddings are to be fitted; with less than 1 the first image always holds one
-    out. Iterating reads the features once and yields the rows to fit, image by image; afterwards samples of both parts,
-    spread evenly over the images, are there to measure on.
+    A share of `train_share` of the scene's embeddings is fitted; below 1, at least one of the first image is held out.
+    Iterating reads the features once and yields the rows to fit, image by image; afterwards samples of both parts, spread
+    evenly over the images, are available to measure on.
     """
 
     def __init__(
@@ -66,15 +66,15 @@ class Embeddings:
         tokens: Tokens = "unit",
         by_level: bool = False,
     ):
-        """`tokens` says whether embeddings are taken as they are stored or over their length, in fitting and in writing codes
-        alike; `by_level` adds levels and pixels to the rows."""
+        """`tokens` says whether embeddings are used as stored or normalised, both for fitting and for writing codes;
+        `by_level` adds levels and pixels to the rows."""
         self.store, self.keys, self.device, self.tokens = store, store.keys(), device, tokens
         self._train_share, self._seed, self._by_level = train_share, seed, by_level
         self._fitted_sample: list[Rows] = []
         self._held_out_sample: list[Rows] = []
 
     def of(self, key: str) -> Float[Tensor, "*shape d"]:
-        """All embeddings of one image, as compressors take them: [m, d] of segments or [h, w, d] of patches."""
+        """All embeddings of one image, as input of compressors: [m, d] of segments or [h, w, d] of patches."""
         rows = torch.from_numpy(self.store.embeddings(key)).to(self.device, torch.float32)
         return F.normalize(rows, dim=-1) if self.tokens == "unit" else rows
 
@@ -83,7 +83,7 @@ class Embeddings:
         return torch.from_numpy(self.store.membership(key)[0]).to(self.device)
 
     def __iter__(self) -> Iterator[Rows]:
-        """Rows to fit, of one image after the other.
+        """Rows to fit, image by image.
 
         Raises:
             InputError: images have embeddings of different widths, or the scene has fewer than two to fit.
@@ -112,11 +112,11 @@ class Embeddings:
             raise InputError(f"{self.store.scene.root} has {total} embeddings, too few to fit a compressor to.")
 
     def fitted_sample(self) -> Rows:
-        """At most about SAMPLE_ROWS of the rows to fit, after a whole pass."""
+        """At most about SAMPLE_ROWS of the rows to fit, after a pass over all images."""
         return Rows.joined(self._fitted_sample)
 
     def held_out_sample(self) -> Rows:
-        """At most about SAMPLE_ROWS of the rows held out, after a whole pass; none when all are to be fitted."""
+        """At most about SAMPLE_ROWS of the rows held out, after a pass over all images; none when all are fitted."""
         return Rows.joined(self._held_out_sample)
 
     def _rows(self, key: str) -> Rows:

@@ -1,4 +1,4 @@
-"""Fitting the autoencoder: epochs over embeddings that stay on the device, the best epoch on held-out ones kept."""
+"""Fitting the autoencoder: the embeddings stay on the device; the epoch that is best on held-out embeddings is kept."""
 
 import copy
 import logging
@@ -29,7 +29,7 @@ SAVE_EVERY = 20.0  # seconds between resumable states; an epoch takes about one
 
 
 def autoencoder_settings(config: AutoencoderConfig, store: FeatureStore) -> dict[str, Any]:
-    """What decides a fit of the network; InputError for values without a meaning."""
+    """Settings that determine a fit of the network; InputError for invalid values."""
     width = CODE_WIDTH if config.code_width is None else config.code_width
     recipes, share = (PATCHES, PATCH_SHARE) if store.dense else (SEGMENTS, SEGMENT_SHARE)
     recipe = asdict(replace(recipes[config.preset], cosine_axis=config.cosine_axis, seed=config.seed))
@@ -45,8 +45,8 @@ def autoencoder_settings(config: AutoencoderConfig, store: FeatureStore) -> dict
         raise InputError(f"--lr {recipe['lr']}: expected a positive step size.")
     settings = {"method": Autoencoder.method, "code_width": width, "train_share": train_share(config, share)}
     settings |= {"seed": config.seed, "recipe": recipe}
-    # DinoSplat's network has no batch norm. Deviates from DinoSplat, which gives it raw tokens: at unit length the codes do not
-    # depend on how long an extractor's tokens are.
+    # DinoSplat's network has no batch norm. Deviates from DinoSplat, which feeds it raw tokens: with unit tokens the codes do
+    # not depend on the length of an extractor's tokens.
     return settings | {"batch_norm": False, "tokens": "unit"} if store.dense else settings
 
 
@@ -83,10 +83,10 @@ def fit(
 ) -> Autoencoder:
     """Fit `network`, in place, to unit embeddings and return it with the weights of its best epoch.
 
-    Best is the highest mean cosine on `validation`. `finished` is called after each epoch; continuing from a state it was
-    given (`resume`) gives the weights of an uninterrupted run. Embeddings left over from whole
-    batches sit an epoch out; each epoch draws a new order. Deviates from LangSplat, which keeps the smaller last batch and
-    chooses among epochs after the 95th by the loss on the training rows.
+    Best is the highest mean cosine on `validation`. `finished` is called after each epoch; continuing from a state
+    that it received (`resume`) gives the weights of an uninterrupted run. An incomplete last batch is skipped; each epoch
+    draws a new order. Deviates from LangSplat, which keeps the smaller last batch and chooses among epochs after the 95th by
+    the loss on the training rows.
     """
     batch = min(recipe.batch_size, len(train))
     gradient = StepGradient(network, batch, recipe.cosine_axis, recipe.cosine_weight)
@@ -107,7 +107,7 @@ def fit(
     order = torch.Generator()
     progress = tqdm(range(first, recipe.epochs), initial=first, total=recipe.epochs, desc="autoencoder", unit="epoch")
     for epoch in progress:
-        order.manual_seed(recipe.seed * 1_000_003 + epoch)  # any epoch can be repeated without those before it
+        order.manual_seed(recipe.seed * 1_000_003 + epoch)  # an epoch's order does not depend on earlier epochs
         indices = torch.randperm(len(train), generator=order).to(train.device)[: steps * batch].view(steps, batch)
         network.train()
         loss = torch.zeros((), device=train.device)

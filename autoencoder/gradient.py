@@ -1,9 +1,9 @@
-"""One training step of the autoencoder with its derivatives written out.
+"""One training step of the autoencoder with a hand-written backward pass.
 
-At batches of 64 the products take about a millisecond and automatic differentiation as much again, so the step works in
-preallocated tensors: all parameters lie in one vector, all gradients in another, and one fused Adam update covers them.
-Gradients equal automatic ones except at the biases in front of a batch norm, which cannot change the output and whose
-exactly zero gradient is left alone.
+At a batch size of 64 the matrix products take about a millisecond and autograd as much again, so the step works in
+preallocated tensors: all parameters are in one vector, all gradients in another, and one fused Adam update covers them.
+Gradients equal those of autograd except for biases before a batch norm: these cannot change the output, and their gradient
+stays exactly zero.
 """
 
 import torch
@@ -18,8 +18,8 @@ class StepGradient:
     """Loss and gradients of one network for batches of one size.
 
     Loss: mean squared error + `cosine_weight` (1 - cosine), the cosine taken over the feature axis of each embedding or,
-    as the published code has it, over the batch axis of each channel. The network's parameters become views into
-    `parameters`, in place; `gradients` is laid out alike.
+    as in the published code, over the batch axis of each channel. The network's parameters become views into
+    `parameters`, in place; `gradients` has the same layout.
     """
 
     def __init__(self, network: Autoencoder, batch_size: int, cosine_axis: CosineAxis, cosine_weight: float):
@@ -44,7 +44,7 @@ class StepGradient:
         self.decoder = layers(network.decoder, network.code_width)
 
     def __call__(self, embeddings: Float[Tensor, "b d"]) -> Tensor:
-        """Fill `gradients` for a batch of unit embeddings and return the loss, without waiting for the device."""
+        """Fill `gradients` for a batch of unit embeddings and return the loss, without synchronising with the device."""
         code, code_length = _normalised(_forward(self.encoder, embeddings))
         output, output_length = _normalised(_forward(self.decoder, code))
         loss, grad_output = self._loss(embeddings, output)
@@ -55,8 +55,8 @@ class StepGradient:
     def _loss(self, target: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
         count, width = target.shape
         if self.cosine_axis == "feature":
-            # Between unit vectors the squared error is 2 (1 - cosine) / d, so both terms are one, and what their gradient
-            # has along the output is taken out again by the normalisation.
+            # Between unit vectors the squared error is 2 (1 - cosine) / d, so both terms merge into one. The backward pass
+            # of the normalisation removes the gradient's component along the output.
             weight = 2 / width + self.cosine_weight
             loss = weight * (1 - torch.dot(output.view(-1), target.view(-1)) / count)
             return loss, target * (-weight / count)
@@ -69,13 +69,13 @@ class StepGradient:
 
 
 class _Layer:
-    """A linear layer, the batch norm behind it if any, and what their backward pass needs."""
+    """A linear layer, the batch norm after it if any, and the buffers of their forward and backward pass."""
 
     def __init__(self, linear: nn.Linear, grad_weight: Tensor, grad_bias: Tensor, batch_size: int):
         self.weight, self.bias = linear.weight.data, linear.bias.data
         self.grad_weight, self.grad_bias = grad_weight, grad_bias
         self.norm: _Norm | None = None
-        self.sums = self.weight.new_ones(batch_size)  # a product with ones is the fastest sum over a short batch
+        self.sums = self.weight.new_ones(batch_size)  # a product with ones is the fastest sum over a small batch
         self.linear = self.weight.new_empty(batch_size, len(self.weight))
         self.activated = self.linear
         self.grad_input = self.weight.new_empty(batch_size, self.weight.shape[1])
@@ -153,7 +153,7 @@ def _offsets(network: nn.Module) -> list[tuple[nn.Parameter, int]]:
     found, start = [], 0
     for parameter in network.parameters():
         found.append((parameter, start))
-        start += -(-parameter.numel() // 16) * 16  # whole cache lines
+        start += -(-parameter.numel() // 16) * 16  # rounded up to whole cache lines
     return found
 
 

@@ -26,13 +26,13 @@ TRAIN_COMMAND = "python train_autoencoder.py -s <scene>"
 
 @dataclass(frozen=True)
 class Kind:
-    """One way to compress: its class, the settings that decide a fit, and the fit."""
+    """One kind of compressor: its class, the settings that determine a fit, and the fit."""
 
     compressor: type[Compressor]
     settings: Callable[[AutoencoderConfig, FeatureStore], dict[str, Any]]
-    """Of the command line and the features, with the defaults filled in. InputError for values without a meaning."""
+    """Settings from the command line and the features, with the defaults filled in. Raises InputError for invalid values."""
     fit: Callable[[Embeddings, Mapping[str, Any], ModelFolder], Compressor]
-    """Of embeddings, settings, and the model folder that keeps the checkpoints of an interrupted fit."""
+    """Fit from embeddings, settings, and the model folder that holds the checkpoints of an interrupted fit."""
 
 
 KINDS: Mapping[str, Kind] = {
@@ -46,7 +46,7 @@ def read_compressor(path: Path, device: torch.device | str = "cpu") -> Compresso
     """Read one of our compressors or LangSplat's `best_ckpt.pth`; nothing in the file is executed.
 
     Raises:
-        InputError: the file is missing, damaged, or of something else.
+        InputError: the file is missing, damaged, or not a compressor.
     """
     if not path.is_file():
         raise InputError(f"No compressor {path}. Run: {TRAIN_COMMAND}")
@@ -82,6 +82,6 @@ def write_compressor(path: Path, compressor: Compressor) -> None:
 
 
 def load_compressor(model: ModelFolder, device: torch.device | str = "cpu") -> Compressor:
-    """The finished compressor of a model folder; InputError with the command that makes it when there is none."""
+    """The finished compressor of a model folder; InputError with the command that creates it when it is missing."""
     require(model.autoencoder, CompressorRecord, f"{TRAIN_COMMAND} -m {model.root}{model.flag}")
     return read_compressor(model.compressor, device)

@@ -1,4 +1,4 @@
-"""What a Gaussian carries of a codebook: a few codes and their shares, and how much of the Gaussian was seen."""
+"""Mixtures of codebook codes that Gaussians carry: a few codes, their shares, and the Gaussian's coverage by segments."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +12,11 @@ from torch import Tensor
 
 from workspace import InputError, load_records
 
-MAX_CODES = 2**16 - 1  # indices are stored in 16 bits; one value is left to say none
+MAX_CODES = 2**16 - 1  # indices are stored in 16 bits; one value is reserved for "none"
 
 
 def record_type(codes_per_gaussian: int) -> np.dtype:
-    """One Gaussian at one level on disk: 3 bytes for each code and 3 more, 15 with four codes."""
+    """Record of one Gaussian at one level on disk: 3 bytes for each code and 3 more, 15 with four codes."""
     k = codes_per_gaussian
     return np.dtype([("indices", "<u2", (k,)), ("weights", "u1", (k,)), ("norm", "<f2"), ("coverage", "u1")])
 
@@ -25,7 +25,7 @@ def record_type(codes_per_gaussian: int) -> np.dtype:
 class Mixtures:
     """Mixtures of codes of all Gaussians at one level.
 
-    A Gaussian that was never seen with a code is unknown: its weights, norm and coverage are zero.
+    A Gaussian that covers no pixel with a code is unknown: its weights, norm and coverage are zero.
     """
 
     indices: Int[Tensor, "n k"]
@@ -45,7 +45,7 @@ class Mixtures:
 
     @property
     def known(self) -> Tensor:
-        """[n] bool: seen with at least one code."""
+        """[n] bool: has at least one code."""
         return self.coverage > 0
 
     def blend(self, table: Float[Tensor, "codes c"]) -> Float[Tensor, "n c"]:
@@ -60,8 +60,8 @@ def pack(
 
     Args:
         indices: rows of the level's table, largest weight first.
-        weights: not negative; only their ratios in a row count. A row of zeros is unknown.
-        coverage: in [0, 1]. What is known is stored as covered by 1/255 or more.
+        weights: not negative; each row is normalised. A row of zeros is unknown.
+        coverage: in [0, 1]. Known Gaussians are stored with 1/255 or more.
         gram: dot products of the level's codes.
     """
     records = np.zeros(len(indices), record_type(indices.shape[1]))
@@ -71,7 +71,7 @@ def pack(
     records["weights"] = levels.cpu().numpy()
     records["indices"] = torch.where(levels > 0, indices, 0).cpu().numpy().astype(np.uint16)
     stored = levels.to(gram.dtype)
-    stored = stored / stored.sum(1, keepdim=True).clamp_min(1)  # the norm is that of the mixture as it will be read
+    stored = stored / stored.sum(1, keepdim=True).clamp_min(1)  # the norm is that of the quantised mixture, as it is read
     squares = torch.zeros(len(indices), dtype=gram.dtype, device=gram.device)
     for i in range(indices.shape[1]):
         for j in range(indices.shape[1]):

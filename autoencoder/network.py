@@ -1,4 +1,4 @@
-"""The scene autoencoders of LangSplat and DinoSplat: a narrow network from an embedding to a few numbers and back."""
+"""The scene autoencoders of LangSplat and DinoSplat: a small MLP from an embedding to a code and back."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -14,8 +14,8 @@ from autoencoder.unit_codes import unit_codes
 def published_widths(feature_width: int, code_width: int) -> tuple[list[int], list[int]]:
     """Widths of all layers of encoder and decoder, inputs and outputs included.
 
-    Between the two ends stand the powers of two: down to 32 in the encoder, up from 16 in the decoder. One that reaches
-    the feature width is halved, one below the code width is left out. For codes of 3 these are the published layers at
+    The hidden widths are powers of two: down to 32 in the encoder, up from 16 in the decoder. In the decoder, one that reaches
+    the feature width is halved; those below the code width are left out. For codes of 3 these are the published layers at
     512 (LangSplat: 512-256-128-64-32-3, 3-16-32-64-128-256-256-512) and at 768 (DinoSplat: 768-512-...-32-3,
     3-16-...-512-768, without batch norm).
     """
@@ -29,8 +29,8 @@ def published_widths(feature_width: int, code_width: int) -> tuple[list[int], li
 class Autoencoder(Compressor):
     """Encoder (linear, batch norm, ReLU) and decoder (linear, ReLU), each with outputs of unit length.
 
-    LangSplat's encoder has batch norm, DinoSplat's has none. The modules are named as LangSplat names them, so that
-    checkpoints of both load and ours load there.
+    LangSplat's encoder has batch norm, DinoSplat's has none. The modules have LangSplat's names, so that checkpoints of both
+    load here and ours load there.
     """
 
     method = "autoencoder"
@@ -54,12 +54,12 @@ class Autoencoder(Compressor):
 
     @classmethod
     def names(cls, tensors: Collection[str]) -> bool:
-        """Whether there are layers of an encoder or a decoder."""
+        """Whether any tensor is of an encoder or decoder layer."""
         return any(name.startswith(("encoder.", "decoder.")) for name in tensors)
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Tensor]) -> "Autoencoder":
-        """The network a state dict belongs to, of whatever widths, holding its weights and ready to use.
+        """A network with the widths and weights of a state dict, in evaluation mode.
 
         Raises:
             ValueError: the tensors are not those of such a network.
@@ -79,7 +79,7 @@ class Autoencoder(Compressor):
         network = cls(*widths, batch_norm=batch_norm)
         try:
             network.load_state_dict(dict(state))
-        except RuntimeError as error:  # torch lists the missing, the unexpected and the misshapen
+        except RuntimeError as error:  # torch lists missing, unexpected and wrongly shaped tensors
             raise ValueError(str(error)) from None
         return network.eval()
 
@@ -94,7 +94,7 @@ class Autoencoder(Compressor):
         return _apply(self.decoder, codes)
 
     def blended(self, codes: Float[Tensor, "n lc"]) -> Float[Tensor, "n lc"]:
-        """Codes over their length: only directions are blended."""
+        """Codes normalised to unit length: only directions are blended."""
         return unit_codes(codes, self.code_width)
 
     def readout(self, vectors: Float[Tensor, "v d"]) -> Readout:

@@ -1,4 +1,4 @@
-"""Principal components as a compressor: the best linear codes of any width, found in one pass over the embeddings."""
+"""Principal components as a compressor: the best linear codes of any width, computed in one pass over the embeddings."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -20,9 +20,9 @@ from workspace import InputError, ModelFolder
 class PCA(Compressor):
     """Mean, principal directions and one scale.
 
-    Codes are coordinates along the directions, all divided by one number so that their mean square length is 1: the
-    learning rate of the language field then means the same as for the unit codes of the autoencoder. Unlike those, the
-    length of a code carries meaning.
+    Codes are coordinates along the directions, all divided by one scale so that their mean squared length is 1: the learning
+    rate of the language field then has the same effect as for the unit codes of the autoencoder. Unlike there, the length of
+    a code carries information.
     """
 
     method = "pca"
@@ -41,12 +41,12 @@ class PCA(Compressor):
 
     @classmethod
     def names(cls, tensors: Collection[str]) -> bool:
-        """Principal directions are in no other kind."""
+        """Whether there are principal directions, which no other kind has."""
         return "directions" in tensors
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Tensor]) -> "PCA":
-        """The components a file holds; ValueError when their shapes do not belong together."""
+        """The components of a file's tensors; ValueError when their shapes do not match."""
         shapes = {name: tuple(value.shape) for name, value in state.items()}
         if shapes != {"mean": shapes.get("directions", ())[1:], "directions": shapes.get("directions"), "scale": ()}:
             raise ValueError(f"expected mean [d], directions [c, d], scale []; found {shapes}")
@@ -57,7 +57,7 @@ class PCA(Compressor):
     def encode(
         self, embeddings: Float[Tensor, "*batch d"], levels: Int[Tensor, "*batch"] | None = None
     ) -> Float[Tensor, "*batch c"]:
-        """Centred coordinates; embeddings of any length are taken by their direction."""
+        """Centred coordinates of the embeddings, which are normalised first."""
         return (F.normalize(embeddings.to(self.mean.dtype), dim=-1) - self.mean) @ self.directions.T / self.scale
 
     def decode(self, codes: Float[Tensor, "*batch c"], levels: Int[Tensor, "*batch"] | None = None) -> Float[Tensor, "*batch d"]:
@@ -65,7 +65,7 @@ class PCA(Compressor):
         return F.normalize(codes.to(self.mean.dtype) * self.scale @ self.directions + self.mean, dim=-1)
 
     def blended(self, codes: Float[Tensor, "n lc"]) -> Float[Tensor, "n lc"]:
-        """The codes as they are."""
+        """The codes unchanged."""
         return codes
 
     def readout(self, vectors: Float[Tensor, "v d"]) -> Readout:
@@ -74,7 +74,7 @@ class PCA(Compressor):
 
 
 def pca_settings(config: AutoencoderConfig, store: FeatureStore) -> dict[str, Any]:
-    """What decides the components; InputError for values without a meaning."""
+    """Settings that determine the components; InputError for invalid values."""
     width = CODE_WIDTH if config.code_width is None else config.code_width
     if width < 1:
         raise InputError(f"--code_width {width}: expected 1 or more.")
@@ -83,7 +83,7 @@ def pca_settings(config: AutoencoderConfig, store: FeatureStore) -> dict[str, An
 
 
 def fit_pca(embeddings: Embeddings, settings: Mapping[str, Any], model: ModelFolder) -> PCA:
-    """Components of all embeddings to fit, which are read once and not kept."""
+    """Components of all embeddings to fit, which are read once and not kept in memory."""
     moments = None
     for rows in embeddings:
         moments = moments or Moments(rows.embeddings.shape[1], embeddings.device)
@@ -95,7 +95,7 @@ def fit_pca(embeddings: Embeddings, settings: Mapping[str, Any], model: ModelFol
 
 
 class Moments:
-    """Count, sum and second moments of embeddings seen in parts, in float64: exact for any number of them."""
+    """Count, sum and second moments of embeddings, accumulated in batches in float64: exact for any number of them."""
 
     def __init__(self, feature_width: int, device: torch.device):
         self.count = 0
@@ -103,7 +103,7 @@ class Moments:
         self.products = torch.zeros(feature_width, feature_width, dtype=torch.float64, device=device)
 
     def add(self, embeddings: Float[Tensor, "m d"]) -> None:
-        """Take in more embeddings, by their directions."""
+        """Add a batch of embeddings, which are normalised first."""
         unit = F.normalize(embeddings.to(torch.float64), dim=-1)
         self.count += len(unit)
         self.sum += unit.sum(0)

@@ -1,4 +1,4 @@
-"""Cosines between decoded codes and phrases without decoding: the decoder's last step folded into the comparison."""
+"""Cosines between decoded codes and phrases without decoding: the decoder's last linear layer is folded into the dot products."""
 
 from collections.abc import Callable
 
@@ -12,8 +12,8 @@ class Readout:
 
     Decoders end in e = W h + b, scaled to unit length. For a vector v the cosine is v.(W h + b) / |W h + b|, where v W and
     v.b are computed beforehand, and |W h + b| = |R (h, 1)| with the triangular factor R of (W b), which has 257 rows instead
-    of 512. This is exact, and nearly halves the work of the published decoder; of principal components it leaves a product as
-    wide as a code.
+    of 512. This is exact and nearly halves the work of the published decoder; for principal components only a product as wide
+    as a code remains.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""How much of an embedding survives its code."""
+"""Reconstruction quality of a compressor: the cosine between embeddings and their decoded codes."""
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,7 @@ CHUNK = 8192  # rows decoded at once: 32 MB of activations at 1024 wide
 
 @torch.no_grad()
 def reconstruction_cosines(compressor: Compressor, rows: Rows) -> Float[Tensor, " m"]:
-    """Cosine between each embedding and what its code decodes to."""
+    """Cosine between each embedding and its decoded code."""
     cosines = []
     for start in range(0, len(rows), CHUNK):
         part = rows[slice(start, start + CHUNK)]
@@ -24,6 +24,6 @@ def reconstruction_cosines(compressor: Compressor, rows: Rows) -> Float[Tensor, 
 
 
 def measure(compressor: Compressor, rows: Rows) -> Reconstruction:
-    """Reconstruction of embeddings."""
+    """Mean, 5th percentile and number of the cosines."""
     cosines = reconstruction_cosines(compressor, rows)
     return Reconstruction(float(cosines.mean()), float(torch.quantile(cosines, 0.05)), len(cosines))

@@ -1,4 +1,4 @@
-"""Stage 2: fit the scene's compressor, say how well it reconstructs, and write the codes of every image."""
+"""Stage 2: fit the scene's compressor, report its reconstruction, and write the codes of every image."""
 
 import logging
 from pathlib import Path
@@ -59,7 +59,7 @@ def train_autoencoder(config: AutoencoderConfig) -> None:
 
 
 def _settings(config: AutoencoderConfig, kind: Kind, store: FeatureStore) -> dict[str, Any]:
-    """What decides the result, with the defaults filled in; refuses values without a meaning."""
+    """Settings that determine the result, with the defaults filled in; InputError for invalid values."""
     settings = kind.settings(config, store)
     if config.codebook_size is not None and "codebook_size" not in settings:
         raise InputError(f"--codebook_size is of --method codebook; the method is {config.method}.")
@@ -73,7 +73,7 @@ def _settings(config: AutoencoderConfig, kind: Kind, store: FeatureStore) -> dic
 
 
 def _checkpoint_tokens(checkpoint: Path) -> Tokens:
-    """What the compressor of a file was fitted to: as the stage record beside it says, else as its authors do."""
+    """Tokens that the compressor of a file was fitted to: from the stage record beside it, else as its authors published."""
     if (checkpoint.parent / RECORD).is_file():
         remedy = f"Copy {checkpoint.name} elsewhere to use it without its record."
         return read_record(checkpoint.parent, CompressorRecord, remedy).config.tokens
@@ -81,7 +81,7 @@ def _checkpoint_tokens(checkpoint: Path) -> Tokens:
 
 
 def _given(checkpoint: Path, embeddings: Embeddings) -> Compressor:
-    """The compressor of a file, for embeddings that are only read to measure it."""
+    """The compressor of --checkpoint; the embeddings are only read to measure it."""
     compressor = read_compressor(checkpoint, embeddings.device)
     for rows in embeddings:
         width = rows.embeddings.shape[1]

@@ -8,12 +8,12 @@ EPS = 1e-9  # added to the length before dividing by it, as published
 
 
 def unit_codes(codes: Float[Tensor, "n lc"], code_width: int) -> Float[Tensor, "n lc"]:
-    """Codes over their length, level by level; zero stays zero. Differentiable."""
+    """Codes divided by their length at each level; zero stays zero. Differentiable."""
     return _UnitCodes.apply(codes, code_width)
 
 
 class _UnitCodes(torch.autograd.Function):
-    """The derivative in three passes; at zero the length's own derivative is taken as zero."""
+    """Hand-written derivative in three passes; at zero the derivative of the length is taken as zero."""
 
     @staticmethod
     def forward(ctx, codes: Tensor, code_width: int) -> Tensor:

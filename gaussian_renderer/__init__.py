@@ -1,4 +1,4 @@
-"""Gaussians seen through a camera: the bridge from scenes and Gaussians to the rasterizer, which knows neither."""
+"""Rendering Gaussians from a camera: passes cameras and Gaussians to the rasterizer, which has neither type."""
 
 import torch
 from diff_gaussian_rasterization import PreparedView, Rendering, View, evaluate_sh, prepare, rasterize
@@ -12,7 +12,7 @@ __all__ = ["prepare_view", "render", "view_of"]
 
 
 def view_of(camera: Camera, device: torch.device | str = "cpu") -> View:
-    """The camera as the rasterizer takes it."""
+    """The camera as the rasterizer's `View`, its matrix in float32 on `device`."""
     world_to_camera = torch.as_tensor(camera.world_to_camera, dtype=torch.float32, device=device)
     return View(world_to_camera, camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height)
 
@@ -24,9 +24,9 @@ def render(
     features: Float[Tensor, "n d"] | None = None,
     means2d: Float[Tensor, "n 2"] | None = None,
 ) -> Rendering:
-    """Blend the Gaussians front to back, their colours as seen from the camera or, if given, `features`.
+    """Blend the Gaussians front to back: their view-dependent colours or, if given, `features`.
 
-    Colours are RGB, 0..1 at the photographs' scale but not clamped from above. `background` None is black, or no term.
+    Colours are RGB in the photographs' range 0..1 but not clamped from above. `background` None is black: no term is added.
     `means2d` receives the gradient at the projected means in normalised device units; its values are not used.
     """
     if features is None:

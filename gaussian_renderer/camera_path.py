@@ -1,4 +1,4 @@
-"""A smooth flight along the cameras of a capture."""
+"""A smooth camera path along the cameras of a capture, for videos."""
 
 from collections.abc import Sequence
 
@@ -11,15 +11,15 @@ from scipy.spatial.transform import Rotation, RotationSpline
 from scene.camera import Camera
 from workspace import InputError
 
-MOST_KEYS = 24  # cameras the path is threaded through; more would carry the hand's tremor into it
-TREMOR = 0.5  # standard deviation of the smoothing along the kept cameras, in cameras
+MOST_KEYS = 24  # maximum number of key cameras of the path; more would add the shake of a hand-held capture
+TREMOR = 0.5  # standard deviation of the Gaussian smoothing of key positions, in keys
 
 
 def camera_path(cameras: Sequence[Camera], num_frames: int) -> list[Camera]:
     """`num_frames` cameras on a spline through training cameras in the order of their names, at steady speed.
 
     All have the intrinsics of the first camera, at its size rounded down to even numbers as video needs. They are named
-    `00000`, `00001` and on.
+    `00000`, `00001` and so on.
 
     Raises:
         InputError: fewer than two cameras.
@@ -44,14 +44,14 @@ def camera_path(cameras: Sequence[Camera], num_frames: int) -> list[Camera]:
 
 
 def _times(centers: Float[np.ndarray, " k 3"], rotations: Rotation) -> Float[np.ndarray, " k"]:
-    """Times of the keys so that neither a long step nor a large turn passes in a moment.
+    """Times of the key cameras, so that long steps and large turns take longer.
 
-    A step counts by its length in units of the mean step, a turn by its angle in units of the mean turn.
+    The time between two keys is their distance over the mean distance plus their angle over the mean angle.
     """
     steps = np.linalg.norm(np.diff(centers, axis=0), axis=1)
     turns = (rotations[1:] * rotations[:-1].inv()).magnitude()
     durations = steps / max(steps.mean(), 1e-12) + turns / max(turns.mean(), 1e-12)
-    # A camera that stayed where it was still needs a time of its own for the spline to exist.
+    # The spline needs strictly increasing times, even where the camera did not move.
     return np.concatenate([[0.0], np.cumsum(np.maximum(durations, 1e-3))])
 
 

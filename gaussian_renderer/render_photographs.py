@@ -1,4 +1,4 @@
-"""Pictures of trained Gaussians: the training and held-out views, chosen images, and a flight along the cameras as video."""
+"""Renderings of trained Gaussians: the training and held-out views, chosen images, and a video along the cameras."""
 
 import hashlib
 import logging
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RenderConfig:
-    """What to draw. The model folder knows the scene and the settings it was trained with."""
+    """What to render. The model folder records the scene and the settings it was trained with."""
 
     model_path: Annotated[Path, tyro.conf.arg(aliases=["-m"])]
     """Model folder of train.py."""
@@ -50,22 +50,22 @@ class RenderConfig:
     skip_test: bool = False
     """Leave out the held-out views."""
     video: bool = False
-    """Also fly along the training cameras: renders/path/rgb.mp4."""
+    """Also render a video along the training cameras: renders/path/rgb.mp4."""
     frames: int = 240
     """Frames of the video."""
     fps: int = 30
     """Frames per second of the video."""
     overwrite: bool = False
-    """Draw again what is there."""
+    """Render existing images again."""
     device: Device = "auto"
     """auto takes the GPU when there is one."""
 
 
 def render_photographs(config: RenderConfig) -> None:
-    """Draw the views of a trained scene (stage 4, RGB); pictures that are there already are kept.
+    """Render the views of a trained scene (stage 4, RGB); existing images are kept.
 
     Raises:
-        InputError: nothing trained, scene gone, or no image of a name.
+        InputError: no trained Gaussians, a missing scene folder, or no image with a given name.
     """
     if config.video and (config.frames < 1 or config.fps < 1):
         raise InputError(f"--frames {config.frames} --fps {config.fps}: a video has 1 frame or more, and 1 or more a second.")
@@ -86,7 +86,7 @@ def render_photographs(config: RenderConfig) -> None:
 
 
 def picture_bytes(image: Float[Tensor, "3 h w"]) -> UInt8[np.ndarray, "h w 3"]:
-    """The picture as pixels, rounded, clamped to what a file can hold."""
+    """The image as 8-bit pixels, clamped to 0..1 and rounded."""
     return (image.clamp(0, 1) * 255 + 0.5).byte().permute(1, 2, 0).cpu().numpy()
 
 
@@ -102,7 +102,7 @@ def _draw_split(trained: TrainedModel, split: str, cameras: Sequence[Camera], wa
     settings = {"iteration": trained.iteration, "size": [cameras[0].width, cameras[0].height], "views": len(cameras)}
     settings["cameras"] = _fingerprint(cameras)
     inputs = {"geometry": trained.gaussians.geometry_hash()}
-    # of chosen names only the pictures are replaced, never the folder they lie in
+    # with chosen names only those images are replaced, never their whole folder
     with stage(folder, RenderRecord, settings, inputs, overwrite and len(wanted) == len(cameras)) as run:
         for camera in wanted if overwrite else ():
             _file(folder, camera).unlink(missing_ok=True)
@@ -116,8 +116,8 @@ def _draw_split(trained: TrainedModel, split: str, cameras: Sequence[Camera], wa
 
 
 def _other_length(trained: TrainedModel, frames: int) -> bool:
-    """Whether the pictures of the flight are of another number of frames. They are kept only to go on after an
-    interruption, so that a video of another length simply takes their place."""
+    """Whether the existing frames are of a video of another length. Frames are kept only to continue an interrupted run, so a
+    video of another length replaces them."""
     folder = trained.folder.renders("path")
     remedy = "Add --overwrite to replace the folder."
     return (folder / RECORD).exists() and read_record(folder, RenderRecord, remedy).config.views != frames
@@ -138,7 +138,7 @@ def _fingerprint(cameras: Sequence[Camera]) -> str:
 
 
 def _encode(video: Path, pictures: Sequence[Path], fps: int) -> None:
-    """Write the pictures, which have one even size, as H.264."""
+    """Encode the images, all of the same even size, as H.264."""
     with open_picture(pictures[0]) as first:
         size = first.size
     with atomic(video) as temporary:
@@ -154,7 +154,7 @@ def _encode(video: Path, pictures: Sequence[Path], fps: int) -> None:
             writer.close()
         try:
             written, _ = imageio_ffmpeg.count_frames_and_secs(str(temporary))
-        except RuntimeError:  # the encoder died, of a full disk most likely, and said so to the terminal only
+        except RuntimeError:  # the encoder failed, most likely on a full disk, and reported it only on the terminal
             written = 0
         if written != len(pictures):
             raise InputError(f"Only {written} of {len(pictures)} frames of {video} could be written. Is the disk full?")

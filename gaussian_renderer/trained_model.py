@@ -1,4 +1,4 @@
-"""What RGB training left in a model folder: the Gaussians, how they were made, and the scene they were made from."""
+"""Result of RGB training in a model folder: the Gaussians, their training settings and their scene."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,10 +33,10 @@ class TrainedModel:
         return torch.full((3,), float(self.config.white_background), device=self.gaussians.means.device)
 
     def scene(self, source_path: Path | None = None, resolution: int | None = None) -> Scene:
-        """The scene as training saw it; `source_path` if it was moved since, `resolution` to see it at another size.
+        """The scene as used in training; pass `source_path` if it was moved since, `resolution` for another size.
 
         Raises:
-            InputError: the scene is not where it was, or cannot be read.
+            InputError: the scene folder is missing or cannot be read.
         """
         root = Path(self.config.source_path) if source_path is None else source_path
         if not root.is_dir():
@@ -57,7 +57,7 @@ def load_trained(folder: ModelFolder, iteration: int = -1, device: torch.device 
     """Read the Gaussians of a finished RGB stage; iteration -1 is the last.
 
     Raises:
-        InputError: nothing was trained there, or not to its end, or there are no Gaussians of that iteration.
+        InputError: there is no finished RGB training, or no Gaussians of that iteration.
     """
     record = require(folder.point_clouds, RgbRecord, f"python train.py -s <scene> -m {folder.root}")
     iteration = folder.found_iteration(iteration)

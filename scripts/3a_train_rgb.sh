@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Stage 3, RGB: photographs to Gaussians, every 8th photograph held out to measure them.
+# Stage 3, RGB: photographs to Gaussians, with every 8th photograph held out to measure them on.
 # Usage: scripts/3a_train_rgb.sh <scene folder> <model folder> [flags of train.py]
 #   without a GPU: --preset fast
 set -euo pipefail

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# The 3D-OVS benchmark: five scenes trained, measured by thresholded and by arg-max masks, tabled beside the papers.
+# The 3D-OVS benchmark: trains five scenes, measures thresholded and arg-max masks, prints a table beside the papers' figures.
 # Usage: scripts/3d_ovs.sh <3d_ovs folder> <output folder>
 #   <3d_ovs folder> holds bed/ bench/ lawn/ room/ sofa/, each with images/, sparse/0/ and segmentations/.
 #   METHOD=codebook lifts the field instead of training it (scripts/train_seeds.sh).
 #   FEATURES=sam_clip (default) or dino with TALK2DINO=<vitb_mlp_infonce.pth>; SEEDS="0 1 2" repeats and prints the spread.
-#   PRESET=fast trains in minutes without a GPU; RULE=langsplat_v2 answers by another published rule,
-#   READING=gaussian by another reading of the field (docs/protocols.md).
-#   SCENES="bed sofa" takes some of them.
+#   PRESET=fast trains in minutes without a GPU; RULE=langsplat_v2 selects another published answer rule,
+#   READING=gaussian another reading of the field (docs/protocols.md).
+#   SCENES="bed sofa" runs these scenes only.
 set -euo pipefail
 usage='usage: scripts/3d_ovs.sh <3d_ovs folder> <output folder>'
 data=${1:?$usage} output=${2:?$usage} here=$(dirname "$0")

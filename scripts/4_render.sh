@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Stage 4: pictures of every view, and a flight along the cameras as video.
+# Stage 4: images of every view, and a video along the cameras.
 # Usage: scripts/4_render.sh <scene folder> <model folder> [flags of render.py]
 set -euo pipefail
 usage='usage: scripts/4_render.sh <scene folder> <model folder> [flags]'

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Stage 5: ask a trained scene in plain words. Answers, pictures and report.html go to <model folder>/eval/<field>.
+# Stage 5: text queries on a trained scene. Answers, images and report.html go to <model folder>/eval/<field>.
 # Usage: scripts/5_eval_query.sh <scene folder> <model folder> "phrase" ["phrase" ...]
 #   scripts/5_eval_query.sh data/kitchen output/kitchen "red mug" "wooden spoon"
 set -euo pipefail
 usage='usage: scripts/5_eval_query.sh <scene folder> <model folder> "phrase" ["phrase" ...]'
 : "${3:?$usage}"
-phrases=("${@:3}")  # below with a space before a dash, which would begin a flag
+phrases=("${@:3}")  # a space is put before a leading dash below, since the dash would begin a flag
 python eval_query.py -s "${1:?$usage}" -m "${2:?$usage}" --text "${phrases[@]/#-/ -}"

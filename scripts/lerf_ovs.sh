@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# The LERF-OVS benchmark: four scenes trained as published (every photograph trains), measured, tabled beside the papers.
+# The LERF-OVS benchmark: trains four scenes as published (no photograph held out), prints a table beside the papers' figures.
 # Usage: scripts/lerf_ovs.sh <lerf_ovs folder> <output folder>
 #   <lerf_ovs folder> holds figurines/ ramen/ teatime/ waldo_kitchen/ and label/ (docs/results.md says where to get it).
 #   METHOD=codebook lifts the field instead of training it (scripts/train_seeds.sh).
 #   FEATURES=sam_clip (default) or dino with TALK2DINO=<vitb_mlp_infonce.pth>; SEEDS="0 1 2" repeats and prints the spread.
-#   PRESET=fast trains in minutes without a GPU; RULE=langsplat_v2 answers by another published rule,
-#   READING=gaussian by another reading of the field (docs/protocols.md).
-#   SCENES="ramen teatime" takes some of them.
+#   PRESET=fast trains in minutes without a GPU; RULE=langsplat_v2 selects another published answer rule,
+#   READING=gaussian another reading of the field (docs/protocols.md).
+#   SCENES="ramen teatime" runs these scenes only.
 set -euo pipefail
 usage='usage: scripts/lerf_ovs.sh <lerf_ovs folder> <output folder>'
 data=${1:?$usage} output=${2:?$usage} here=$(dirname "$0")

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# LERF-OVS in 3D: scenes trained as published, their Gaussians selected by phrase, tabled beside the papers, by both evaluators.
+# LERF-OVS in 3D: trains scenes as published, selects Gaussians by phrase, prints both evaluators' tables beside the papers.
 # Usage: scripts/lerf_ovs_3d.sh <lerf_ovs folder> <output folder>
 #   <lerf_ovs folder> holds figurines/ ramen/ teatime/ waldo_kitchen/ and label/ (docs/results.md says where to get it).
 #   Models of scripts/lerf_ovs.sh in the same output folder are used as they are.
 #   METHOD=codebook lifts the field instead of training it (scripts/train_seeds.sh).
 #   FEATURES=sam_clip (default) or dino with TALK2DINO=<vitb_mlp_infonce.pth>; SEEDS="0 1 2" repeats and prints the spread.
-#   PRESET=fast trains in minutes without a GPU; SCENES="ramen teatime" takes some of them.
+#   PRESET=fast trains in minutes without a GPU; SCENES="ramen teatime" runs these scenes only.
 #   PHRASES=labels asks the labelled phrases instead of the published lists, as generated scenes need.
 set -euo pipefail
 usage='usage: scripts/lerf_ovs_3d.sh <lerf_ovs folder> <output folder>'

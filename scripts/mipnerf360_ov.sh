@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Mip-NeRF360-OV: four scenes trained and measured by GOI's masks or by GAGS' outlines, tabled beside the papers.
+# Mip-NeRF360-OV: trains four scenes, measures by GOI's masks or GAGS' outlines, prints a table beside the papers' figures.
 # Usage: scripts/mipnerf360_ov.sh <mipnerf360 folder> <labels folder> <output folder>
-#   <mipnerf360 folder> holds room/ counter/ garden/ bonsai/; <labels folder> one folder for each (docs/results.md says whose).
+#   <mipnerf360 folder> holds room/ counter/ garden/ bonsai/; <labels folder> one folder for each (sources: docs/results.md).
 #   LABELS=gags (default; outlines, one level: LEVEL, by default l) or goi (masks; a missing prediction skipped and as 0).
 #   METHOD=codebook lifts the field instead of training it (scripts/train_seeds.sh).
 #   FEATURES=sam_clip (default) or dino with TALK2DINO=<vitb_mlp_infonce.pth>; SEEDS="0 1 2" repeats and prints the spread.
-#   PRESET=fast trains in minutes without a GPU; SCENES="room garden" takes some of them.
+#   PRESET=fast trains in minutes without a GPU; SCENES="room garden" runs these scenes only.
 set -euo pipefail
 usage='usage: scripts/mipnerf360_ov.sh <mipnerf360 folder> <labels folder> <output folder>'
 data=${1:?$usage} labels=${2:?$usage} output=${3:?$usage} kind=${LABELS:-gags} here=$(dirname "$0")

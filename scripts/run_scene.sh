@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every stage of one scene: features, codes, Gaussians, language field, renders, answers. Run again, it continues.
+# Every stage of one scene: features, codes, Gaussians, language field, renders, answers. A second run continues.
 # Usage: scripts/run_scene.sh <scene folder with images/ and sparse/0/> <model folder> "phrase" ["phrase" ...]
 #   FEATURES=sam_clip (default, LangSplat; needs ckpts/sam_vit_h_4b8939.pth), mini (bundled, no download),
 #            dino (DinoSplat; needs TALK2DINO=<vitb_mlp_infonce.pth>) or mini_dense
@@ -8,7 +8,7 @@ set -euo pipefail
 usage='usage: scripts/run_scene.sh <scene folder> <model folder> "phrase" ["phrase" ...]'
 scene=${1:?$usage} model=${2:?$usage} features=${FEATURES:-sam_clip}
 : "${3:?$usage}"
-phrases=("${@:3}")  # below with a space before a dash, which would begin a flag
+phrases=("${@:3}")  # a space is put before a leading dash below, since the dash would begin a flag
 
 python preprocess.py -s "$scene" --features "$features" ${PRESET:+--preset "$PRESET"}
 python train_autoencoder.py -s "$scene" -m "$model" --features "$features"

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# ScanNet by class: the ten scenes of OpenGaussian trained with one Gaussian for each point of the scan, tabled beside the papers.
+# ScanNet by class: trains OpenGaussian's ten scenes with one Gaussian per point of the scan, prints a table beside the papers.
 # Usage: scripts/scannet.sh <scannet folder> <output folder>
 #   <scannet folder> holds scene0000_00/ and so on in OpenGaussian's layout (docs/results.md says where to get it).
 #   METHOD=codebook lifts the field instead of training it (scripts/train_seeds.sh).
 #   FEATURES=sam_clip (default) or dino with TALK2DINO=<vitb_mlp_infonce.pth>; SEEDS="0 1 2" repeats and averages.
-#   PRESET=fast trains in minutes without a GPU; SCENES="scene0000_00 scene0062_00" takes some of them.
+#   PRESET=fast trains in minutes without a GPU; SCENES="scene0000_00 scene0062_00" runs these scenes only.
 set -euo pipefail
 usage='usage: scripts/scannet.sh <scannet folder> <output folder>'
 data=${1:?$usage} output=${2:?$usage} here=$(dirname "$0")

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Trains one benchmark scene once per seed: features, codes, Gaussians, language field. Run again, it continues.
+# Trains one benchmark scene once per seed: features, codes, Gaussians, language field. A second run continues.
 # Usage: scripts/train_seeds.sh <scene folder> <folder for seed_0/, seed_1/, ...> [options of RGB training]
 #   METHOD=autoencoder (default, as published), pca, or codebook, which is lifted instead of trained
 #   FEATURES=sam_clip (default), dino, or mini (bundled, for generated scenes); SEEDS="0 1 2" (default 0)
-#   PRESET=fast trains in minutes without a GPU; ITERATIONS=100 cuts both trainings short, to try things out
+#   PRESET=fast trains in minutes without a GPU; ITERATIONS=100 shortens both trainings, for a quick try
 set -euo pipefail
 usage='usage: scripts/train_seeds.sh <scene folder> <folder for seed_0/, seed_1/, ...> [options of RGB training]'
 scene=${1:?$usage} output=${2:?$usage} features=${FEATURES:-sam_clip}

@@ -1,1 +1,1 @@
-"""Fitting Gaussians to photographs, and language codes to Gaussians."""
+"""RGB training of Gaussians, and training or lifting of their language codes (stage 3)."""

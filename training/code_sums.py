@@ -1,4 +1,4 @@
-"""Sums of blending weights by Gaussian and code, in memory that does not grow with the number of views."""
+"""Blending weights summed by Gaussian and code; memory does not grow with the number of views."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,16 +9,15 @@ from jaxtyping import Float, Int
 from scipy.sparse import coo_array, csr_array
 from torch import Tensor
 
-BUFFER = 4_000_000  # rows gathered before they are added: adding costs a pass over all sums
-CHUNK = 65_536  # Gaussians whose codes are compared at once
+BUFFER = 4_000_000  # rows buffered before a flush, which makes a pass over all sums
+CHUNK = 65_536  # Gaussians whose largest codes are selected at once
 
 
 class CodeSums:
-    """Blending weight of every Gaussian at one level: in total, without a code, and by code.
+    """Blending weight of every Gaussian at one level: on pixels with a code (`labelled`), without (`unlabelled`), and by code.
 
-    At most `places` codes of a Gaussian are kept when views are added. Sums are exact for Gaussians that are seen with no
-    more; of others the smallest sums are dropped and only counted in the total. That is 8 bytes a place, for the places that
-    are taken.
+    At most `places` codes per Gaussian are kept after each flush. Sums are exact for Gaussians with no more codes than that;
+    of others the smallest sums are dropped and count only in `labelled`. Each stored sum takes 8 bytes.
     """
 
     def __init__(self, num_gaussians: int, num_codes: int, places: int, device: torch.device):
@@ -36,20 +35,20 @@ class CodeSums:
             self._flush()
 
     def largest(self, k: int) -> tuple[Int[Tensor, "n k"], Float[Tensor, "n k"]]:
-        """The k codes of each Gaussian with the largest sums, largest first, and these sums; 0 and 0.0 where there are fewer."""
+        """The k codes of each Gaussian with the largest sums, in descending order, and the sums; padded with 0 and 0.0."""
         found = [self._largest(sums, k) for sums in self._parts()]
         codes, weights = (torch.cat(columns).to(self.labelled.device) for columns in zip(*found, strict=True))
         return codes, weights
 
     def of(self, gaussians: Int[np.ndarray, " m"]) -> Float[np.ndarray, "m codes"]:
-        """All sums of some Gaussians."""
+        """Sums of the given Gaussians over all codes, 0 where there is none."""
         self._flush()
         return self._sums[gaussians].toarray()
 
     def state(self) -> dict[str, Any]:
-        """Everything an interrupted run needs."""
+        """State for a checkpoint, read by `restore`."""
         sums = {name: torch.from_numpy(getattr(self._sums, name)) for name in ("data", "indices", "indptr")}
-        buffer = [[torch.from_numpy(column) for column in rows] for rows in self._buffer]  # added later, as without a stop
+        buffer = [[torch.from_numpy(column) for column in rows] for rows in self._buffer]  # flushed after a restore
         return {"labelled": self.labelled, "unlabelled": self.unlabelled, "buffer": buffer, **sums}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -71,7 +70,7 @@ class CodeSums:
             self._drop_smallest(lengths)
 
     def _drop_smallest(self, lengths: Int[np.ndarray, " n"]) -> None:
-        """Keep the largest sums of the Gaussians that have more than there are places."""
+        """Keep only the `places` largest sums of the Gaussians that have more."""
         sums = self._sums
         rows = np.repeat(np.arange(len(lengths)), lengths)
         crowded = np.flatnonzero(lengths[rows] > self._places)

@@ -1,7 +1,7 @@
 """Adaptive density control of 3D Gaussian Splatting: clone, split, prune, and reset of the opacities.
 
-Each function edits the rows of the Gaussians together with Adam's moments, so that survivors keep theirs and newcomers
-start from zero. The optimiser has one parameter group per tensor of the Gaussians, named like it.
+Each function edits the rows of the Gaussians together with Adam's moments: remaining Gaussians keep their moments, new ones
+start from zero. The optimiser has one parameter group per tensor of the Gaussians, with the tensor's name.
 """
 
 from collections.abc import Mapping
@@ -17,28 +17,28 @@ PARAMETERS = ("means", "log_scales", "quats", "opacity_logits", "sh_dc", "sh_res
 RESET_OPACITY = 0.01
 SPLIT_SHRINK = 1.6  # the two children of a split have the parent's scale divided by this
 MIN_OPACITY = 0.005
-# Deviates from the paper's text, which also prunes by radius on screen: the published code forgets the radii just before it
-# looks at them, so its results are without, and with it bonsai at 400 pixels was 1.9 dB worse after two rounds.
-MAX_WORLD_SCALE = 0.1  # of the scene's extent; once the opacities were reset, larger Gaussians are pruned
+# Deviates from the paper's text, which also prunes by radius on screen: the published code clears the radii just before it
+# tests them, so its results are without that pruning. With it, bonsai at 400 pixels was 1.9 dB worse after two rounds.
+MAX_WORLD_SCALE = 0.1  # times the scene's extent; larger Gaussians are pruned after the first opacity reset
 
 
 @dataclass(frozen=True)
 class DensityStatistics:
-    """What the views since the last densification said about each Gaussian."""
+    """Gradient statistics of each Gaussian over the views since the last densification."""
 
     grad_sum: Float[Tensor, " n"]
-    """Sum over the views that saw it of the norm of the gradient at its 2D mean, in normalised device units."""
+    """Norm of the gradient at the 2D mean, summed over the views in which the Gaussian is visible; normalised device units."""
     num_views: Float[Tensor, " n"]
 
     @classmethod
     def zeros(cls, num_gaussians: int, device: torch.device) -> "DensityStatistics":
-        """Statistics of no view."""
+        """Statistics before the first view."""
         return cls(*(torch.zeros(num_gaussians, device=device) for _ in range(2)))
 
     def record(self, grad_means2d: Float[Tensor, "n _"], radii: Int[Tensor, " n"]) -> None:
-        """Add one view, in place. `grad_means2d` is in normalised device units, `radii` in pixels, 0 where not seen."""
-        # Deviates from the published code, where a view counts as soon as the square of 3 standard deviations touches a tile:
-        # here its region of alpha >= 1/255 has to hold a pixel centre, so that only views with a gradient are averaged over.
+        """Add one view, in place. `grad_means2d` is in normalised device units, `radii` in pixels, 0 where not visible."""
+        # Deviates from the published code, which counts a view as soon as the square of 3 standard deviations touches a tile.
+        # Here the region of alpha >= 1/255 must contain a pixel centre, so that the mean is over views with a gradient only.
         seen = radii > 0
         self.grad_sum.add_(grad_means2d[:, :2].norm(dim=1).mul_(seen))
         self.num_views.add_(seen)
@@ -55,11 +55,11 @@ def densify(
     generator: torch.Generator,
     max_gaussians: int | None = None,
 ) -> DensityStatistics:
-    """One round of clone, split and prune; returns empty statistics of the Gaussians that remain.
+    """One round of clone, split and prune; returns zeroed statistics for the resulting Gaussians.
 
-    `grad_threshold` is in normalised device units; `percent_dense` x `extent` (world units) separates the small, which are
-    cloned, from the large, which are split in two. `prune_large` also removes what is too large in the world.
-    Each clone and split adds one; with `max_gaussians` those of the largest gradients are done until that number is reached.
+    `grad_threshold` is in normalised device units. Gaussians with a largest scale up to `percent_dense` x `extent` (world
+    units) are cloned, larger ones are split in two. `prune_large` also removes those above MAX_WORLD_SCALE x `extent`.
+    Each clone or split adds one Gaussian, up to `max_gaussians` in total, the largest gradients first.
     """
     grad = statistics.grad_sum / statistics.num_views.clamp_min(1)
     dense = grad >= grad_threshold
@@ -87,11 +87,11 @@ def clone(gaussians: GaussianModel, optimizer: torch.optim.Optimizer, selected: 
 def split(
     gaussians: GaussianModel, optimizer: torch.optim.Optimizer, selected: Bool[Tensor, " n"], generator: torch.Generator
 ) -> None:
-    """Replace each selected Gaussian by two smaller ones whose means are drawn from it; the pairs stand at the end."""
+    """Replace each selected Gaussian by two smaller ones whose means are sampled from it; the children are appended."""
     twice = selected.nonzero()[:, 0].repeat(2)
     parents = {name: getattr(gaussians, name).detach()[twice] for name in PARAMETERS}
     scales = parents["log_scales"].exp()
-    # Drawn on the CPU whatever the device, so that one seed means one result.
+    # Sampled on the CPU for every device, so that a seed always gives the same samples.
     offsets = torch.randn(scales.shape, generator=generator).to(scales) * scales
     parents["means"] = parents["means"] + rotated(offsets, parents["quats"])
     parents["log_scales"] = (scales / SPLIT_SHRINK).log()
@@ -99,12 +99,12 @@ def split(
 
 
 def prune(gaussians: GaussianModel, optimizer: torch.optim.Optimizer, doomed: Bool[Tensor, " n"]) -> None:
-    """Remove Gaussians."""
+    """Remove the `doomed` Gaussians and their Adam moments."""
     edit_rows(gaussians, optimizer, ~doomed, {})
 
 
 def reset_opacities(gaussians: GaussianModel, optimizer: torch.optim.Optimizer) -> None:
-    """Lower every opacity to at most 0.01 and forget its moments: what the photographs do not need never comes back."""
+    """Clamp opacities to at most 0.01 and zero their Adam moments; only Gaussians that the photographs need recover."""
     logits = gaussians.opacity_logits
     with torch.no_grad():
         logits.clamp_(max=float(torch.logit(torch.tensor(RESET_OPACITY))))
@@ -115,7 +115,7 @@ def reset_opacities(gaussians: GaussianModel, optimizer: torch.optim.Optimizer) 
 def edit_rows(
     gaussians: GaussianModel, optimizer: torch.optim.Optimizer, keep: Bool[Tensor, " n"], added: Mapping[str, Tensor]
 ) -> None:
-    """Keep the rows of `keep` and append `added` to every tensor of the Gaussians and to Adam's moments of it."""
+    """Keep the rows where `keep` is true and append `added`, in every tensor; added rows get zero Adam moments."""
     if keep.all() and not any(len(rows) for rows in added.values()):
         return
     for group in optimizer.param_groups:

@@ -1,4 +1,4 @@
-"""A language field as dense features: one embedding for each Gaussian, in one array file that other programs read."""
+"""Export of a language field as dense features: one embedding per Gaussian, in a .npy file that other programs can read."""
 
 import logging
 from collections.abc import Callable
@@ -30,7 +30,7 @@ CHUNK = 16384  # Gaussians decoded at once
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """Which field to export, and where to."""
+    """Which field to export, and to which file."""
 
     model_path: Annotated[Path, tyro.conf.arg(aliases=["-m"])]
     """Model folder with a language field."""
@@ -47,9 +47,9 @@ class ExportConfig:
 
 
 def export_features(config: ExportConfig) -> None:
-    """Write one embedding of unit length for each Gaussian, in the order of point_cloud.ply; zeros for those never seen.
+    """Write one embedding of unit length for each Gaussian, in the order of point_cloud.ply; zeros for those without a code.
 
-    The array [n, d] is written part by part, so that memory does not grow with the scene.
+    The array [n, d] is written in chunks, so that memory does not grow with the scene.
 
     Raises:
         InputError: there is no finished language field, or it has no such level.

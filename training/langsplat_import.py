@@ -1,4 +1,4 @@
-"""LangSplat's released models, one checkpoint per level and an autoencoder, as one model folder of ours."""
+"""Import of LangSplat's released models: one checkpoint per level and an autoencoder become one model folder."""
 
 import logging
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ImportConfig:
-    """Where a released model lies and which scene it is of."""
+    """Files of a released model, and the scene it was trained on."""
 
     source_path: Annotated[Path, tyro.conf.arg(aliases=["-s"])]
     """Scene folder the model was trained on: images/ and sparse/0/."""
@@ -52,13 +52,13 @@ class ImportConfig:
 
 
 def import_langsplat(config: ImportConfig) -> None:
-    """Turn LangSplat's released checkpoints and autoencoder into one model folder, to be rendered and queried like our own.
+    """Convert LangSplat's released checkpoints and autoencoder to one model folder, which is rendered and queried like our own.
 
     Raises:
-        InputError: a file is not what it should be, or the checkpoints do not share their Gaussians.
+        InputError: a file has unexpected content, or the checkpoints hold different Gaussians.
     """
     model = ModelFolder.of(config.source_path, config.model_path)
-    load_scene(  # refuses early
+    load_scene(  # raises InputError before anything is written
         config.source_path,
         images=config.images,
         resolution=config.resolution,
@@ -93,7 +93,7 @@ def import_langsplat(config: ImportConfig) -> None:
 
 
 def _read_levels(config: ImportConfig, compressor: Compressor) -> tuple[GaussianModel, dict[str, Float[Tensor, "n c"]], int]:
-    """The Gaussians all checkpoints share, the codes per level, and the iteration."""
+    """The Gaussians shared by all checkpoints, the codes of each level, and the iteration."""
     if len(config.checkpoints) != len(config.levels) or len(set(config.levels)) != len(config.levels):
         raise InputError(
             f"{len(config.checkpoints)} checkpoints for the levels {' '.join(config.levels)}; expected one checkpoint for each "

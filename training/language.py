@@ -1,4 +1,4 @@
-"""Stage 3, language: what the Gaussians carry of the scene's features, optimised or lifted as their compressor needs it."""
+"""Stage 3, language: codes of the frozen Gaussians, optimised or lifted depending on the compressor."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -29,14 +29,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FieldKind:
-    """One way to give Gaussians their codes."""
+    """One method of computing the Gaussians' codes."""
 
     settings: Callable[[LanguageTrainConfig, Compressor, tuple[str, ...]], dict[str, Any]]
-    """What decides the result, with the defaults filled in. InputError for values without a meaning."""
+    """Settings that determine the result, with the defaults filled in. Raises InputError for invalid values."""
     train: Callable[[LanguageTrainConfig, LanguageRun, dict[str, Any]], LanguageReport]
     """Write the codes and return the report; continues an interrupted run."""
     report: Callable[[LanguageReport], str]
-    """The report as lines to read."""
+    """Format the report as text for the log."""
 
 
 FIELD_KINDS: Mapping[GaussianCodes, FieldKind] = {
@@ -46,10 +46,10 @@ FIELD_KINDS: Mapping[GaussianCodes, FieldKind] = {
 
 
 def train_language(config: LanguageTrainConfig) -> None:
-    """Give the frozen Gaussians of a model their language codes (stage 3, language).
+    """Compute the language codes of a model's frozen Gaussians (stage 3, language).
 
     Raises:
-        InputError: a stage before has not run, or features, codes and Gaussians do not belong together.
+        InputError: an earlier stage has not run, or features, codes and Gaussians do not match.
     """
     refuse_meaningless(config)
     device = chosen_device(config.device)
@@ -80,9 +80,9 @@ def train_language(config: LanguageTrainConfig) -> None:
 
 
 def _refuse_replaced(trained: TrainedModel, scene: Scene) -> None:
-    """Gaussians of the photographs that were there before do not fit the features of those that are there now."""
+    """Raise InputError when photographs were replaced after RGB training: Gaussians and features would not match."""
     if Path(trained.config.source_path) != scene.folder.root.resolve():
-        return  # another folder was named on purpose, such as one with smaller photographs
+        return  # the user chose another folder, for example one with smaller photographs
     changed = [name for name, digest in scene.photographs.items() if trained.photographs.get(name, digest) != digest]
     if changed:
         raise InputError(
@@ -93,7 +93,7 @@ def _refuse_replaced(trained: TrainedModel, scene: Scene) -> None:
 
 
 def _compressed_features(scene: SceneFolder, model: ModelFolder) -> FeatureStore:
-    """The features the compressor was fitted to, which must be the scene's."""
+    """The scene's features; InputError unless the compressor was fitted to them."""
     command = f"python train_autoencoder.py -s {scene.root} -m {model.root}{model.flag}"
     fitted = require(model.autoencoder, CompressorRecord, command).inputs
     store = open_store(scene, fitted.features.extractor)
@@ -103,7 +103,7 @@ def _compressed_features(scene: SceneFolder, model: ModelFolder) -> FeatureStore
             f"Compress these: {command} --overwrite"
         )
     made = store.refuse_replaced()
-    if fitted.photographs not in (None, made):  # an imported compressor knows no photographs
+    if fitted.photographs not in (None, made):  # an imported compressor has no record of photographs
         raise InputError(
             f"The features of {scene.root} were made again since {model.autoencoder}, from other photographs. "
             f"Compress these: {command} --overwrite"

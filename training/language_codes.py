@@ -1,4 +1,4 @@
-"""Codes of the Gaussians in closed form: the mean of what each one is seen with."""
+"""Codes of the Gaussians in closed form: the weighted mean of the target codes at the pixels that each one covers."""
 
 from collections.abc import Sequence
 
@@ -15,9 +15,9 @@ from features.targets import Target
 def lifted_codes(
     views: Sequence[PreparedView], targets: Sequence[Target], num_gaussians: int, num_levels: int, compressor: Compressor
 ) -> Float[Tensor, "n lc"]:
-    """Mean of the codes of all pixels a Gaussian is seen in, weighted by its share of each pixel; zero if never seen.
+    """Mean of the target codes over all labelled pixels, weighted by a Gaussian's blending weights; zero if these are all zero.
 
-    The weighted sums over pixels are what blending's backward pass computes, so a view costs one iteration of training.
+    The backward pass of blending computes the weighted sums over pixels, so a view costs one iteration of training.
     """
     device = targets[0].image().device
     channels = num_levels * compressor.code_width

@@ -1,4 +1,4 @@
-"""Settings of stage 3, language, and what every way to give Gaussians their codes works on."""
+"""Settings of stage 3, language, and the inputs shared by all methods of computing codes."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ class LanguageTrainConfig:
     """Settings of the language field. The defaults are those of LangSplat (Qin et al. 2024)."""
 
     source_path: Annotated[Path | None, tyro.conf.arg(aliases=["-s"])] = None
-    """Scene folder with features; where RGB training read it when not given."""
+    """Scene folder with features; the one of RGB training when not given."""
     model_path: Annotated[Path | None, tyro.conf.arg(aliases=["-m"])] = None
     """Model folder with trained Gaussians and codes; output/<scene> when not given."""
     field: str | None = None
@@ -36,7 +36,7 @@ class LanguageTrainConfig:
     iterations: int | None = None
     """Iterations, one photograph each; the preset's when not given."""
     init: Init | None = None
-    """Codes to start from: zero, or lift, the mean of the codes each Gaussian is seen with; the preset's when not given."""
+    """Initial codes: zero, or lift, the mean of the codes at the pixels each Gaussian covers; the preset's when not given."""
     language_feature_lr: float = 2.5e-3
     """Adam's step size, in units of a code."""
     codes_per_gaussian: int | None = None
@@ -44,11 +44,11 @@ class LanguageTrainConfig:
     samples: Samples = "all"
     """Pixels that a codebook is lifted from: all that a Gaussian covers, or the one at its projected centre in each view."""
     iteration: int = -1
-    """Which Gaussians of the model folder; -1 is the last."""
+    """Iteration of the Gaussians; -1 is the last."""
     view_cache_gb: float = 4.0
-    """Memory for views prepared once instead of at every visit and, on a CPU, for their blending weights; gigabytes."""
+    """Gigabytes for views prepared once instead of at every use and, on a CPU, for their blending weights."""
     seed: int = 0
-    """Of the order of photographs."""
+    """Seed of the order of photographs."""
     checkpoint_interval: int = 1_000
     """Iterations between resumable checkpoints; the newest is kept until training ends. 0: only when interrupted. A codebook
     is lifted with a checkpoint every two minutes."""
@@ -61,7 +61,7 @@ class LanguageTrainConfig:
 
 
 def refuse_meaningless(config: LanguageTrainConfig) -> None:
-    """InputError for a number that no way of training can use."""
+    """Raise InputError for numbers outside their range."""
     for name in ("iterations", "checkpoint_interval", "view_cache_gb"):
         value = getattr(config, name)
         if value is not None and not value >= 0:
@@ -72,7 +72,7 @@ def refuse_meaningless(config: LanguageTrainConfig) -> None:
 
 @dataclass(frozen=True)
 class LanguageRun:
-    """What a language field is made of."""
+    """Inputs of a run that trains or lifts a language field."""
 
     trained: TrainedModel
     """The frozen Gaussians."""

@@ -1,4 +1,4 @@
-"""How well a language field reproduces the codes of the photographs, level by level."""
+"""How well a language field reproduces the target codes of the photographs, per level."""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,14 +10,14 @@ from torch import Tensor
 from training.language_targets import Target, residual
 from workspace.record_types import LanguageReport, LevelQuality
 
-EPS = 1e-8  # of the product of two lengths
+EPS = 1e-8  # minimum of the product of two lengths, against division by zero
 
 
 @torch.no_grad()
 def measure_codes(
     views: Iterable[tuple[PreparedView, Target]], channels: Float[Tensor, "n lc"], levels: Sequence[str]
 ) -> dict[str, LevelQuality]:
-    """Mean over views of rendered against target codes."""
+    """Cosine and L1 between rendered and target codes at each level, averaged over the views."""
     cosines, losses, count = torch.zeros(len(levels)), torch.zeros(len(levels)), 0
     for view, target in views:
         rendered, wanted, labelled = view.rasterize(channels).image, target.image(), target.labelled()
@@ -35,7 +35,7 @@ def measure_codes(
 
 
 def table(report: LanguageReport) -> str:
-    """One line per level, of training views and then of held-out views."""
+    """Cosine and L1 as text: one line per level for the training views, then for the held-out views."""
     lines = [f"{'level':<8} {'views':<9} cosine      L1"]
     for views, quality in (("train", report.train), ("held-out", report.held_out or {})):
         lines += [f"{level:<8} {views:<9} {row.cosine:6.4f}  {row.l1:6.4f}" for level, row in quality.items()]
@@ -43,7 +43,7 @@ def table(report: LanguageReport) -> str:
 
 
 def lifted_table(report: LanguageReport) -> str:
-    """`table`, and before it what the mixtures keep, one line per level."""
+    """Statistics of the stored mixtures, one line per level, followed by `table`."""
     lines = [f"{'level':<8} codes  never seen  coverage  kept mass  cosine of kept and full mixture"]
     lines += [
         f"{level:<8} {row.codes:5d}  {row.unknown:10d}  {row.coverage:8.3f}  {row.kept_mass:9.3f}  {row.cosine:6.4f}"

@@ -1,4 +1,4 @@
-"""What the language field should show in a view: the codes of its features, laid over the pixels."""
+"""Target images of the language field: the code of the feature at each pixel of a view."""
 
 from collections.abc import Sequence
 
@@ -27,7 +27,7 @@ def read_target(
     """Target of one view: for segments at the size of their maps, for patch grids at the camera's size.
 
     Raises:
-        InputError: features or codes are missing, do not belong together, or belong to a picture of another shape.
+        InputError: features or codes are missing, do not match, or belong to an image of another shape.
     """
     command = f"python train_autoencoder.py -s {store.scene.root} -m {model.root}{model.flag}"
     path = model.codes(camera.name)

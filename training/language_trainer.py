@@ -27,14 +27,14 @@ from workspace.resume import Resumable
 log = logging.getLogger(__name__)
 
 
-PRESETS: dict[FieldPreset, tuple[int, Init]] = {"published": (30_000, "zero"), "fast": (200, "lift")}  # iterations, start
-# At a code of zero the derivative of code / (|code| + 1e-9) is 1e9. Adam remembers that first gradient for a while: until
-# its second moment has decayed, after about 10,000 iterations, the codes hardly leave their first direction.
+PRESETS: dict[FieldPreset, tuple[int, Init]] = {"published": (30_000, "zero"), "fast": (200, "lift")}  # iterations, initial codes
+# At a code of zero the derivative of code / (|code| + 1e-9) is 1e9. Adam's second moment keeps that first gradient: until it
+# has decayed, after about 10,000 iterations, the codes hardly change their first direction.
 ITERATIONS_FROM_ZERO = 20_000
 
 
 def code_settings(config: LanguageTrainConfig, compressor: Compressor, levels: tuple[str, ...]) -> dict[str, Any]:
-    """What decides an optimised field; InputError for values without a meaning."""
+    """Settings that determine an optimised field; InputError for invalid values."""
     if config.codes_per_gaussian is not None or config.samples != "all":
         raise InputError(
             f"--codes_per_gaussian and --samples are of lifted codebooks; the compressor is of method {compressor.method}. Leave "
@@ -95,10 +95,10 @@ class LanguageTrainer:
         return self.finish()
 
     def step(self, with_loss: bool = False) -> Tensor | None:
-        """One iteration on the next view: the L1 loss over all pixels and channels of each level, averaged over levels.
+        """One iteration on the next view; `with_loss` returns the L1 loss over pixels and channels, averaged over levels.
 
-        The loss is linear in the residual's signs, so its gradient is written down rather than recorded; scaled after the
-        sum over pixels, each level's share is that of a run of its own.
+        The gradient of L1 is the sign of the residual and is passed to the backward pass directly, without autograd. It is
+        scaled after the sum over pixels, so that each level gets the same gradient as when it is trained alone.
         """
         index = self.view_index(self.iteration)
         target = self.targets[index]
@@ -113,13 +113,13 @@ class LanguageTrainer:
         return loss
 
     def view_index(self, iteration: int) -> int:
-        """Training view of an iteration: every pass visits all of them in an order of its own."""
+        """Index of the training view of an iteration; each epoch visits all views in a new random order."""
         epoch, position = divmod(iteration, len(self.views))
         generator = torch.Generator().manual_seed(self.settings["seed"] * 1_000_003 + epoch)
         return int(torch.randperm(len(self.views), generator=generator)[position])
 
     def channels(self) -> Tensor:
-        """What is blended now."""
+        """The current codes as channels to blend, all levels side by side."""
         return self.compressor.blended(self.codes)
 
     def read_targets(self, cameras: Sequence[Camera], label: str) -> list[Target]:
@@ -128,12 +128,12 @@ class LanguageTrainer:
         return [read_target(self.store, self.model, camera, *arguments) for camera in tqdm(cameras, desc=label, unit="view")]
 
     def prepared(self, cameras: Sequence[Camera], targets: Sequence[Target]) -> PreparedViews:
-        """Views at the sizes of their targets."""
+        """Prepared views at the sizes of their targets."""
         sized = [camera.resized(target.width, target.height) for camera, target in zip(cameras, targets, strict=True)]
         return PreparedViews(sized, self.gaussians, self.config.view_cache_gb * 1e9)
 
     def saved(self) -> dict[str, Any]:
-        """Everything an interrupted run needs."""
+        """State for a checkpoint, read by `restore`."""
         return {
             "iteration": self.iteration,
             "seconds": self.seconds,

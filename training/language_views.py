@@ -1,4 +1,4 @@
-"""Views of frozen Gaussians, projected and sorted once and kept as long as they fit into a memory budget."""
+"""Cache of views of frozen Gaussians, projected and sorted once, within a memory budget."""
 
 import logging
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ log = logging.getLogger(__name__)
 
 
 class PreparedViews(Sequence[PreparedView]):
-    """Prepared views by position. The first ones that fit are kept for good, the others are prepared at every visit:
+    """Prepared views by index. The first ones that fit into the budget stay cached, the others are prepared at every use.
 
-    with visits in random order no replacement strategy does better. What the views leave of the budget goes to their
-    blending weights, which save less time for more memory.
+    With views in random order no replacement strategy does better. The rest of the budget goes to the views' blending
+    weights, which save less time for more memory.
     """
 
     def __init__(self, cameras: Sequence[Camera], gaussians: GaussianModel, budget_bytes: float):

@@ -1,8 +1,8 @@
-"""Lifting a codebook: what each Gaussian is seen with, in one pass over the photographs and without any training.
+"""Lifting a codebook: the mixture of codes of each Gaussian, in one pass over the photographs and without training.
 
 The blending weights of a Gaussian are summed by code over all pixels of all views; the codes with the largest sums are its
-mixture. All levels share the pass, views are read, projected and dropped one by one, and the sums have a bounded number of
-places (`training.code_sums`), so that memory does not grow with the number of views.
+mixture. All levels share the pass. Views are read, projected and released one by one, and the number of sums per Gaussian is
+bounded (`training.code_sums`), so that memory does not grow with the number of views.
 """
 
 import logging
@@ -35,16 +35,16 @@ from workspace.resume import Resumable
 log = logging.getLogger(__name__)
 
 CODES_PER_GAUSSIAN = 4
-PLACES = 32  # codes of a Gaussian that are counted at each level
+PLACES = 32  # maximum number of codes summed per Gaussian and level
 SAVE_EVERY = 120.0  # seconds between resumable states
 SAMPLE = 20_000  # Gaussians on which kept and full mixtures are compared
-CHUNK = 2048  # of these, at once
-MEASURED = 4  # views rendered for the report, of training and of held-out ones: each renders all coordinates,
-MEASURED_WIDTH = 640  # at most so many pixels wide, since a hundred channels of a large view fill gigabytes
+CHUNK = 2048  # Gaussians of the sample compared at once
+MEASURED = 4  # maximum number of training views, and of held-out views, rendered for the report
+MEASURED_WIDTH = 640  # their maximum width in pixels: a hundred channels of a large view fill gigabytes
 
 
 def lifting_settings(config: LanguageTrainConfig, compressor: Compressor, levels: tuple[str, ...]) -> dict[str, Any]:
-    """What decides a lifted field; InputError for values without a meaning and for levels without codes."""
+    """Settings that determine a lifted field; InputError for invalid values and for levels without codes."""
     meaningless = [name for name in ("preset", "iterations", "init") if getattr(config, name) is not None]
     if meaningless:
         raise InputError(
@@ -66,7 +66,7 @@ def lift_mixtures(config: LanguageTrainConfig, run: LanguageRun, settings: dict[
     """Lift a field and write its mixtures; continues an interrupted run.
 
     Raises:
-        InputError: features or codes are missing, do not belong together, or belong to a picture of another shape.
+        InputError: features or codes are missing, do not match, or belong to an image of another shape.
     """
     began, count = time.perf_counter(), settings["codes_per_gaussian"]
     sums, before = _sums_over_views(run, settings)
@@ -81,7 +81,7 @@ def lift_mixtures(config: LanguageTrainConfig, run: LanguageRun, settings: dict[
 
 
 def _sums_over_views(run: LanguageRun, settings: dict[str, Any]) -> tuple[list[CodeSums], float]:
-    """Sums of all training views, and the seconds that an interrupted run took before."""
+    """Sums over all training views, and the seconds spent before an interruption."""
     cameras = run.scene.train
     sizes = [len(run.compressor.centroids(level)) for level in run.levels]
     sums = [CodeSums(len(run.trained.gaussians), size, PLACES, run.device) for size in sizes]
@@ -116,7 +116,7 @@ def _sums_over_views(run: LanguageRun, settings: dict[str, Any]) -> tuple[list[C
 
 
 def _labelled_views(run: LanguageRun, cameras: Sequence[Camera]) -> Iterator[tuple[Camera, Int[np.ndarray, "l h w"]]]:
-    """Views with their maps of codes, the next one read while the last one is used."""
+    """Views with their code maps; the next map is read in the background."""
     with ThreadPoolExecutor(1) as pool:
         ahead = None
         for index, camera in enumerate(cameras):
@@ -126,10 +126,10 @@ def _labelled_views(run: LanguageRun, cameras: Sequence[Camera]) -> Iterator[tup
 
 
 def code_maps(run: LanguageRun, camera: Camera) -> Int[np.ndarray, "l h w"]:
-    """At each pixel and level the code of the embedding that shows there, -1 where there is none.
+    """Code of the embedding at each level and pixel, -1 where there is none.
 
     Raises:
-        InputError: features or codes are missing, or do not belong together.
+        InputError: features or codes are missing, or do not match.
     """
     model, store = run.trained.folder, run.store
     command = f"python train_autoencoder.py -s {store.scene.root} -m {model.root}{model.flag}"
@@ -142,7 +142,7 @@ def code_maps(run: LanguageRun, camera: Camera) -> Int[np.ndarray, "l h w"]:
             f"{path} holds {codes.dtype} for {len(codes)} embeddings; expected the uint16 codes of a codebook for at least "
             f"{maps.max(initial=-1) + 1}. Write the codes again: {command} --method codebook --overwrite"
         )
-    maps = np.append(codes.astype(np.int32), np.int32(-1))[maps]  # an index of -1 is the last entry
+    maps = np.append(codes.astype(np.int32), np.int32(-1))[maps]  # index -1 selects the appended entry
     for level, found in zip(run.levels, maps, strict=True):
         size = len(run.compressor.centroids(level))
         if found.max(initial=-1) >= size:
@@ -154,7 +154,7 @@ def code_maps(run: LanguageRun, camera: Camera) -> Int[np.ndarray, "l h w"]:
 
 
 def _mixed(sums: CodeSums, codebook: Codebook, level: str, count: int) -> tuple[np.ndarray, LiftedLevel]:
-    """One level's mixtures as they are stored, and what the report says of them."""
+    """Mixtures of one level as stored records, and their statistics for the report."""
     indices, weights = sums.largest(count)
     covered = sums.labelled / (sums.labelled + sums.unlabelled).clamp_min(torch.finfo(torch.float32).tiny)
     known = sums.labelled > 0
@@ -171,7 +171,7 @@ def _mixed(sums: CodeSums, codebook: Codebook, level: str, count: int) -> tuple[
 def _kept_cosine(
     sums: CodeSums, indices: Int[Tensor, "n k"], weights: Float[Tensor, "n k"], centroids: Float[Tensor, "codes d"], known: Tensor
 ) -> float:
-    """Mean cosine between the embeddings of kept and of counted mixtures, over a sample of the Gaussians that are known."""
+    """Mean cosine between the embeddings of the kept codes and of all summed codes, over a sample of the known Gaussians."""
     rows = known.nonzero().squeeze(1)
     rows = rows[torch.linspace(0, len(rows) - 1, min(len(rows), SAMPLE), device=rows.device).long()]
     cosines = []
@@ -192,7 +192,7 @@ def _measured_views(run: LanguageRun) -> dict[str, Sequence[Camera]]:
 
 
 def _measured(run: LanguageRun, cameras: Sequence[Camera]):  # noqa: ANN202
-    """Rendered mixtures against the codes of the photographs, along the codebook's principal directions."""
+    """Quality of rendered mixtures against the target codes, both as coordinates along the codebook's principal directions."""
     channels = field_channels(run.trained.folder, run.compressor, run.levels, len(run.trained.gaussians))
     tables = [run.compressor.coordinates(level) for level in run.levels]
     starts = np.cumsum([0, *map(len, tables)])
@@ -210,7 +210,7 @@ def _measured(run: LanguageRun, cameras: Sequence[Camera]):  # noqa: ANN202
 
 
 def field_channels(model: ModelFolder, codebook: Codebook, levels: Sequence[str], num_gaussians: int) -> Float[Tensor, "n lc"]:
-    """What is rendered of a lifted field: the coordinates of the mixtures of all levels side by side."""
+    """Channels that are rendered for a lifted field: the coordinates of the mixtures, all levels side by side."""
     channels = []
     for level in levels:
         table = codebook.coordinates(level)

@@ -22,7 +22,7 @@ class PhotographStream:
         generator: torch.Generator,
         queue: Sequence[int] = (),
     ):
-        """`queue` holds the indices that come first, as saved in `self.queue`."""
+        """`queue` holds the camera indices to visit first, as saved from `self.queue`."""
         self._cameras = cameras
         self._photographs = photographs
         self._generator = generator
@@ -44,12 +44,12 @@ class PhotographStream:
 
 
 def shrunk(camera: Camera, divisor: int) -> Camera:
-    """The camera at a fraction of its size."""
+    """The camera with width and height divided by `divisor`, 1 pixel or more."""
     if divisor == 1:
         return camera
     return camera.resized(max(1, camera.width // divisor), max(1, camera.height // divisor))
 
 
 def picture(photograph: UInt8[np.ndarray, "h w 3"], device: torch.device) -> Float[Tensor, "3 h w"]:
-    """Pixels as a float picture, 0..1."""
+    """8-bit pixels as a float image, 0..1."""
     return torch.tensor(photograph, device=device).permute(2, 0, 1).contiguous().float().div_(255)

@@ -1,11 +1,11 @@
-"""What a user sees while Gaussians train: a bar with the numbers that matter, and curves when TensorBoard is installed."""
+"""Progress of RGB training: a bar with loss and PSNR, and curves when TensorBoard is installed."""
 
 from pathlib import Path
 
 from tqdm import tqdm
 
-LOOK_INTERVAL = 10  # iterations between looks at the loss: each waits for the device
-SMOOTHING = 0.9  # of the running means of loss and PSNR
+LOOK_INTERVAL = 10  # iterations between reads of the loss: each synchronises with the device
+SMOOTHING = 0.9  # decay of the running means of loss and PSNR
 CURVE_INTERVAL = 100  # iterations between points of the curves
 
 
@@ -18,7 +18,7 @@ class TrainingProgress:
         self._smooth: dict[str, float] = {}
 
     def update(self, iteration: int, loss: float, psnr: float, num_gaussians: int) -> None:
-        """Show the state after `iteration`; PSNR in dB, of the training view at hand."""
+        """Show the state after `iteration`; PSNR in dB, of the current training view."""
         for name, value in (("loss", loss), ("psnr", psnr)):
             self._smooth[name] = SMOOTHING * self._smooth.get(name, value) + (1 - SMOOTHING) * value
         self._bar.set_postfix_str(
@@ -41,7 +41,7 @@ class TrainingProgress:
             self._writer.add_scalar("test/ssim", ssim, iteration)
 
     def close(self) -> None:
-        """Leave the bar as it stands and flush the curves."""
+        """Close the bar and flush the curves."""
         self._bar.close()
         if self._writer is not None:
             self._writer.close()
@@ -52,4 +52,4 @@ def _tensorboard(folder: Path, start: int):  # noqa: ANN202 - the type exists on
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(folder), purge_step=start)  # what a run that is repeated from there wrote is hidden
+    return SummaryWriter(str(folder), purge_step=start)  # hides points after `start` that an interrupted run wrote

@@ -1,4 +1,4 @@
-"""Everything RGB training changes from one iteration to the next, so that saving it loses nothing."""
+"""State that RGB training changes from one iteration to the next; a checkpoint of it continues the run without loss."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,19 +15,19 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 @dataclass
 class RgbState:
-    """Gaussians, optimiser, density statistics and random numbers after `iteration` iterations."""
+    """Gaussians, optimiser, density statistics and random generator after `iteration` iterations."""
 
     gaussians: GaussianModel
     """Its tensors are the parameters of `optimizer`."""
     optimizer: torch.optim.Adam
     statistics: DensityStatistics
     generator: torch.Generator
-    """Of the camera order and of splits; lives on the CPU."""
+    """For the camera order and for splits; on the CPU."""
     iteration: int = 0
     seconds: float = 0.0
     """Training time of all runs so far, evaluation excluded."""
     queue: list[int] = field(default_factory=list)
-    """Training cameras that come next."""
+    """Indices of the training cameras to visit next."""
 
     @classmethod
     def start(cls, gaussians: GaussianModel, rates: dict[str, float], seed: int, iteration: int = 0) -> "RgbState":
@@ -55,7 +55,7 @@ class RgbState:
 
     @classmethod
     def restored(cls, saved: dict[str, Any], rates: dict[str, float]) -> "RgbState":
-        """The state that `saved` came from."""
+        """The state from the output of `saved`; ValueError when its sizes do not match."""
         gaussians = GaussianModel(**saved["parameters"], active_sh_degree=saved["active_sh_degree"])
         optimizer = _adam(gaussians, rates)
         for group in optimizer.param_groups:
@@ -77,7 +77,7 @@ class RgbState:
 
 
 def _adam(gaussians: GaussianModel, rates: dict[str, float]) -> torch.optim.Adam:
-    """One group per tensor, named like it; the tensors of `gaussians` become parameters."""
+    """One parameter group per tensor, with its name; the tensors of `gaussians` become parameters."""
     groups = []
     for name in PARAMETERS:
         parameter = nn.Parameter(getattr(gaussians, name).detach().contiguous())

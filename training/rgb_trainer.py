@@ -1,4 +1,4 @@
-"""RGB training of 3D Gaussian Splatting: photographs with cameras in, Gaussians that reproduce them out."""
+"""RGB training of 3D Gaussian Splatting: fits Gaussians to photographs with known cameras."""
 
 import logging
 import math
@@ -54,14 +54,14 @@ class RgbTrainConfig:
     white_background: bool = False
     """White behind the Gaussians instead of black."""
     ignore_distortion: bool = False
-    """Take SIMPLE_RADIAL, RADIAL and OPENCV cameras for pinholes, as LangSplat does. A lens that moves no pixel by half is
+    """Take SIMPLE_RADIAL, RADIAL and OPENCV cameras for pinholes, as LangSplat does. Distortion of less than half a pixel is
     always ignored."""
     preset: Preset = "published"
     """published: the schedule of the paper. fast: a short one for CPUs, docs/rgb.md says what it changes."""
     iterations: int | None = None
     """Iterations, one photograph each; 30,000 (published) or 1,500 (fast) when not given."""
     sh_degree: Literal[0, 1, 2, 3] = 3
-    """Highest degree of the spherical harmonics that colours depend on the direction by."""
+    """Highest degree of the spherical harmonics of view-dependent colours."""
     position_lr_init: float = 1.6e-4
     """First learning rate of positions, times the scene's extent."""
     position_lr_final: float = 1.6e-6
@@ -79,13 +79,13 @@ class RgbTrainConfig:
     densify_grad_threshold: float = 2e-4
     """Gaussians whose projected mean has a larger mean gradient are cloned or split, normalised device units."""
     percent_dense: float = 0.01
-    """Of the scene's extent: smaller Gaussians are cloned, larger ones split."""
+    """Share of the scene's extent: smaller Gaussians are cloned, larger ones split."""
     fixed_points: bool = False
     """Gaussian i stays point i of the scene: positions do not move, none is added or removed. ScanNet's protocol needs it."""
     start_checkpoint: Path | None = None
     """Gaussians to start from instead of points: a .ply (from iteration 0) or chkpnt*.pth (from its iteration)."""
     seed: int = 0
-    """Of the order of photographs and of the positions of split Gaussians."""
+    """Seed of the order of photographs and of the positions of split Gaussians."""
     save_iterations: tuple[int, ...] = ()
     """Also write point_cloud.ply after these iterations."""
     test_iterations: tuple[int, ...] = ()
@@ -115,7 +115,7 @@ def train_rgb(config: RgbTrainConfig) -> None:
     _refuse_meaningless(config)
     schedule = Schedule.of(config.preset, config.iterations)
     if config.fixed_points:
-        schedule = replace(schedule, densify_until=0)  # which ends resets of opacity too
+        schedule = replace(schedule, densify_until=0)  # this also disables opacity resets
     scene = load_scene(
         config.source_path,
         images=config.images,
@@ -187,7 +187,7 @@ class _Trainer:
         self.state = self._initial_state()
 
     def run(self) -> None:
-        """Train to the last iteration and write Gaussians and measures; a stop request leaves a checkpoint."""
+        """Train to the last iteration and write Gaussians and metrics; a stop request leaves a checkpoint."""
         config, schedule, state = self.config, self.schedule, self.state
         stream = PhotographStream(self.scene.train, self.photographs, state.generator, state.queue)
         state.queue = stream.queue
@@ -208,7 +208,7 @@ class _Trainer:
                         save_ply(self.model.point_cloud(iteration), state.gaussians)
                     if iteration in config.test_iterations and not last and self.scene.test:
                         progress.held_out(iteration, **summary(self.measure(self.scene.test)))
-                    # The last one too: measuring the views of a large scene takes long enough to be interrupted.
+                    # Also after the last iteration: measuring the views of a large scene takes long enough to be interrupted.
                     due = config.checkpoint_interval > 0 and (last or iteration % config.checkpoint_interval == 0)
                     finished(iteration, partial(self.saved, loss), due=due)
         finally:
@@ -217,7 +217,7 @@ class _Trainer:
         self.finish()
 
     def step(self, iteration: int, camera: Any, target: Tensor) -> tuple[Tensor, Tensor]:
-        """One iteration: draw, compare, move, and now and then change the number of Gaussians."""
+        """One iteration: forward and backward pass, Adam step and, when due, densification and opacity reset; loss and image."""
         config, schedule, state = self.config, self.schedule, self.state
         gaussians, optimizer = state.gaussians, state.optimizer
         extent = self.scene.extent
@@ -235,8 +235,8 @@ class _Trainer:
         rendering = render(camera, gaussians, self.background, means2d=means2d)
         loss = photometric_loss(rendering.image, target, config.lambda_dssim)
         loss.backward()
-        # Deviates from the published order, in which Adam steps after densification and reset, so that new tensors miss the step
-        # of their iteration, and the last iteration has none.
+        # Deviates from the published order, in which Adam steps after densification and reset: there, tensors replaced in an
+        # iteration miss its step, and the last iteration has no step.
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
@@ -261,23 +261,23 @@ class _Trainer:
         return loss.detach(), rendering.image.detach()
 
     def saved(self, loss: Tensor) -> dict[str, Any]:
-        """Everything an interrupted run needs; InputError when the last loss says that it diverged."""
+        """State for a checkpoint; InputError when the last loss is not finite."""
         self.checked(loss, self.state.iteration)
         return self.state.saved()
 
     def checked(self, loss: Tensor, iteration: int) -> float:
-        """The loss as a number; InputError when it is not finite, before such a state is saved."""
+        """The loss as a float; InputError when it is not finite, so that such a state is never saved."""
         value = loss.item()
         if not math.isfinite(value):
             raise InputError(f"The loss is {value} at iteration {iteration}: {_DIVERGED}")
         return value
 
     def measure(self, cameras: Any) -> dict[str, dict[str, float]]:
-        """Quality at each camera."""
+        """PSNR (dB) and SSIM of each camera's view, by name."""
         return measure_views(self.state.gaussians, cameras, self.photographs, self.background)
 
     def finish(self) -> None:
-        """Write the Gaussians and their measures; the checkpoint is no longer needed."""
+        """Write the Gaussians and their metrics; the checkpoint is no longer needed."""
         state = self.state
         views = {"test": self.measure(self.scene.test), "train": self.measure(train_sample(self.scene.train))}
         save_ply(self.model.point_cloud(state.iteration), state.gaussians)
@@ -293,7 +293,7 @@ class _Trainer:
         delete_checkpoints(self.model, "rgb")
 
     def rate_factor(self, name: str) -> float:
-        """What the preset multiplies a learning rate by."""
+        """Factor of the preset on a parameter's learning rate, 1 by default."""
         return self.schedule.rate_factors.get(name, 1.0)
 
     def _initial_state(self) -> RgbState:
@@ -318,7 +318,7 @@ class _Trainer:
 
 
 def _first_gaussians(config: RgbTrainConfig, scene: Scene) -> tuple[GaussianModel, int]:
-    """Gaussians to start from, and the iterations they were trained for as far as known."""
+    """Initial Gaussians, and the iteration of their checkpoint, 0 where there is none."""
     path = config.start_checkpoint
     if path is None:
         return GaussianModel.from_points(scene.points, scene.colors, config.sh_degree), 0

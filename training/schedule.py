@@ -1,11 +1,11 @@
-"""When things happen during RGB training: the published schedule, and a short one for machines without a GPU."""
+"""Schedules of RGB training: the published one, and a short one for machines without a GPU."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-ADAM_EPS = 1e-15  # as published, of Gaussians and of their codes
+ADAM_EPS = 1e-15  # as published, for Gaussians and for their codes
 
 Preset = Literal["published", "fast"]
 
@@ -16,18 +16,18 @@ class Schedule:
 
     iterations: int
     position_lr_iterations: int
-    """Position learning rate reaches its final value here."""
+    """Iteration at which the position learning rate reaches its final value."""
     sh_degree_interval: int
     densify_from: int
     densify_until: int
     densify_interval: int
     opacity_reset_interval: int
     max_gaussians: int | None = None
-    """Densification stops adding at this number; the largest gradients come first."""
+    """Maximum number of Gaussians for densification, which takes the largest gradients first."""
     coarse: tuple[tuple[int, int], ...] = ()
     """(until iteration, divisor): photographs are shrunk by the divisor up to and including that iteration."""
     rate_factors: Mapping[str, float] = field(default_factory=dict)
-    """Learning rates of these parameters are multiplied: a short run has to take longer steps."""
+    """Factors on the learning rates of parameters, by name: a short run needs larger steps."""
 
     @classmethod
     def of(cls, preset: Preset, iterations: int | None = None) -> "Schedule":
@@ -53,13 +53,13 @@ class Schedule:
         return self.densify_from < iteration < self.densify_until and iteration % self.densify_interval == 0
 
     def resets_opacities(self, iteration: int, white_background: bool = False) -> bool:
-        """Whether opacities are lowered after this iteration; over white also once where densification begins."""
+        """Whether opacities are lowered after this iteration; on white also once at `densify_from`."""
         interval = self.opacity_reset_interval
         due = interval > 0 and (iteration % interval == 0 or (white_background and iteration == self.densify_from))
         return due and iteration < self.densify_until
 
     def prunes_large(self, iteration: int) -> bool:
-        """Whether densification also removes Gaussians that are too large: once opacities were reset."""
+        """Whether densification also removes Gaussians that are too large: only after the first opacity reset."""
         return 0 < self.opacity_reset_interval < iteration
 
     def raises_sh_degree(self, iteration: int) -> bool:
@@ -67,11 +67,11 @@ class Schedule:
         return iteration % self.sh_degree_interval == 0
 
     def divisor(self, iteration: int) -> int:
-        """Photographs are shrunk by this in this iteration."""
+        """Divisor of the photographs' size in this iteration."""
         return next((divisor for until, divisor in self.coarse if iteration <= until), 1)
 
     def position_lr(self, iteration: int, initial: float, final: float) -> float:
-        """Log-linear from `initial` to `final`."""
+        """Position learning rate, log-linear from `initial` to `final`."""
         if self.position_lr_iterations == 0:
             return final
         t = min(iteration / self.position_lr_iterations, 1.0)

@@ -1,4 +1,4 @@
-"""Structural similarity (Wang et al. 2004) with its gradient written out: 11x11 Gaussian window, sigma 1.5, values in [0, 1]."""
+"""SSIM (Wang et al. 2004) with a hand-written backward pass: 11x11 Gaussian window, sigma 1.5, values in [0, 1]."""
 
 from functools import cache
 
@@ -24,7 +24,7 @@ def ssim(image: Float[Tensor, "3 h w"], target: Float[Tensor, "3 h w"]) -> Float
 
 
 class _Ssim(torch.autograd.Function):
-    """The derivative is written out: it costs nine blurred planes, a third of what autograd through the moments costs."""
+    """Hand-written backward pass: it blurs nine planes, a third of the cost of autograd through the moments."""
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, y: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ class _Ssim(torch.autograd.Function):
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor, None]:
         x, y, grad_maps = ctx.saved_tensors
-        grad_mean, grad_xx, grad_xy = _blur(grad_maps)  # the window is even and the padding zero: the blur is its own transpose
+        grad_mean, grad_xx, grad_xy = _blur(grad_maps)  # symmetric window, zero padding: the blur is its own transpose
         return (grad / x.numel()) * (grad_mean + 2 * x * grad_xx + y * grad_xy), None
 
 

@@ -33,13 +33,13 @@ def measure_views(
 
 
 def train_sample(cameras: Sequence[Camera]) -> list[Camera]:
-    """At most ten training views spread over all: enough to see how far they are ahead of the held-out ones."""
+    """At most ten training views, evenly spaced: enough to compare their quality with that of the held-out views."""
     step = -(-len(cameras) // MOST_TRAIN_VIEWS)
     return list(cameras[::step])
 
 
 def summary(quality: Quality) -> dict[str, float]:
-    """Mean over the views."""
+    """Mean PSNR and SSIM over the views."""
     return {name: fmean(view[name] for view in quality.values()) for name in ("psnr", "ssim")}
 
 

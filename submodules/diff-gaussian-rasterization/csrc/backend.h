@@ -1,5 +1,5 @@
-// What each backend implements. All functions throw std::exception on failure and never read outside the given arrays,
-// whatever the values in them are. The caller checks that values are finite: `first_nonfinite`, `watch_nonfinite`; only
+// The interface of each backend. All functions throw std::exception on failure and never read outside the given arrays,
+// whatever values these hold. The caller checks that values are finite: `first_nonfinite`, `watch_nonfinite`; only
 // cuda::prepare tests the parameters of the Gaussians itself and throws std::domain_error.
 #pragma once
 
@@ -36,24 +36,24 @@ struct HarmonicsGradients {
   }
 };
 
-// For T = float, and for double by scalar code only: it exists to check the float path and the shared derivatives.
+// For T = float. T = double (scalar code only) exists to check the float path and the shared derivatives.
 namespace cpu {
 
 // Projects, culls, sorts and bins. `radii` [n] gets ceil(3 sqrt(largest eigenvalue)) in pixels, 0 where culled. A
 // Gaussian is culled when z <= 0.2, when it is not finite after projection, or when the box of its alpha >= 1/255
-// region holds no pixel centre.
+// region contains no pixel centre.
 template <class T>
 Prepared prepare(const Camera<T>&, const Gaussians<T>&, int32_t* radii, Allocator state, Allocator scratch,
                  const Execution&);
 
-// Blends features over a prepared view. When alpha and depth are asked for, it may also keep results that depend on
-// geometry alone (the final transmittance, say) in the prepared memory; they are the same at each call.
+// Blends features over a prepared view. When alpha and depth are requested, it may also store results that depend on
+// geometry alone (such as the final transmittance) in the prepared memory; they are the same in every call.
 template <class T>
 void blend(const Camera<T>&, const Prepared&, const Features<T>&, const Images<T>&, Allocator scratch,
            const Execution&);
 
-// Gradients of a blend. With only `gradients.features` wanted, `gaussians` is not read apart from its count, and
-// neither are the feature values.
+// Backward pass of blend. When only `gradients.features` is requested, neither the feature values nor anything of
+// `gaussians` but its count is read.
 template <class T>
 void blend_backward(const Camera<T>&, const Gaussians<T>&, const Prepared&, const Features<T>&,
                     const ImageGradients<T>&, const Gradients<T>&, Allocator scratch, const Execution&);
@@ -70,32 +70,32 @@ void evaluate_sh_backward(const Harmonics<T>&, const T* colors, const T* grad_co
 template <class T>
 int64_t first_nonfinite(const T* values, int64_t count, const Execution&);
 
-// Blending weights of a prepared view, summed over pixels by (Gaussian, label): one list for each level, with its
-// memory from `results`. The sums are the same bits for any number of threads.
+// Blending weights of a prepared view, summed over pixels by (Gaussian, label): one list per level, allocated
+// from `results`. The sums are bitwise the same for any number of threads.
 template <class T>
 std::vector<LiftedRows<T>> lift(const Prepared&, const LabelMaps&, const LabelTotals<T>&, Allocator results,
                                 Allocator scratch, const Execution&);
 
-// The instruction sets that float calls may run on here, fastest first: "avx512", "avx2", "scalar".
+// The instruction sets available to float calls on this processor, fastest first: "avx512", "avx2", "scalar".
 std::vector<std::string> instruction_sets();
-// The one they run on now, and another choice. Results of different sets agree only to rounding.
+// Gets and sets the instruction set in use. Results of different sets agree only to rounding.
 const char* instruction_set();
 void use_instruction_set(const std::string& name);
 
-// What blending a prepared float view takes, for benchmarks.
+// Operation counts of blending a prepared float view, for benchmarks.
 struct Work {
   int64_t evaluations;  // of alpha, one per pixel and Gaussian
   int64_t blends;       // evaluations with a positive weight
 };
 Work measure_work(const Prepared&);
 
-// The blending weights of a prepared float view, for Prepared::weights: results with them are the same bits as without.
-// About 33 bytes for each 8 evaluations of alpha. The places are where each tile's begin in the memory, and its size.
+// The blending weights of a prepared float view, for Prepared::weights; results are bitwise the same with and without
+// them. About 33 bytes per 8 evaluations of alpha. Places: the byte offset of each tile, then the total size.
 std::vector<int64_t> weight_places(const Prepared&, const Execution&);
 void keep_weights(const Prepared&, const std::vector<int64_t>& places, void* memory, const Execution&);
 }  // namespace cpu
 
-// The same five functions, for float alone.
+// The first five functions, for float only.
 namespace cuda {
 
 Prepared prepare(const Camera<float>&, const Gaussians<float>&, int32_t* radii, Allocator state, Allocator scratch,
@@ -108,27 +108,28 @@ void evaluate_sh(const Harmonics<float>&, float* colors, const Execution&);
 void evaluate_sh_backward(const Harmonics<float>&, const float* colors, const float* grad_colors,
                           const HarmonicsGradients<float>&, const Execution&);
 
-// The tile lists: tile t has the pairs tile_begin[t] to tile_begin[t + 1] of `gaussians`.
+// Writes the tile lists: tile t has the pairs tile_begin[t] to tile_begin[t + 1] of `gaussians`.
 void list_pairs(const Camera<float>&, const Prepared&, int64_t* tile_begin, int64_t* gaussians, const Execution&);
-// Adds the blending weights of each pair over each region of its tile to `sums`, in no fixed order.
+// Adds to `sums` the blending weights of each pair over each region of its tile; the order is not deterministic.
 void sum_regions(const Camera<float>&, const Prepared&, const RegionMap&, bool centres_only, float* sums,
                  const Execution&);
 
-// The lists of a prepared view's blocks of pixels, for Prepared::weights: passes then filter no list, with the same
-// bits as results. Allocates once from `memory`, 4 bytes per (Gaussian, block) and 8 per block. Waits for the device.
+// The splat lists of a prepared view's pixel blocks, for Prepared::weights: later passes skip filtering the tile lists,
+// with bitwise the same results. One allocation from `memory`, 4 bytes per (Gaussian, block) and 8 per block.
+// Synchronises.
 void keep_lists(const Camera<float>&, const Prepared&, Allocator memory, Allocator scratch, const Execution&);
 
-// Address of `count` reports in host memory that devices can write. It is never freed.
+// Address of `count` reports in page-locked host memory that devices can write. Never freed.
 uintptr_t pinned_reports(int64_t count, const Execution&);
 
-// A tensor to search for NaN and infinity, and the report that is lowered to the flat index of the first.
+// A tensor to search for NaN and infinity; the search stores the minimum of *report and the first bad flat index.
 struct WatchedTensor {
   const float* values;
   int64_t count;
   uint64_t* report;  // one of pinned_reports
 };
 
-// Queues a search of all tensors, in one kernel for up to four, and does not wait for it.
+// Queues a search of all tensors, one kernel per four tensors, and does not synchronise.
 void watch_nonfinite(const std::vector<WatchedTensor>&, const Execution&);
 }  // namespace cuda
 }  // namespace gaussian

@@ -1,5 +1,5 @@
-// The extension module `_C`. Structs cross as dicts of tensors and numbers, named like the fields in types.h; the
-// Python side has checked shapes, types and devices, and keeps the tensors alive.
+// The extension module `_C`. Structs are passed as dicts of tensors and numbers with the field names of types.h. The
+// Python caller has checked shapes, types and devices, and keeps the tensors alive.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/string.h>
@@ -22,14 +22,14 @@ using namespace gaussian;
 
 namespace {
 
-using Address = uintptr_t;  // of a tensor's first element; 0 for none
+using Address = uintptr_t;  // of a tensor's first element; 0 means null
 
 template <class T>
 T* pointer(Address address) {
   return reinterpret_cast<T*>(address);
 }
 
-// A tensor becomes its address, None a null pointer.
+// Converts a tensor to its data pointer, None to null.
 template <class T>
 void read(nb::handle value, T*& field) {
   field = value.is_none() ? nullptr : pointer<T>(nb::cast<Address>(value.attr("data_ptr")()));
@@ -45,13 +45,13 @@ void read(nb::handle value, T (&field)[kLength]) {
   for (size_t i = 0; i < kLength; ++i) field[i] = T(numbers[i]);
 }
 
-// The struct whose fields the dict names; those that it does not name are zero.
+// Fills a struct from a dict; missing fields are zero.
 template <class Struct>
 Struct read(const nb::dict& given) {
   Struct out{};
   size_t known = 0;
   out.each_field([&](const char* name, auto& field) {
-    const nb::handle value = PyDict_GetItemString(given.ptr(), name);  // borrowed; null when it is not there
+    const nb::handle value = PyDict_GetItemString(given.ptr(), name);  // borrowed; null if missing
     if (!value.is_valid()) return;
     read(value, field);
     ++known;
@@ -60,7 +60,7 @@ Struct read(const nb::dict& given) {
   return out;
 }
 
-// Rows of unit length at right angles: bounds on projected sizes rest on that.
+// Orthonormal rows; the bounds on projected sizes require them.
 bool is_rotation(const double* rotation) {
   for (int a = 0; a < 3; ++a) {
     double length2 = 0, product = 0;
@@ -97,7 +97,7 @@ struct Target {
   Execution execution() const { return {threads < 1 ? 1 : threads, device, pointer<void>(stream)}; }
 };
 
-// Memory from a Python function bytes -> address. Also for code that runs without the interpreter lock.
+// Allocator over a Python function bytes -> address. Acquires the interpreter lock, so callers need not hold it.
 Allocator python_memory(const nb::object& function) {
   return {function.ptr(), [](void* context, size_t bytes) {
             nb::gil_scoped_acquire lock;
@@ -106,7 +106,7 @@ Allocator python_memory(const nb::object& function) {
           }};
 }
 
-// Scratch of one call: torch's on CUDA, its own on the CPU, where a call into Python would cost more than the memory.
+// Scratch memory of one call: from torch on CUDA, from C++ on the CPU, where a call into Python would cost more.
 class Scratch {
  public:
   explicit Scratch(const nb::object& function) : function_(function) {}
@@ -133,7 +133,7 @@ class Scratch {
       "and run: pip install --force-reinstall --no-deps ./submodules/diff-gaussian-rasterization")
 #endif
 
-// Calls run(T()) with the type that the target computes in.
+// Calls run(T()) with the floating-point type of the target.
 template <class Run>
 auto with_type(const Target& target, const Run& run) {
   return target.is_double ? run(double()) : run(float());
@@ -146,7 +146,7 @@ auto with_type(const Target& target, const Run& run) {
     if ((target).cuda) ON_CUDA(call);     \
   return cpu::call
 
-// The numbers of visible Gaussians and of pairs; `state` is asked once for memory.
+// Returns the numbers of visible Gaussians and of pairs; `state` is called once to allocate.
 std::tuple<int64_t, int64_t> prepare(const Target& target, const View& view, const nb::dict& gaussians, Address radii,
                                      const nb::callable& state, const nb::object& scratch) {
   Scratch temporary(scratch);
@@ -213,7 +213,7 @@ void keep_lists([[maybe_unused]] const Target& target, [[maybe_unused]] const Vi
   ON_CUDA(keep_lists(camera, given, python_memory(memory), python_memory(scratch), target.execution()));
 }
 
-// The number of rows of each level; their gaussians, labels and weights are three blocks of `results`.
+// Returns the number of rows of each level; its gaussians, labels and weights are three allocations of `results`.
 std::vector<int64_t> lift(const Target& target, const nb::dict& prepared, const nb::dict& label_maps,
                           const nb::dict& totals, const nb::callable& results) {
   const auto view = read<Prepared>(prepared);
@@ -274,7 +274,7 @@ Address pinned_reports([[maybe_unused]] const Target& target, [[maybe_unused]] i
   ON_CUDA(pinned_reports(count, target.execution()));
 }
 
-// Of each tensor the address of its values, their number, the address of its report.
+// Per tensor: address of its values, their number, address of its report.
 using Watched = std::tuple<Address, int64_t, Address>;
 void watch_nonfinite([[maybe_unused]] const Target& target, [[maybe_unused]] const std::vector<Watched>& watched) {
 #ifdef GAUSSIAN_CUDA

@@ -1,6 +1,6 @@
-// What the mathematics of a Gaussian rests on, and the Gaussian as pixels see it: the region a splat covers and its
-// blending weight. projection.h goes from Gaussians to splats and back, spherical_harmonics.h to colours. All of it is
-// shared by the CPU and the CUDA backend, templated on float or double, no memory, no branches on data layout.
+// Constants and basic functions, and the splat in image space: the region it covers and its alpha. projection.h has the
+// projection and its backward pass, spherical_harmonics.h the colours. All of it is shared by the CPU and the CUDA
+// backend, templated on float or double, without memory allocation or branches on data layout.
 #pragma once
 
 #include <cmath>
@@ -11,7 +11,7 @@
 #ifdef __CUDACC__
 #define GAUSSIAN_FN __host__ __device__ __forceinline__
 #else
-// Internal linkage: units built for different instruction sets must each keep their own copy.
+// Internal linkage: units built for different instruction sets need separate copies.
 #define GAUSSIAN_FN static inline
 #endif
 
@@ -29,11 +29,11 @@ constexpr double kHalfLog2E = 0.72134752044448170;     // exp(-q/2) = exp2(-kHal
 constexpr double kMinCompensation2 = 2.5e-5;           // lower bound of det / det with blur under antialiasing
 
 // A projected Gaussian. At offset (dx, dy) = pixel - (x, y), with t1 = ux dx + uy dy and t2 = vy dy,
+// alpha = min(0.99, exp2(log2_opacity - t1^2 - t2^2)). u and v are a Cholesky factor of the inverse covariance, which
+// keeps the exponent of needles accurate in single precision, where the three conic terms would cancel.
 // Deviates from the published kernels, which draw a Gaussian in the tiles of a 3-sigma square: here it touches exactly
-// the pixels where alpha >= 1/255, so that a picture does not depend on the tile grid; and no gradient passes where
-// alpha is cut at 0.99.
-// alpha = min(0.99, exp2(log2_opacity - t1^2 - t2^2)): a Cholesky factor of the inverse covariance, which keeps the
-// exponent of needles accurate in single precision where the three conic terms cancel.
+// the pixels where alpha >= 1/255, so that the image does not depend on the tile grid, and the gradient is zero where
+// alpha is clamped to 0.99.
 template <class T>
 struct Splat {
   T x, y;  // mean, pixels
@@ -42,9 +42,8 @@ struct Splat {
 };
 
 // Functions over a number type `V` take T = float or double, and also vectors of T (the CPU backend projects 8
-// Gaussians at a time): such a V converts from T, and brings its own choose, smaller, larger, finite, sqrt, log2, ceil
-// and floor. Comparisons of vectors give masks, which is why these functions join conditions by & and | and do not
-// branch.
+// Gaussians at a time): such a V converts from T and provides choose, smaller, larger, finite, sqrt, log2, ceil and
+// floor. Comparisons of vectors give masks, so these functions combine conditions with & and | and do not branch.
 template <class T>
 GAUSSIAN_FN T square(T v) {
   return v * v;
@@ -75,11 +74,11 @@ GAUSSIAN_FN bool finite(T v) {
   return v - v == T(0);
 }
 
-// Half-width and half-height (px) of the region where alpha may reach 1/255, with a margin above the rounding of the
-// evaluation, and `reach`: the bound on t1^2 + t2^2 that goes with it.
+// Half-width and half-height (px) of the region where alpha may reach 1/255, with a margin above the rounding error of
+// the evaluation, and the corresponding bound `reach` on t1^2 + t2^2.
 template <class V>
 struct Extent {
-  V reach;  // log2_opacity - log2(1/255), padded; zero when the splat reaches no pixel at all
+  V reach;  // log2_opacity - log2(1/255), padded; zero if the splat reaches no pixel
   V half_width, half_height;
   V skew;  // dy of the rightmost point of the ellipse
 };
@@ -98,7 +97,7 @@ GAUSSIAN_FN Extent<V> extent(const Splat<V>& s) {
 }
 
 // The x interval (relative to the mean) of the ellipse t1^2 + t2^2 <= reach cut by the band dy in [low, high]. Returns
-// false when the band misses it. A tile is touched exactly when its pixel centres' hull meets that interval.
+// false if they do not intersect. A tile is touched exactly if the hull of its pixel centres meets that interval.
 template <class V>
 GAUSSIAN_FN auto band_span(const Splat<V>& s, const Extent<V>& e, V low, V high, V& left, V& right) {
   using std::sqrt;

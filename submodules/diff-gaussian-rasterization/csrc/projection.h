@@ -1,16 +1,16 @@
 // Projection of a Gaussian to its splat, and its backward pass.
 //
-// Notation: a Gaussian with 3D covariance S is seen through the 2x3 matrix P = J W (perspective Jacobian times camera
-// rotation) as the 2D covariance [a b; b c] = P S P^T + 0.3 I. With S = M M^T (M = rotation * scale) and n_i = M^T P_i,
-// a = n_0.n_0, b = n_0.n_1, c = n_1.n_1 and det = |n_0 x n_1|^2: sums of squares, so that needles lose no digits, where
-// a c - b^2 in single precision would.
+// Notation: the 2x3 matrix P = J W (perspective Jacobian times camera rotation) maps a Gaussian with 3D covariance S to
+// the 2D covariance [a b; b c] = P S P^T + 0.3 I. With S = M M^T (M = rotation * scale) and n_i = M^T P_i,
+// a = n_0.n_0, b = n_0.n_1, c = n_1.n_1 and det = |n_0 x n_1|^2: sums of squares, which stay accurate for needles,
+// unlike a c - b^2 in single precision.
 #pragma once
 
 #include "gaussian_math.h"
 
 namespace gaussian {
 
-// Everything between a Gaussian and its splat that the backward pass needs again.
+// Intermediate results of the projection that the backward pass needs.
 template <class T>
 struct Projection {
   Splat<T> splat;
@@ -52,7 +52,7 @@ GAUSSIAN_FN void rotation_matrix_backward(const T* q, const T* grad_r, T* grad_q
   const T gx = 2 * (y * (g[1] + g[3]) + z * (g[2] + g[6]) + w * (g[7] - g[5]) - 2 * x * (g[4] + g[8]));
   const T gy = 2 * (x * (g[1] + g[3]) + z * (g[5] + g[7]) + w * (g[2] - g[6]) - 2 * y * (g[0] + g[8]));
   const T gz = 2 * (x * (g[2] + g[6]) + y * (g[5] + g[7]) + w * (g[3] - g[1]) - 2 * z * (g[0] + g[4]));
-  const T radial = w * gw + x * gx + y * gy + z * gz;  // a change of length does not turn anything
+  const T radial = w * gw + x * gx + y * gy + z * gz;  // scaling the quaternion does not change the rotation
   grad_q[0] = inverse * (gw - w * radial), grad_q[1] = inverse * (gx - x * radial);
   grad_q[2] = inverse * (gy - y * radial), grad_q[3] = inverse * (gz - z * radial);
 }
@@ -86,16 +86,16 @@ GAUSSIAN_FN Sight<V> sight_of(const Camera<T>& camera, const V* position) {
   return s;
 }
 
-// A cheap bound that spares most Gaussians beside the image the rest of the projection: the largest standard deviation
-// (`scales` times `modifier`), seen along either image axis, reaches no pixel even at opacity 1 (q <= 2 ln 255). For a
-// rotation |P_0| is at most (fx / z) sqrt(1 + tx^2); cameras whose matrix is not a rotation are left to the exact test.
+// A cheap test that culls most Gaussians outside the image before the rest of the projection: a sphere with the largest
+// standard deviation (`scales` times `modifier`) reaches no pixel along either image axis even at opacity 1
+// (q <= 2 ln 255). For a rotation, |P_0| <= (fx / z) sqrt(1 + tx^2); other camera matrices get the exact test only.
 template <class V, class T>
 GAUSSIAN_FN auto surely_outside(const Camera<T>& camera, const V* scales, T modifier, V opacity, const Sight<V>& s) {
   const V largest = larger(square(scales[0]), larger(square(scales[1]), square(scales[2]))) * V(square(modifier));
   const V x = camera.fx * s.ratio_x + camera.cx, y = camera.fy * s.ratio_y + camera.cy, half = V(0.5);
   const V beside_x = larger(larger(half - x, x - V(T(camera.width) - T(0.5))), V(0));
   const V beside_y = larger(larger(half - y, y - V(T(camera.height) - T(0.5))), V(0));
-  const V reach2 = V(11.2);  // 2 ln 255 = 11.08, and room for rounding
+  const V reach2 = V(11.2);  // 2 ln 255 = 11.08, plus a margin for rounding
   const V width2 = square(camera.fx * s.inverse_z) * (V(1) + s.tx * s.tx) * largest + V(kBlur);
   const V height2 = square(camera.fy * s.inverse_z) * (V(1) + s.ty * s.ty) * largest + V(kBlur);
   return (opacity <= V(1)) & ((square(beside_x) > reach2 * width2) | (square(beside_y) > reach2 * height2));
@@ -128,7 +128,7 @@ GAUSSIAN_FN void project_shape(const V* scales, T modifier, const V* rotation, P
             square(n[0][0] * n[1][1] - n[0][1] * n[1][0]);
 }
 
-// The splat and its radius, from the 2D covariance. False where no pixel is reached or something is not finite.
+// The splat and its radius, from the 2D covariance. False if it reaches no pixel or a value is not finite.
 template <class V, class T>
 GAUSSIAN_FN auto make_splat(const Camera<T>& camera, const Sight<V>& sight, V given_opacity, bool antialiasing,
                             Projection<V>& out, V& radius) {
@@ -147,21 +147,21 @@ GAUSSIAN_FN auto make_splat(const Camera<T>& camera, const Sight<V>& sight, V gi
   const V opacity = given_opacity * out.compensation;
   s.log2_opacity = log2(opacity);
 
-  // Larger eigenvalue; the root is of a sum of squares.
+  // Larger eigenvalue; the radicand is a sum of squares.
   const V half_difference = V(0.5) * (a - c);
   radius = ceil(V(3) * sqrt(V(0.5) * (a + c) + sqrt(square(half_difference) + out.b * out.b)));
-  // Huge inputs can overflow anywhere above; what is not finite is not drawn.
+  // Huge inputs can overflow anywhere above; non-finite splats are culled.
   const Extent<V> e = extent(s);
   const auto sound = finite(s.x) & finite(s.y) & finite(s.ux) & finite(s.uy) & finite(radius) & finite(e.half_width) &
                      (s.ux > V(0)) & (s.vy > V(0)) & (opacity >= V(kMinAlpha));
-  const V exact = sqrt(larger(s.log2_opacity - V(kLog2MinAlpha), V(0)) / e.reach);  // takes the margin off again
+  const V exact = sqrt(larger(s.log2_opacity - V(kLog2MinAlpha), V(0)) / e.reach);  // removes the margin
   const V half_width = exact * e.half_width, half_height = exact * e.half_height, half = V(0.5);
   const V left = larger(s.x - half_width, half), right = smaller(s.x + half_width, V(T(camera.width) - T(0.5)));
   const V top = larger(s.y - half_height, half), bottom = smaller(s.y + half_height, V(T(camera.height) - T(0.5)));
   return sound & (ceil(left - half) <= floor(right - half)) & (ceil(top - half) <= floor(bottom - half));
 }
 
-// Projects Gaussian i. Returns false when it is culled; the radius and the splat are then not meaningful.
+// Projects Gaussian i. Returns false if it is culled; the radius and the splat are then undefined.
 template <class T>
 GAUSSIAN_FN bool project(const Camera<T>& camera, const Gaussians<T>& gaussians, int64_t i, Projection<T>& out) {
   camera_position(camera, gaussians.means + 3 * i, out.camera);
@@ -178,7 +178,7 @@ GAUSSIAN_FN bool project(const Camera<T>& camera, const Gaussians<T>& gaussians,
     symmetric_times(s, out.p[1], sp1);
     out.a = dot3(out.p[0], sp0), out.b = dot3(out.p[0], sp1), out.c = dot3(out.p[1], sp1);
     out.det = out.a * out.c - out.b * out.b;
-    // Not a covariance (it may come from anywhere): nothing sensible to draw.
+    // Not positive semidefinite (covariances are caller input): cull.
     if (!(out.a >= 0) || !(out.c >= 0) || !(out.det >= T(-1e-5) * out.a * out.c)) return false;
     out.det = larger(out.det, T(0));
   } else {
@@ -190,8 +190,8 @@ GAUSSIAN_FN bool project(const Camera<T>& camera, const Gaussians<T>& gaussians,
   return true;
 }
 
-// Sums over pixels of what a splat's gradient consists of, with g = dL / d ln(alpha) (zero where alpha is clamped to
-// 0.99) and t1, t2 as in Splat. Six numbers per (Gaussian, tile); they add up over tiles.
+// Sums over pixels that determine the gradient of a splat, with g = dL / d ln(alpha) (zero where alpha is clamped to
+// 0.99) and t1, t2 as in Splat. Six numbers per (Gaussian, tile); sums of different tiles add up.
 template <class T>
 struct SplatGradient {
   T g, g_t1, g_t2, g_t1t1, g_t1t2, g_t2t2;
@@ -204,8 +204,8 @@ struct ParameterGradient {
   T scale[3], rotation[4], covariance[6], opacity;
 };
 
-// Backward of project. `grad_depth` is the gradient with respect to camera[2] from the depth image. `p` must come from
-// project with the same arguments.
+// Backward pass of project. `grad_depth` is the gradient with respect to camera[2] from the depth image. `p` must come
+// from project with the same arguments.
 template <class T>
 GAUSSIAN_FN void project_backward(const Camera<T>& camera, const Gaussians<T>& gaussians, int64_t i,
                                   const Projection<T>& p, const SplatGradient<T>& sums, T grad_depth,
@@ -272,7 +272,7 @@ GAUSSIAN_FN void project_backward(const Camera<T>& camera, const Gaussians<T>& g
     rotation_matrix_backward(gaussians.rotations + 4 * i, grad_r, out.rotation);
   }
 
-  // P_0 = (fx / z) (W_0 - tx W_2) with tx = clamp(x / z), and likewise P_1; then the mean itself, (fx x / z, fy y / z).
+  // P_0 = (fx / z) (W_0 - tx W_2) with tx = clamp(x / z), likewise P_1; then the projected mean (fx x / z, fy y / z).
   const T* w = camera.rotation;
   const T inverse_z = T(1) / p.camera[2], ratio_x = p.camera[0] * inverse_z, ratio_y = p.camera[1] * inverse_z;
   const T limit_x = T(kFrustumMargin) * camera.tan_x, limit_y = T(kFrustumMargin) * camera.tan_y;

@@ -1,4 +1,4 @@
-// Spherical harmonics of the direction that a Gaussian is seen from, and their derivatives.
+// Spherical harmonics of the viewing direction, and their derivatives.
 #pragma once
 
 #include "gaussian_math.h"
@@ -28,7 +28,7 @@ GAUSSIAN_FN void sh_basis(int degree, T x, T y, T z, T* basis) {
   basis[15] = T(-0.5900435899266435) * x * (xx - 3 * yy);
 }
 
-// Gradient of sum_k weight[k] basis[k] with respect to (x, y, z), the three taken as independent.
+// Gradient of sum_k weight[k] basis[k] with respect to (x, y, z), treated as independent variables.
 template <class T>
 GAUSSIAN_FN void sh_basis_backward(int degree, T x, T y, T z, const T* weight, T* grad) {
   grad[0] = grad[1] = grad[2] = 0;

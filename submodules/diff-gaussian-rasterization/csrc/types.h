@@ -1,5 +1,5 @@
-// Plain structs that cross between Python, the CPU backend and the CUDA backend. Pointers are borrowed, rows are
-// contiguous, shapes stand in brackets, and a null pointer means "not given" or "not wanted". `each_field` names the
+// Plain structs shared by the Python binding, the CPU backend and the CUDA backend. Pointers are borrowed, rows are
+// contiguous, shapes are in brackets, and a null pointer means "not given" or "not requested". `each_field` names the
 // fields for Python, which passes structs as dicts (see binding.cpp).
 #pragma once
 
@@ -38,7 +38,7 @@ struct Gaussians {
   }
 };
 
-// What is blended: one row of channels per Gaussian.
+// The values to blend: one row of channels per Gaussian.
 template <class T>
 struct Features {
   int64_t channels;     // D, at least 0; with 0 only alpha and depth are blended
@@ -75,7 +75,7 @@ struct ImageGradients {
   }
 };
 
-// Wanted gradients. The backend writes every element of those that are not null (culled Gaussians get zero).
+// Requested gradients. The backend writes every element of those that are not null (culled Gaussians get zero).
 template <class T>
 struct Gradients {
   T* features;     // [n, D]
@@ -83,7 +83,7 @@ struct Gradients {
   T* means2d;      // [n, 2] in normalised device units: pixel gradient times (width / 2, height / 2)
   T* scales;       // [n, 3]
   T* rotations;    // [n, 4] with respect to the unnormalised quaternion
-  T* covariances;  // [n, 6]; an off-diagonal entry stands for both its places
+  T* covariances;  // [n, 6]; off-diagonal entries include both symmetric elements
   T* opacities;    // [n]
 
   template <class Visit>
@@ -95,18 +95,18 @@ struct Gradients {
   bool geometry() const { return means || means2d || scales || rotations || covariances || opacities; }
 };
 
-// Integer labels of the pixels, at several levels at once (scales of segments, say).
+// Integer pixel labels at several levels (such as segmentation scales).
 struct LabelMaps {
   int64_t levels;         // L, at least 1
   const int32_t* labels;  // [L, H, W]; negative means none
-  bool centres_only;      // count only the pixel that holds a Gaussian's projected centre
+  bool centres_only;      // count only the pixel that contains a Gaussian's projected centre
   template <class Visit>
   void each_field(Visit&& visit) {
     visit("levels", levels), visit("labels", labels), visit("centres_only", centres_only);
   }
 };
 
-// Blending weights summed over the pixels that have a label, and those that have none.
+// Blending weights summed over the pixels with a label, and over those without.
 template <class T>
 struct LabelTotals {
   T* labelled;    // [L, n]
@@ -117,7 +117,7 @@ struct LabelTotals {
   }
 };
 
-// The positive sums of one level, by Gaussian, then by label.
+// The positive weight sums of one level, sorted by Gaussian, then by label.
 template <class T>
 struct LiftedRows {
   int64_t count = 0;
@@ -126,26 +126,26 @@ struct LiftedRows {
   T* weights = nullptr;          // [count]
 };
 
-// The tiles of an image cut into regions, as the CUDA backend sums over them.
+// The tiles of an image split into regions, over which the CUDA backend sums.
 struct RegionMap {
-  const int32_t* regions;        // [H, W] region of a pixel, counted within its tile
+  const int32_t* regions;        // [H, W] region of each pixel, numbered within its tile
   const int32_t* region_counts;  // [tiles]
-  const int64_t* sum_begin;      // [tiles] where the sums of a tile begin: [pairs of the tile, regions of the tile]
+  const int64_t* sum_begin;      // [tiles] first sum of each tile, a matrix [pairs of the tile, regions of the tile]
   template <class Visit>
   void each_field(Visit&& visit) {
     visit("regions", regions), visit("region_counts", region_counts), visit("sum_begin", sum_begin);
   }
 };
 
-// A view whose projection, depth order and tile lists are done. The memory layout behind `data` is private to the
+// A view with projection, depth order and tile lists computed. The memory layout behind `data` is private to the
 // backend.
 struct Prepared {
   void* data;  // from the state allocator; on the device for CUDA
   int64_t bytes;
   int64_t num_visible;  // Gaussians that are not culled
   int64_t num_pairs;    // (Gaussian, tile) pairs
-  // What cpu::keep_weights or cuda::keep_lists wrote for this view, or null: passes without geometry then evaluate no
-  // alpha (CPU), or only those that count (CUDA).
+  // Output of cpu::keep_weights or cuda::keep_lists for this view, or null. With it, passes without geometry evaluate
+  // no alpha (CPU), or only for splats that some pixel of the block needs (CUDA).
   const void* weights = nullptr;
 
   template <class Visit>
@@ -155,8 +155,8 @@ struct Prepared {
   }
 };
 
-// Memory comes from the caller, who owns it: state outlives the call, scratch is dropped when the call returns.
-// Returns at least 64-byte aligned memory or throws; must not be called from inside a parallel region.
+// The caller owns the memory: state outlives the call, scratch is freed when the call returns. Returns at least 64-byte
+// aligned memory or throws; must not be called from inside a parallel region.
 struct Allocator {
   void* context;
   void* (*allocate)(void* context, size_t bytes);

@@ -1,4 +1,4 @@
-"""Precise refusals of wrong input. Everything behind them works on addresses and trusts shapes, types and devices."""
+"""Input validation. The compiled code works on raw pointers and relies on the shapes, types and devices checked here."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ DTYPES = (torch.float32, torch.float64)
 
 
 def check_tensor(name: str, tensor: Tensor, shape: Sequence[int | str], like: Tensor | None = None) -> None:
-    """Raise unless `tensor` is a float tensor of `shape` (a name stands for any length) with `like`'s type and device."""
+    """Raise unless `tensor` is a float tensor of `shape` (a string stands for any length) with `like`'s type and device."""
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name} must be a tensor, found {type(tensor).__name__}.")
     if tensor.layout != torch.strided:
@@ -34,7 +34,7 @@ def check_tensor(name: str, tensor: Tensor, shape: Sequence[int | str], like: Te
 
 
 def checked_scale_modifier(value: object) -> float:
-    """`value` as a float; TypeError or ValueError unless it is a finite number, 0 or more."""
+    """`value` as a float; TypeError or ValueError unless it is a finite number >= 0."""
     if not isinstance(value, SupportsFloat):
         raise TypeError(f"scale_modifier must be a number, found {type(value).__name__}.")
     number = float(value)
@@ -68,7 +68,7 @@ def check_gaussians(
 
 
 def check_features(features: Tensor, background: Tensor | None, n: int, like: Tensor) -> None:
-    """Raise unless `features` is [n, D] with D at least 1 and `background`, when given, is [D]."""
+    """Raise unless `features` is [n, D] with D >= 1 and `background`, when given, is [D]."""
     check_tensor("features", features, (n, "D"), like)
     if features.shape[1] == 0:
         raise ValueError("features must have at least one channel, found shape " + str(list(features.shape)) + ".")

@@ -1,4 +1,4 @@
-"""The classes of the published packages of this name, so that existing 3DGS and LangSplat code runs unchanged."""
+"""The API of the published packages of the same name, so that existing 3DGS and LangSplat code runs unchanged."""
 
 from typing import NamedTuple
 
@@ -17,10 +17,10 @@ NEAR_PLANE = 0.2
 class GaussianRasterizationSettings(NamedTuple):
     """A camera and options, with matrices in the row-vector convention (transposed).
 
-    `prefiltered` and `debug` have no effect: culled Gaussians are never drawn, and errors are always raised. What the
-    rasterizer returns follows the form in which it is called: (color, radii) of the first 3DGS; with `antialiasing` given,
-    True or False, (color, radii, inverse depth) of the later one; with `include_feature` given, True or False,
-    LangSplat's (color, language_feature, radii).
+    `prefiltered` and `debug` have no effect: culled Gaussians are never drawn, and errors are always raised. The
+    options that are given select what the rasterizer returns: by default (color, radii), as in the first 3DGS release; with
+    `antialiasing` True or False (color, radii, inverse depth), as in the later release; with `include_feature` True or False
+    (color, language_feature, radii), as in LangSplat.
     """
 
     image_height: int
@@ -81,7 +81,7 @@ class GaussianRasterizationSettings(NamedTuple):
 
 
 class GaussianRasterizer(torch.nn.Module):
-    """Rasterizes colours, and language features with the same weights, for one setting."""
+    """Rasterizes colours, and language features with the same blending weights, for one camera and set of options."""
 
     def __init__(self, raster_settings: GaussianRasterizationSettings):
         super().__init__()
@@ -89,7 +89,7 @@ class GaussianRasterizer(torch.nn.Module):
 
     @torch.no_grad()
     def markVisible(self, positions: Tensor) -> Tensor:  # noqa: N802 (published name)
-        """Bool [n]: in front of the near plane."""
+        """Bool [n]: which positions are in front of the near plane."""
         row = self.raster_settings.viewmatrix.to(positions)[:, 2]
         return positions @ row[:3] + row[3] > NEAR_PLANE
 
@@ -105,10 +105,10 @@ class GaussianRasterizer(torch.nn.Module):
         rotations: Tensor | None = None,
         cov3D_precomp: Tensor | None = None,  # noqa: N803
     ) -> tuple[Tensor, ...]:
-        """(color [3, H, W], radii [n]), in the forms that the settings describe.
+        """(color [3, H, W], radii [n]), or one of the other tuples described in `GaussianRasterizationSettings`.
 
         Colours are blended over `bg`, language features [D, H, W] and inverse depths [1, H, W] (1 / z, world units) over
-        nothing. With `include_feature=False` the language feature is an empty [0, H, W] image.
+        zero. With `include_feature=False` the language feature is an empty [0, H, W] image.
 
         Raises:
             ValueError, TypeError: shs and colors_precomp both given or both missing, likewise scales/rotations and
@@ -184,11 +184,11 @@ class GaussianRasterizer(torch.nn.Module):
 
 
 def _given(tensor: Tensor | None) -> Tensor | None:
-    # Callers of the published packages also say "none" with torch.Tensor([]).
+    # Callers of the published packages also pass torch.Tensor([]) for None.
     return None if isinstance(tensor, Tensor) and tensor.shape == (0,) else tensor
 
 
 def _inverse_depths(view: View, means: Tensor) -> Tensor:
-    """1 / z [n, 1] in camera coordinates; those behind the near plane are never drawn and only have to be finite."""
+    """1 / z [n, 1] in camera coordinates. z is clamped to the near plane: Gaussians behind it are culled, their values unused."""
     row = view.world_to_camera[2].to(means)
     return 1 / (means @ row[:3] + row[3]).clamp_min(NEAR_PLANE)[:, None]

@@ -1,9 +1,9 @@
-"""Refusal of NaN and infinity: at once on the CPU, without waiting on a GPU.
+"""Checks for NaN and infinity: immediate on the CPU, asynchronous on a GPU.
 
-Waiting for a GPU in every call would leave it idle while Python prepares the next one. There, a kernel in the queue reports
-what it finds to host memory, and the report is raised at the first opportunity: by the same call where that waits anyway
-(projection does), else by the next one. Projection tests the parameters of the Gaussians itself; they are searched again only
-to name what it refused.
+Synchronising with the GPU in every call would leave it idle while Python prepares the next one. Instead, a queued kernel writes
+the index of a bad value to host memory, and Python raises it at the first opportunity: in the same call if that synchronises
+anyway (projection does), else in the next one. Projection tests the parameters of the Gaussians itself; they are searched again
+only to name the bad value in the error.
 """
 
 import ctypes
@@ -23,8 +23,8 @@ PAGE = 64  # reports allocated together; a program uses about a dozen
 class _Watch:
     """The reports of one GPU: for each input, the smallest flat index that is not finite.
 
-    Inputs are told apart by name and by the shape of a row. A report that is read late, when the same input has come with
-    other shapes since, is therefore still turned into the right index.
+    Reports are keyed by input name and row shape, so a report that is read after the same input was passed with another
+    row shape is still converted to the right index.
     """
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class _Watch:
 
 
 def _page(target: "_C.Target") -> np.ndarray:
-    # Not through torch: pinning its memory is an error while a graph is captured.
+    # Not allocated by torch: its pinned allocation is an error during CUDA graph capture.
     reports = np.ctypeslib.as_array((ctypes.c_int64 * PAGE).from_address(_C.pinned_reports(target, PAGE)))
     reports[:] = NOTHING_FOUND
     return reports
@@ -66,7 +66,7 @@ _watches: dict[torch.device, _Watch] = {}
 
 
 def check_finite(**tensors: Tensor | None) -> None:
-    """Raise ValueError naming the first tensor with a NaN or an infinity, and its first index; on a GPU perhaps later."""
+    """Raise ValueError naming the first tensor with a NaN or infinity, and its first index; on a GPU possibly in a later call."""
     given = {name: tensor for name, tensor in tensors.items() if tensor is not None and tensor.numel() > 0}
     on_gpu = {name: tensor for name, tensor in given.items() if tensor.is_cuda}
     if on_gpu:
@@ -83,12 +83,12 @@ def check_finite(**tensors: Tensor | None) -> None:
 
 
 def check_finite_geometry(**tensors: Tensor | None) -> None:
-    """`check_finite` for the parameters of Gaussians that are projected next: on a GPU nothing is left to do."""
+    """`check_finite` for Gaussian parameters that are about to be projected. Does nothing on a GPU: projection checks them."""
     check_finite(**{name: tensor for name, tensor in tensors.items() if tensor is not None and not tensor.is_cuda})
 
 
 def raise_nonfinite(**tensors: Tensor | None) -> None:
-    """Wait, and raise ValueError naming the first value that is not finite, if there is one."""
+    """Synchronise, and raise ValueError naming the first value that is not finite, if there is one."""
     for name, tensor in tensors.items():
         if tensor is None:
             continue
@@ -99,13 +99,13 @@ def raise_nonfinite(**tensors: Tensor | None) -> None:
 
 
 def raise_found(device: torch.device) -> None:
-    """Raise what has been reported for `device` by now; after waiting for its stream, that is everything."""
+    """Raise if a NaN or infinity has been reported for `device`; complete only after its stream was synchronised."""
     if device in _watches:
         _watches[device].raise_found()
 
 
 def _unravel(flat: int, row: torch.Size) -> list[int]:
-    """Index of a flat position in rows of shape `row`."""
+    """Multi-dimensional index of flat index `flat` in a tensor with rows of shape `row`."""
     index = []
     for i in range(len(row)):
         size = math.prod(row[i:])

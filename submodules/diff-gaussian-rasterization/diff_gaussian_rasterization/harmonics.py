@@ -1,4 +1,4 @@
-"""Spherical harmonics to view-dependent colours."""
+"""View-dependent colours from spherical harmonics."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -40,7 +40,7 @@ def evaluate_sh(degree: int, means: Tensor, camera_center: Tensor, sh_coeffs: Te
 
 
 class HarmonicsInputs(NamedTuple):
-    """See `evaluate_sh`."""
+    """Arguments of `evaluate_sh`; `camera_center` as three numbers."""
 
     degree: int
     means: Tensor
@@ -49,7 +49,7 @@ class HarmonicsInputs(NamedTuple):
 
 
 class HarmonicsBackwardInputs(NamedTuple):
-    """The same, the clamped colours, their gradient, and the names of the wanted gradients."""
+    """`HarmonicsInputs`, the clamped colours, their gradient, and the names of the inputs that need a gradient."""
 
     degree: int
     means: Tensor

@@ -1,4 +1,4 @@
-"""Tells an incomplete or doubled installation before it can do harm: several published packages share this name."""
+"""Detects incomplete and conflicting installations at import: several published packages share this name."""
 
 import importlib
 import importlib.metadata
@@ -10,7 +10,7 @@ INSTALL = "pip install ./submodules/diff-gaussian-rasterization"
 
 
 def require_this_package() -> None:
-    """Raise ImportError when the compiled part is missing or foreign, or when another package of this name is installed."""
+    """Raise ImportError when `_C` is missing or another package's, or when another package of this name is installed."""
     here = Path(__file__).resolve().parent
     others = other_copies(here)
     if others:
@@ -33,16 +33,16 @@ def require_this_package() -> None:
 
 
 def build_record() -> dict[str, str]:
-    """What was built, which pip does not show.
+    """How the extension was built.
 
-    `cpu`: instruction sets of the CPU backend, best first; `openmp`: its version, empty for one thread; `cuda`: version of the
-    toolkit, empty without the CUDA backend; `architectures`: compute capabilities, the last also as PTX; `compiler`.
+    `cpu`: instruction sets of the CPU backend, fastest first; `openmp`: its version, empty if built single-threaded; `cuda`:
+    toolkit version, empty without the CUDA backend; `architectures`: compute capabilities, the last also as PTX; `compiler`.
     """
     return dict(importlib.import_module(f"{NAME}._C").build)
 
 
 def other_copies(here: Path) -> list[Path]:
-    """Folders of packages with this name on the import path that are not this one, except its own source folder."""
+    """Folders of other packages with this name on the import path; the source folder of this package does not count."""
     found = []
     for entry in sys.path:
         folder = Path(entry or ".") / NAME

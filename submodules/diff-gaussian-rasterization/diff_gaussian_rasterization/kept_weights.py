@@ -1,9 +1,9 @@
-"""What passes over a prepared view would compute again and again, kept in memory between calls; results are the same bits.
+"""Cache of what every pass over a prepared view would recompute. Results are bitwise identical with and without it.
 
-Training features on frozen geometry blends the same weights in every pass. On the CPU they are kept: reading takes a fraction of
-evaluating, at about 4 bytes per evaluation of alpha, several times the view itself. On CUDA the lists of splats of each 8x4 block
-are kept, without those that no pixel blends: 4 bytes for 32 evaluations. All views share a budget; views beyond it
-go without.
+Training features on frozen geometry uses the same blending weights in every pass. On the CPU the weights are cached: reading them
+takes a fraction of the time of evaluating them. They take about 4 bytes per evaluation of alpha, several times the size of the
+view. On CUDA the splat list of each 8x4 block is cached, without splats that no pixel blends: 4 bytes per 32 evaluations. All
+views share one memory budget; views that do not fit are not cached.
 """
 
 import threading
@@ -21,7 +21,7 @@ DEFAULT_BUDGET = 512 << 20
 
 
 class _Budget:
-    """Memory of all kept weights."""
+    """Byte count and limit of the memory that all kept weights share."""
 
     def __init__(self) -> None:
         self.limit = DEFAULT_BUDGET
@@ -44,21 +44,21 @@ _budget = _Budget()
 
 
 def set_weight_budget(size: int) -> None:
-    """Bytes that the kept weights of all prepared views may take together; 0 keeps none. What is kept already stays."""
+    """Bytes that the kept weights of all prepared views may take together; 0 disables keeping. Weights already kept stay."""
     if size < 0:
         raise ValueError(f"the budget must not be negative, found {size}.")
     _budget.limit = size
 
 
 def _reserved_memory(size: int) -> Tensor:
-    """`size` bytes that the budget has given, and what aligning them takes; back in the budget when they are freed."""
+    """Allocate `size` bytes, already taken from the budget, plus 64 for alignment; freeing them returns `size` to the budget."""
     try:
         memory = np.empty(size + 64, np.uint8)
     except MemoryError:
         _budget.give_back(size)
         raise
-    # Not when the view goes: graphs that were not differentiated yet hold on to the memory. Every tensor on it keeps
-    # the array alive.
+    # Tied to the array, not to the view: autograd graphs whose backward pass has not run yet still use the memory. Every
+    # tensor over it keeps the array alive.
     weakref.finalize(memory, _budget.give_back, size)
     return torch.from_numpy(memory)
 
@@ -83,24 +83,24 @@ class _BudgetedMemory(Memory):
 
 
 class KeptWeights:
-    """The weights (CPU) or lists (CUDA) of one view.
+    """The kept weights (CPU) or lists (CUDA) of one view.
 
-    From the second pass on that will be differentiated: a view used once is not worth them.
+    They are created in the second pass that needs gradients: for a view used once they would not pay off.
     """
 
     def __init__(self) -> None:
         self.tensor: Tensor | None = None
         self._passes = 0
-        self._refused_at = -1  # the limit under which there was no room
+        self._refused_at = -1  # budget limit at the last failed attempt
 
     def for_pass(self, camera: tuple[list[float], int, int], state: Tensor, counts: Tensor, features: Tensor) -> Tensor | None:
-        """What is kept for blending `features`, or None when nothing is."""
+        """The kept weights or lists for blending `features`, or None."""
         if self.tensor is not None:
             return self.tensor
         if features.dtype != torch.float32 or not (features.requires_grad and torch.is_grad_enabled()):
             return None
         if state.is_cuda and torch.cuda.is_current_stream_capturing():
-            return None  # the size of the lists has to be waited for
+            return None  # reading the size of the lists synchronises
         self._passes += 1
         if self._passes > 1 and _budget.limit > 0 and self._refused_at != _budget.limit:
             if state.is_cuda:
@@ -114,7 +114,7 @@ class KeptWeights:
         try:
             _C.keep_lists(target_for(state), camera, prepared_fields(state, counts), memory, Memory(state.device))
         except (_NoRoomError, torch.OutOfMemoryError):
-            self._refused_at = limit  # counting took a pass: not again before the limit changes
+            self._refused_at = limit  # counting cost a pass: retry only when the limit has changed
             return
         (self.tensor,) = memory.tensors
 
@@ -124,7 +124,7 @@ class KeptWeights:
         places = _C.weight_places(target, prepared)
         size = places[-1]
         if not _budget.take(size):
-            self._refused_at = limit  # counting took a pass: not again before the limit changes
+            self._refused_at = limit  # counting cost a pass: retry only when the limit has changed
             return
         tensor = _reserved_memory(size)
         tensor = tensor[-tensor.data_ptr() % 64 :][:size]

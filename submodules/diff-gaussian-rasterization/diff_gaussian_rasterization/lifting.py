@@ -1,4 +1,4 @@
-"""From pixels to Gaussians: blending weights summed over the pixels of every label."""
+"""Lifting labels from pixels to Gaussians: blending weights summed over the pixels of every label."""
 
 from dataclasses import dataclass
 
@@ -16,24 +16,24 @@ SAMPLES = ("all", "centre")
 
 @dataclass(frozen=True)
 class LabelWeights:
-    """The positive sums of one level, a row per (Gaussian, label), ascending by Gaussian, then by label."""
+    """The positive weight sums of one level: a row per (Gaussian, label), sorted by Gaussian, then by label."""
 
     gaussians: Tensor  # [m] int64, rows of the prepared Gaussians
     labels: Tensor  # [m] int32
-    weights: Tensor  # [m] > 0, in pixels: sums of blending weights, each at most 1 per pixel
+    weights: Tensor  # [m] > 0, in pixels: blending weights (at most 1 per pixel) summed over pixels
 
 
 @dataclass(frozen=True)
 class LiftedLabels:
-    """What `PreparedView.lift` returns. All tensors are on the device of the view, weights of its type."""
+    """Result of `PreparedView.lift`. All tensors are on the view's device; weights have its floating-point type."""
 
     levels: tuple[LabelWeights, ...]
-    labelled: Tensor  # [L, n] the weight of each Gaussian on pixels with a label, in pixels
-    unlabelled: Tensor  # [L, n] its weight on pixels without one
+    labelled: Tensor  # [L, n] summed weight of each Gaussian over pixels with a label, in pixels
+    unlabelled: Tensor  # [L, n] the same over pixels without a label
 
 
 def check_label_maps(label_maps: Tensor, height: int, width: int, device: torch.device) -> None:
-    """Raise unless `label_maps` is an integer tensor [L, height, width], L at least 1, on `device`."""
+    """Raise unless `label_maps` is an integer tensor [L, height, width], L >= 1, on `device`."""
     if not isinstance(label_maps, Tensor):
         raise TypeError(f"label_maps must be a tensor, found {type(label_maps).__name__}.")
     if label_maps.dtype not in LABEL_TYPES:

@@ -1,4 +1,4 @@
-"""Lifting on CUDA: kernels sum the weights of each (tile, Gaussian) pair by region of the tile; torch does the rest.
+"""Lifting on CUDA: torch finds the regions, kernels sum the weights of each (tile, Gaussian) pair by region, torch merges sums.
 
 Pixels of a tile with equal labels at all levels form a region, so that all levels share one pass over the weights.
 """
@@ -18,23 +18,23 @@ LABEL_SPAN = 1 << 32  # labels are below 2^31
 
 @dataclass(frozen=True)
 class TileRegions:
-    """The regions of all tiles, those of a tile side by side."""
+    """The regions of all tiles; the regions of one tile are contiguous."""
 
-    local: Tensor  # [H, W] int32, the region of a pixel, counted within its tile
+    local: Tensor  # [H, W] int32, region of each pixel, numbered within its tile
     counts: Tensor  # [tiles] int32
-    begin: Tensor  # [tiles] int64, where the regions of a tile begin
+    begin: Tensor  # [tiles] int64, first region of each tile
     labels: Tensor  # [L, regions] int32, -1 for none
 
     @classmethod
     def of(cls, label_maps: Tensor) -> "TileRegions":
-        """Cut the tiles of `label_maps` [L, H, W] int32."""
+        """Split every tile of `label_maps` [L, H, W] int32 into regions."""
         _, height, width = label_maps.shape
         rows, columns = (torch.arange(side, device=label_maps.device) // TILE for side in (height, width))
         tiles_x, tiles_y = -(-width // TILE), -(-height // TILE)
         tile = rows[:, None] * tiles_x + columns
         region = tile
         for level in label_maps.clamp(min=-1):
-            region = torch.unique(region * LABEL_SPAN + level + 1, return_inverse=True)[1]  # stays ordered by tile
+            region = torch.unique(region * LABEL_SPAN + level + 1, return_inverse=True)[1]  # the order by tile is preserved
         region, tile = region.flatten(), tile.flatten()
         pixels = torch.arange(len(region), device=region.device)
         member = torch.zeros(int(region.max()) + 1, dtype=torch.int64, device=region.device).scatter_(0, region, pixels)
@@ -46,15 +46,15 @@ class TileRegions:
 
 @dataclass(frozen=True)
 class PairSums:
-    """Sums of weights by (pair, region): a tile's are a matrix of its pairs and its regions."""
+    """Layout of the weight sums: each tile has a matrix [pairs of the tile, regions of the tile]."""
 
-    tile_begin: Tensor  # [tiles + 1] int64, where the pairs of a tile begin
+    tile_begin: Tensor  # [tiles + 1] int64, first pair of each tile
     gaussians: Tensor  # [pairs] int64
-    begin: Tensor  # [tiles + 1] int64, where the sums of a tile begin
+    begin: Tensor  # [tiles + 1] int64, first sum of each tile
 
     @classmethod
     def layout(cls, tile_begin: Tensor, gaussians: Tensor, regions: TileRegions) -> "PairSums":
-        """Places for the pairs of `tile_begin` and the regions."""
+        """Compute the layout from the tile lists and the regions."""
         ends = (tile_begin.diff() * regions.counts).cumsum(0)
         return cls(tile_begin, gaussians, torch.cat([ends.new_zeros(1), ends]))
 
@@ -68,7 +68,7 @@ class PairSums:
 
 
 def sum_by_label(gaussians: Tensor, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows (Gaussian, label, weight) with equal Gaussian and label made one, in ascending order."""
+    """Merge (Gaussian, label, weight) rows with equal Gaussian and label by summing weights; sorted by Gaussian, then label."""
     keys, inverse = torch.unique(gaussians * LABEL_SPAN + labels, return_inverse=True)
     sums = weights.new_zeros(len(keys)).index_add_(0, inverse, weights)
     return keys // LABEL_SPAN, (keys % LABEL_SPAN).to(torch.int32), sums.float()
@@ -77,7 +77,7 @@ def sum_by_label(gaussians: Tensor, labels: Tensor, weights: Tensor) -> tuple[Te
 def collect(
     pairs: PairSums, sums: Tensor, regions: TileRegions, count: int
 ) -> tuple[list[tuple[Tensor, Tensor, Tensor]], Tensor, Tensor]:
-    """Per level the rows (Gaussian, label, weight), and the labelled and unlabelled weight [L, count]."""
+    """The (Gaussian, label, weight) rows of each level, and the labelled and unlabelled weights [L, count]."""
     gaussians, region, weights = pairs.rows(sums, regions)
     levels, labelled, unlabelled = [], [], []
     for labels in regions.labels[:, region]:
@@ -91,7 +91,7 @@ def collect(
 def lift_on_cuda(
     prepared: dict[str, Any], size: tuple[int, int], count: int, label_maps: Tensor, centres_only: bool
 ) -> tuple[list[tuple[Tensor, Tensor, Tensor]], Tensor, Tensor]:
-    """See `collect`. Sums are taken in no fixed order."""
+    """Run the kernels; returns what `collect` does. The summation order is not deterministic."""
     device = label_maps.device
     view = ([1.0] * 16, size[1], size[0])  # only the size is read
     target = target_for(label_maps)

@@ -1,8 +1,8 @@
-"""Torch operators with named inputs, and direct calls of them.
+"""Torch operators with named inputs that eager code calls directly.
 
-torch's operators take flat lists; here a NamedTuple holds the inputs, from which the operator's schema follows. Compilers and
-exporters see the operator. Eager calls run the same functions without torch's dispatcher, which takes several times as long
-in Python as a small picture.
+Torch operators take flat argument lists; here a NamedTuple holds the inputs and defines the operator's schema. torch.compile and
+export use the operator. Eager calls run the same functions without torch's dispatcher, whose Python overhead is several times
+the cost of rendering a small image.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,13 +25,13 @@ def _schema_type(hint: object) -> str:
 
 
 class Operator:
-    """An operator: called with the fields of `inputs`, or with one such tuple by `run`.
+    """A torch operator, called with the fields of `inputs` as arguments, or through `run` with one such tuple.
 
     Args:
         inputs: a NamedTuple type.
-        outputs: the schema of what `forward` returns, such as "(Tensor, Tensor)".
-        forward: from `inputs` to the outputs.
-        fake: from `inputs` to tensors of their shapes.
+        outputs: schema of the return value of `forward`, such as "(Tensor, Tensor)".
+        forward: maps `inputs` to the outputs.
+        fake: maps `inputs` to tensors with the shapes of the outputs.
     """
 
     def __init__(self, name: str, inputs: type, outputs: str, forward: Callable[..., Any], fake: Callable[..., Any]):
@@ -47,9 +47,9 @@ class Operator:
         """Make the operator differentiable.
 
         Args:
-            save: save(ctx, inputs, outputs) keeps what the gradient needs.
-            gradient: gradient(ctx, backward, *gradients of the outputs) returns gradients named like the inputs.
-            backward: the operator behind `gradient`, which calls it with a tuple of its inputs.
+            save: save(ctx, inputs, outputs) stores what the backward pass needs.
+            gradient: gradient(ctx, backward, *gradients of the outputs) returns a dict of gradients by input name.
+            backward: the operator that `gradient` calls, with a tuple of that operator's inputs.
         """
         inputs, forward = self.inputs, self.forward
         nothing = inputs(*[None] * len(inputs._fields))
@@ -73,7 +73,7 @@ class Operator:
         self.eager = direct.apply
 
     def run(self, inputs: NamedTuple) -> Any:
-        """The outputs for a tuple of inputs."""
+        """Call the operator with a tuple of inputs."""
         if torch.compiler.is_compiling():
             return self.op(*inputs)
         if torch.is_grad_enabled() and any(isinstance(value, Tensor) and value.requires_grad for value in inputs):
@@ -82,10 +82,10 @@ class Operator:
 
 
 def wanted(ctx: Any, inputs: type) -> Any:
-    """Which inputs need a gradient, as a tuple of their kind."""
+    """Which inputs need a gradient, as booleans in a tuple of type `inputs`."""
     return inputs(*ctx.needs_input_grad)
 
 
 def contiguous(inputs: Any) -> Any:
-    """The inputs with every tensor in rows without gaps, as the compiled code reads them."""
+    """The inputs with every tensor contiguous, as the compiled code requires."""
     return inputs._make([value.contiguous() if isinstance(value, Tensor) else value for value in inputs])

@@ -14,7 +14,7 @@ from .prepared_ops import BlendInputs, PrepareInputs, blend_into, blend_op, prep
 from .view import Rendering, View
 
 
-@dataclass(frozen=True, eq=False)  # two are equal when they are one: comparing tensors has no single answer
+@dataclass(frozen=True, eq=False)  # compared by identity: == on tensors is elementwise
 class PreparedView:
     """A view of frozen Gaussians, projected, sorted and binned. Returned by `prepare`."""
 
@@ -22,7 +22,7 @@ class PreparedView:
     width: int  # pixels
     height: int
     _view: list[float]
-    _like: Tensor  # empty, of the Gaussians' type and on their device
+    _like: Tensor  # empty tensor with the Gaussians' type and device
     _state: Tensor
     _counts: Tensor
     _weights: KeptWeights = field(default_factory=KeptWeights, repr=False)
@@ -33,44 +33,44 @@ class PreparedView:
 
     @cached_property
     def _coverage(self) -> tuple[Tensor, Tensor]:
-        # Blended with the first image, which costs less, or on demand: lifting and training do not read it.
+        # Blended together with the first image, which is cheaper, or on demand: lifting and training do not need it.
         alpha, depth = self._like.new_empty(2, self.height, self.width)
         blend_into(self._camera, self._state, self._counts, {"channels": 0}, {"alpha": alpha, "depth": depth})
         return alpha, depth
 
     @property
     def alpha(self) -> Tensor:
-        """[H, W], how much of a pixel is covered."""
+        """[H, W] in [0, 1], the sum of blending weights of a pixel."""
         return self._coverage[0]
 
     @property
     def depth(self) -> Tensor:
-        """[H, W], the sum of blending weight times camera z."""
+        """[H, W], the sum of blending weight times camera z, in world units."""
         return self._coverage[1]
 
     @property
     def nbytes(self) -> int:
-        """Memory the view holds, alpha and depth included, without the weights kept for training."""
+        """Bytes the view takes, including alpha and depth, without the weights kept for training."""
         images = 2 * self.width * self.height * self._like.element_size()
         return images + sum(t.numel() * t.element_size() for t in (self.radii, self._state, self._counts))
 
     @property
     def kept_nbytes(self) -> int:
-        """Memory that the weights kept for training take now (see `set_weight_budget`)."""
+        """Bytes that the weights kept for training take now (see `set_weight_budget`)."""
         return 0 if self._weights.tensor is None else self._weights.tensor.numel()
 
     @property
     def num_visible(self) -> int:
-        """Gaussians that are not culled."""
+        """Number of Gaussians that are not culled."""
         return int(self._counts[0])
 
     @property
     def num_pairs(self) -> int:
-        """(Gaussian, 16x16 tile) pairs, the measure of the work."""
+        """Number of (Gaussian, 16x16 tile) pairs; the cost of a pass grows with it."""
         return int(self._counts[1])
 
     def rasterize(self, features: Tensor, background: Tensor | None = None) -> Rendering:
-        """Blend `features` [n, D] over `background` [D]; differentiable in both, and only in them.
+        """Blend `features` [n, D] over `background` [D]; differentiable in both and in nothing else.
 
         Alpha, depth and radii are the prepared ones and carry no gradient.
 
@@ -91,31 +91,32 @@ class PreparedView:
         if known is not None:
             coverage = known
         elif not (features.is_cuda and torch.cuda.is_current_stream_capturing()):
-            # What a captured pass returns is memory of the graph, without values before the first replay.
+            # During graph capture the results are graph memory, which has no values before the first replay.
             self.__dict__["_coverage"] = tuple(coverage)
         return Rendering(image, *coverage, self.radii)
 
     @torch.no_grad()
     def lift(self, label_maps: Tensor, samples: str = "all") -> LiftedLabels:
-        """Blending weights summed over the pixels of every label: which Gaussians a label is seen on, and how much of each.
+        """Blending weights summed over the pixels of every label: the Gaussians of each label and their weights.
 
-        All levels share one pass over the weights. On the CPU the result is the same bits for any number of threads; on
-        CUDA sums are taken in no fixed order. Not differentiable.
+        All levels share one pass over the weights. On the CPU the result is bitwise the same for any number of threads;
+        on CUDA the summation order is not deterministic. Not differentiable.
 
         Args:
-            label_maps: [L, H, W] integers of any type at the view's size and on its device; -1, as every negative number,
-                means no label. Any number of labels below 2^31, and any number of levels L.
-            samples: "all" sums the weight of a Gaussian over all pixels; "centre" takes only the pixel that holds its
-                projected centre, so that a row is alpha times transmittance there.
+            label_maps: [L, H, W] integers of any type at the view's size and on its device; negative numbers (-1 by
+                convention) mean no label. Any number of labels below 2^31, and any number of levels L.
+            samples: "all" sums the weight of a Gaussian over all pixels; "centre" takes only the pixel that contains its
+                projected centre, so that the weight is alpha times transmittance there.
 
         Returns:
-            Per level the (Gaussian, label, weight) rows with a positive weight, and per Gaussian its weight on pixels with
-            and without a label. In float32 each sum is within 1e-5 of its size plus 1e-6 pixels of the exact one, apart
-            from pixels where an alpha or a transmittance is within rounding of its cut-off: there a Gaussian may come or
-            go with at most 1/255 of the pixel. Memory: about 8 bytes per sum besides the result.
+            Per level the (Gaussian, label, weight) rows with a positive weight, and the summed weight of each Gaussian over
+            pixels with and without a label. In float32 each sum is within 1e-5 of its size plus 1e-6 pixels of the exact
+            one, apart from pixels where an alpha or a transmittance is within rounding of its cut-off: there a Gaussian may
+            be included or not, which changes its sum by at most 1/255 of the pixel. Memory: about 8 bytes per sum besides
+            the result.
 
         Raises:
-            ValueError, TypeError: label_maps has the wrong shape, type or device, or samples is not known.
+            ValueError, TypeError: label_maps has the wrong shape, type or device, or samples is neither "all" nor "centre".
         """
         return lift_labels(
             (self.height, self.width),
@@ -141,7 +142,7 @@ def prepare(
     scale_modifier: float = 1.0,
     antialiasing: bool = False,
 ) -> PreparedView:
-    """Project, sort and bin Gaussians whose geometry stays as it is. Arguments and errors as in `rasterize`."""
+    """Project, sort and bin Gaussians with frozen geometry. Arguments and errors as in `rasterize`."""
     check_gaussians(means, scales, rotations, covariances, opacities)
     numbers = view.values()
     means, opacities = means.contiguous(), opacities.contiguous()

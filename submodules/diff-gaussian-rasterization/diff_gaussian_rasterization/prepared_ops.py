@@ -1,4 +1,4 @@
-"""The operators of frozen geometry: `prepare` and `blend`."""
+"""The operators for frozen geometry: `prepare` and `blend`."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ GEOMETRY = ("means", "scales", "rotations", "covariances", "opacities")
 
 
 class PrepareInputs(NamedTuple):
-    """Gaussians before a camera. The view is its rotation, translation, fx, fy, cx, cy: 16 numbers."""
+    """Gaussians and a camera. `view` is its rotation, translation, fx, fy, cx, cy: 16 numbers."""
 
     view: Sequence[float]
     width: int
@@ -31,7 +31,7 @@ class PrepareInputs(NamedTuple):
 
 
 class BlendInputs(NamedTuple):
-    """Features before a prepared view. `alpha` as an earlier call returned it, if any; `weights` as `KeptWeights` has them."""
+    """Features and a prepared view. `alpha`: result of an earlier call, if any; `weights`: from `KeptWeights`, if any."""
 
     view: Sequence[float]
     width: int
@@ -45,7 +45,7 @@ class BlendInputs(NamedTuple):
 
 
 class BlendBackwardInputs(NamedTuple):
-    """The gradient of an image, and the number of Gaussians."""
+    """A prepared view, the gradient of its image, and the number of Gaussians."""
 
     view: Sequence[float]
     width: int
@@ -58,7 +58,7 @@ class BlendBackwardInputs(NamedTuple):
 
 
 def camera_of(inputs: Any) -> tuple[Sequence[float], int, int]:
-    """The camera as the compiled code takes it."""
+    """The camera in the form that the compiled code expects: 16 numbers, width and height in pixels."""
     return inputs.view, inputs.width, inputs.height
 
 
@@ -69,14 +69,14 @@ def gaussians_of(inputs: Any) -> dict[str, Any]:
 
 
 def prepared_fields(state: Tensor, counts: Tensor, weights: Tensor | None = None) -> dict[str, Any]:
-    """The fields of the compiled `Prepared`: what `prepare` returned, and `KeptWeights` keeps."""
+    """The fields of the compiled `Prepared`: from the outputs of `prepare` and, if any, the kept weights."""
     num_visible, num_pairs = counts.tolist()
     sizes = {"bytes": state.numel(), "num_visible": num_visible, "num_pairs": num_pairs}
     return {"data": state, "weights": weights, **sizes}
 
 
 def project_and_sort(inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """(radii [n], state, counts): counts holds the number of visible Gaussians and of pairs and stays on the CPU."""
+    """(radii [n], state, counts): counts holds the numbers of visible Gaussians and of pairs, on the CPU."""
     means = inputs.means
     radii = torch.empty(means.shape[0], dtype=torch.int32, device=means.device)
     kept = Memory(means.device)
@@ -84,7 +84,7 @@ def project_and_sort(inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
         counts = _C.prepare(
             target_for(means), camera_of(inputs), gaussians_of(inputs), radii.data_ptr(), kept, scratch_for(means)
         )
-    finally:  # projection waited for the device: raise what its searches have reported
+    finally:  # projection synchronised: raise any NaN or infinity that the GPU reported
         raise_found(means.device)
     (state,) = kept.tensors
     return radii, state, torch.tensor(counts, device="cpu")
@@ -98,7 +98,7 @@ def blend_into(
     images: dict[str, Any],
     weights: Tensor | None = None,
 ) -> None:
-    """Fill the images that are given."""
+    """Blend `features` into the images that are not None."""
     beside = next(image for image in images.values() if image is not None)
     _C.blend(target_for(beside), camera, prepared_fields(state, counts, weights), features, images, scratch_for(beside))
 
@@ -109,7 +109,7 @@ def features_of(inputs: Any) -> dict[str, Any]:
 
 
 def fake_projection(means: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Shapes of what `project_and_sort` returns."""
+    """Tensors with the shapes and types that `project_and_sort` returns."""
     return (
         means.new_empty(means.shape[0], dtype=torch.int32),
         means.new_empty(get_ctx().new_dynamic_size(), dtype=torch.uint8),
@@ -118,7 +118,7 @@ def fake_projection(means: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _blend(inputs: BlendInputs) -> tuple[Tensor, Tensor, Tensor]:
-    """(image, alpha, depth); alpha and depth are empty where alpha is given, for then they are known."""
+    """(image, alpha, depth); alpha and depth are empty when `inputs.alpha` is given: an earlier call returned them."""
     inputs = contiguous(inputs)
     image, alpha, depth = _blend_outputs(inputs)
     images = {"image": image}
@@ -139,14 +139,14 @@ def _blend_save(ctx: Any, inputs: BlendInputs, outputs: tuple[Tensor, Tensor, Te
     _, alpha, depth = outputs
     ctx.camera, ctx.count = camera_of(inputs), inputs.features.shape[0]
     ctx.mark_non_differentiable(alpha, depth)
-    ctx.set_materialize_grads(False)  # an output that nobody used costs nothing
+    ctx.set_materialize_grads(False)  # unused outputs get None instead of a tensor of zeros
     known = alpha if inputs.alpha is None else inputs.alpha
     ctx.save_for_backward(inputs.state, inputs.counts, known, inputs.weights)
 
 
 def background_gradient(grad_image: Tensor, alpha: Tensor) -> Tensor:
-    """Gradient of the background: the light that passes all Gaussians."""
-    # One axis at a time: each sum then runs on one thread, in one order, whatever the number of threads.
+    """Gradient [D] with respect to the background, which is blended with weight 1 - alpha."""
+    # One axis at a time, so that each sum runs on one thread in a fixed order, for any number of threads.
     return (grad_image * (1 - alpha)).sum(2).sum(1)
 
 

@@ -22,10 +22,10 @@ def rasterize(
     scale_modifier: float = 1.0,
     antialiasing: bool = False,
 ) -> Rendering:
-    """Blend the features of all Gaussians front to back, as seen from `view`. Differentiable in every tensor but the view.
+    """Blend the features of all Gaussians front to back as seen from `view`. Differentiable in every tensor but the view.
 
-    Only gradients of inputs that require them are computed: with frozen geometry the backward pass costs a fraction.
-    When the same geometry and view are drawn again and again, `prepare` them.
+    Gradients are computed only for inputs that require them; with frozen geometry the backward pass is much cheaper.
+    To render the same geometry and view repeatedly, use `prepare`.
 
     Args:
         view: the camera.
@@ -33,8 +33,8 @@ def rasterize(
         scales: [n, 3] standard deviations in world units (activated, not logarithms); None with `covariances`.
         rotations: [n, 4] quaternions wxyz of any length (zero is the identity); None with `covariances`.
         opacities: [n] in [0, 1] (activated, not logits).
-        features: [n, D] what is blended, any D.
-        background: [D] seen behind the Gaussians; None is zero.
+        features: [n, D] values to blend, D >= 1.
+        background: [D] blended behind the Gaussians; None is zero.
         covariances: [n, 6] upper triangles xx xy xz yy yz zz in world units squared, instead of scales and rotations.
         means2d: [n, 2] or [n, 3], any values; receives the gradient with respect to the projected centres in normalised
             device units (pixel gradient times width / 2 and height / 2).

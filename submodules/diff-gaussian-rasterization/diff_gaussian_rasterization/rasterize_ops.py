@@ -1,4 +1,4 @@
-"""The operator of everything at once: `rasterize`, differentiable in all of its tensors."""
+"""The operator `rasterize`: projection and blending in one, differentiable in all of its tensors."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -20,12 +20,12 @@ from .prepared_ops import (
     project_and_sort,
 )
 
-# Inputs whose gradients the compiled code computes, with the shape of a row; that of the features is the image's.
+# Inputs whose gradients the compiled code computes, with the shape of a row; the rows of features have the image's channels.
 ROWS = {"means": (3,), "scales": (3,), "rotations": (4,), "covariances": (6,), "opacities": (), "features": (), "means2d": (2,)}
 
 
 class RasterizeInputs(NamedTuple):
-    """Gaussians and their features before a camera; see `rasterize`."""
+    """Gaussians, their features and a camera; see `rasterize`."""
 
     view: Sequence[float]
     width: int
@@ -44,7 +44,7 @@ class RasterizeInputs(NamedTuple):
 
 
 class RasterizeBackwardInputs(NamedTuple):
-    """The same without what is not read, the prepared view, the gradients of the images, and the names of those wanted."""
+    """The forward inputs that are needed, the prepared view, image gradients, and the names of inputs that need a gradient."""
 
     view: Sequence[float]
     width: int
@@ -90,7 +90,7 @@ def _save(ctx: Any, inputs: RasterizeInputs, outputs: tuple[Tensor, ...]) -> Non
     ctx.with_depth = inputs.with_depth
     ctx.means2d_columns = None if inputs.means2d is None else inputs.means2d.shape[1]
     ctx.mark_non_differentiable(radii, state, counts)
-    ctx.set_materialize_grads(False)  # an output that nobody used costs nothing
+    ctx.set_materialize_grads(False)  # unused outputs get None instead of a tensor of zeros
     ctx.save_for_backward(alpha, state, counts, *tensors.values())
 
 

@@ -1,7 +1,7 @@
-"""The rasterizer written for reading: plain PyTorch, every Gaussian at every pixel. Specification and oracle of all tests.
+"""Reference rasterizer in plain PyTorch, every Gaussian at every pixel: the specification, and the ground truth of the tests.
 
 Same arguments and results as `diff_gaussian_rasterization.rasterize` and `PreparedView.lift`, in float32 or float64, on any
-device. Costs n * height * width operations, so keep the pictures small.
+device. Costs n * height * width operations, so keep images small.
 """
 
 import math
@@ -23,7 +23,7 @@ PIXELS_AT_ONCE = 1024  # bounds the memory of the dense [pixels, n] evaluation
 
 
 def rotation_matrices(rotations: Tensor) -> Tensor:
-    """[n, 3, 3] of quaternions wxyz [n, 4], which need not have unit length; the zero quaternion is the identity."""
+    """[n, 3, 3] from quaternions wxyz [n, 4] of any length; the zero quaternion gives the identity."""
     length = rotations.norm(dim=1, keepdim=True)
     identity = torch.tensor([1.0, 0, 0, 0], dtype=rotations.dtype, device=rotations.device)
     safe = torch.where(length > 1e-12, rotations, identity)  # keeps the norm's gradient finite at zero
@@ -37,7 +37,7 @@ def rotation_matrices(rotations: Tensor) -> Tensor:
 
 
 def covariance_matrices(scales: Tensor, rotations: Tensor, scale_modifier: float = 1.0) -> Tensor:
-    """[n, 3, 3] R S S^T R^T of standard deviations [n, 3] and quaternions [n, 4]."""
+    """[n, 3, 3] R S S^T R^T from standard deviations [n, 3] and quaternions [n, 4]."""
     m = rotation_matrices(rotations) * (scale_modifier * scales)[:, None, :]
     return m @ m.mT
 
@@ -48,14 +48,14 @@ def _from_upper(c: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Projected:
-    """The v Gaussians that are not culled, nearest first; equal depths keep their order."""
+    """The v Gaussians that are not culled, nearest first; equal depths keep the input order."""
 
-    gaussians: Tensor  # [v] int64, rows of the given Gaussians
+    gaussians: Tensor  # [v] int64, indices into the input
     centre: Tensor  # [v, 2] pixels
     covariance: Tensor  # [v, 3] xx xy yy, pixels squared, with blur
     opacity: Tensor  # [v]
     depth: Tensor  # [v] camera z
-    radii: Tensor  # [n] int32, of all Gaussians
+    radii: Tensor  # [n] int32 pixels, 0 where culled
 
 
 def project(
@@ -70,12 +70,12 @@ def project(
     scale_modifier: float = 1.0,
     antialiasing: bool = False,
 ) -> Projected:
-    """Gaussians as `view` shows them. See `diff_gaussian_rasterization.rasterize` for the arguments."""
+    """Project, cull and sort Gaussians. See `diff_gaussian_rasterization.rasterize` for the arguments."""
     width, height = view.width, view.height
     world_to_camera = view.world_to_camera.to(means)
     rotation, translation = world_to_camera[:3, :3], world_to_camera[:3, 3]
 
-    # Culled Gaussians are dropped before anything is divided by their depth.
+    # Cull before dividing by depth.
     camera = means @ rotation.T + translation
     front = (camera[:, 2] > NEAR_PLANE).nonzero()[:, 0]
     x, y, z = camera[front].unbind(1)
@@ -103,7 +103,7 @@ def project(
         sharp_det = sharp[:, 0, 0] * sharp[:, 1, 1] - b * b
         opacity = opacity * (sharp_det / det).clamp(min=MIN_COMPENSATION).sqrt()
 
-    # A Gaussian is seen when the box around its alpha >= 1/255 region holds a pixel centre.
+    # A Gaussian is visible if the bounding box of its alpha >= 1/255 region contains a pixel centre.
     reach = 2 * (opacity.detach().clamp(min=1e-30) / MIN_ALPHA).log()
     half_width, half_height = (reach.clamp(min=0) * a.detach()).sqrt(), (reach.clamp(min=0) * c.detach()).sqrt()
     centre = mean2d.detach()
@@ -120,7 +120,7 @@ def project(
 
 
 def blending_weights(projected: Projected, pixels: Tensor) -> Tensor:
-    """[p, v] the share of each projected Gaussian in the pixels whose centres are [p, 2]: alpha times transmittance."""
+    """[p, v] alpha times transmittance of each projected Gaussian at pixel centres `pixels` [p, 2]."""
     a, b, c = projected.covariance.unbind(1)
     dx, dy = (pixels[:, None] - projected.centre[None]).unbind(-1)
     q = (c * dx * dx - 2 * b * dx * dy + a * dy * dy) / (a * c - b * b)
@@ -128,12 +128,12 @@ def blending_weights(projected: Projected, pixels: Tensor) -> Tensor:
     alpha = torch.where(alpha >= MIN_ALPHA, alpha, 0)
     after = torch.cumprod(1 - alpha, dim=1)
     before = torch.cat([torch.ones_like(after[:, :1]), after[:, :-1]], 1)
-    # `after` never grows, so the first Gaussian that takes it below the limit also ends all later ones.
+    # `after` never increases, so every Gaussian from the first one below the limit on gets weight zero.
     return torch.where(after >= MIN_TRANSMITTANCE, alpha * before, 0)
 
 
 def pixel_centres(view: View, like: Tensor) -> Tensor:
-    """[height * width, 2] in row order."""
+    """[height * width, 2] (x, y) in pixels, row by row."""
     rows, columns = torch.meshgrid(
         torch.arange(view.height, device=like.device), torch.arange(view.width, device=like.device), indexing="ij"
     )
@@ -214,7 +214,7 @@ _SH_C3 = (0.5900435899266435, 2.890611442640554, 0.4570457994644658, 0.373176332
 
 
 def evaluate_sh(degree: int, means: Tensor, camera_center: Tensor, sh_coeffs: Tensor) -> Tensor:
-    """Colours [n, 3] max(0, sh + 0.5) seen from `camera_center` [3], in the basis order and signs of the 3DGS files."""
+    """Colours [n, 3] = max(0, sh + 0.5) seen from `camera_center` [3], in the basis order and signs of the 3DGS files."""
     x, y, z = torch.nn.functional.normalize(means - camera_center, dim=1).unbind(1)
     basis = [torch.full_like(x, 0.28209479177387814)]
     if degree > 0:

@@ -7,7 +7,7 @@ from typing import NamedTuple, SupportsFloat
 from torch import Tensor
 
 LARGEST_SIDE = 1 << 16
-RIGID = 1e-3  # largest deviation of a rotation's products from the identity; poses of three digits stay below
+RIGID = 1e-3  # largest deviation of R R^T from the identity; poses rounded to three digits pass
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,8 @@ class View:
     """A pinhole camera.
 
     Attributes:
-        world_to_camera: [4, 4], column vectors, OpenCV axes (x right, y down, z forward). Best kept on the CPU: its
-            values are read there at each call.
+        world_to_camera: [4, 4], column vectors, OpenCV axes (x right, y down, z forward). Preferably on the CPU, where
+            every call reads its values.
         fx, fy, cx, cy: focal lengths and principal point in pixels; pixel centres are at +0.5.
         width, height: size of the image in pixels.
     """
@@ -30,7 +30,7 @@ class View:
     height: int
 
     def values(self) -> list[float]:
-        """Rotation (row-major), translation, fx, fy, cx, cy. Raises ValueError or TypeError when they are no camera."""
+        """Rotation (row-major), translation, fx, fy, cx, cy. Raises ValueError or TypeError if they are invalid."""
         if not isinstance(self.world_to_camera, Tensor) or tuple(self.world_to_camera.shape) != (4, 4):
             found = getattr(self.world_to_camera, "shape", type(self.world_to_camera).__name__)
             raise ValueError(f"world_to_camera must be a tensor of shape [4, 4], found {found}.")
@@ -57,7 +57,7 @@ class View:
 
 
 def _is_rigid(rotation: list[float]) -> bool:
-    """Whether nine numbers, row by row, are a rotation: unit rows at right angles, and no reflection."""
+    """Whether a row-major 3x3 matrix is a rotation: orthonormal rows, no reflection."""
     a, b, c = rotation[:3], rotation[3:6], rotation[6:]
     products = [sum(x * y for x, y in zip(p, q, strict=True)) for p, q in ((a, a), (b, b), (c, c), (a, b), (a, c), (b, c))]
     volume = a[0] * (b[1] * c[2] - b[2] * c[1]) + a[1] * (b[2] * c[0] - b[0] * c[2]) + a[2] * (b[0] * c[1] - b[1] * c[0])
@@ -65,11 +65,11 @@ def _is_rigid(rotation: list[float]) -> bool:
 
 
 class Rendering(NamedTuple):
-    """What a rasterization returns.
+    """Result of a rasterization.
 
     Attributes:
-        image: [D, H, W], the sum of w f over the Gaussians of a pixel, plus the background behind them.
-        alpha: [H, W], the sum of w: how much of the pixel is covered.
+        image: [D, H, W], the sum of w f over the Gaussians of a pixel (blending weight w, feature f), plus the background.
+        alpha: [H, W] in [0, 1], the sum of w.
         depth: [H, W], the sum of w z, with z the camera depth of a Gaussian; divide by alpha for a mean depth.
         radii: [n] int32, three standard deviations of the larger axis in pixels; 0 where culled.
     """

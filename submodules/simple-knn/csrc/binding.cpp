@@ -1,4 +1,5 @@
-// Python binding of the CUDA search. Tensors cross as addresses: simple_knn/__init__.py owns their checks and lifetime.
+// Python binding of the CUDA search. Tensors are passed as addresses: simple_knn/__init__.py checks them and keeps them
+// alive.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>

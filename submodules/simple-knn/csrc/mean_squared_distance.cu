@@ -26,7 +26,7 @@ __device__ float3 load_point(const BoxTree& tree, int index) {
   return {p[0], p[1], p[2]};
 }
 
-// Squared distance between two boxes; 0 when they touch. A point is a box of no extent.
+// Squared distance between two boxes; 0 when they touch. A point is a box of zero size.
 __device__ float squared_distance(const Box& a, const Box& b) {
   const float dx = fmaxf(fmaxf(a.lower.x - b.upper.x, b.lower.x - a.upper.x), 0.f);
   const float dy = fmaxf(fmaxf(a.lower.y - b.upper.y, b.lower.y - a.upper.y), 0.f);
@@ -34,8 +34,8 @@ __device__ float squared_distance(const Box& a, const Box& b) {
   return dx * dx + dy * dy + dz * dz;
 }
 
-// The nearest squared distances of one thread, ascending, in registers. The slots beyond the k that are wanted hold -1:
-// they sort to the front, are never displaced, and leave the k-th distance in the last slot whatever k is.
+// The nearest squared distances of one thread, ascending, in registers. The slots beyond the k requested ones hold -1:
+// they sort to the front, are never replaced, and keep the k-th distance in the last slot for any k.
 template <int Capacity>
 struct Nearest {
   float distance[Capacity];
@@ -69,12 +69,12 @@ __device__ float warp_max(float value) {
   return value;
 }
 
-// Offers the points of one leaf to every lane.
+// Every lane tests all points of one leaf.
 template <int Capacity>
 __device__ void visit_leaf(const BoxTree& tree, int leaf, int lane, int self, float3 query,
                            Nearest<Capacity>& nearest) {
   const int mine = leaf * kFanOut + lane;
-  float3 point = {INFINITY, INFINITY, INFINITY};  // a lane beyond the last point offers one that is never near
+  float3 point = {INFINITY, INFINITY, INFINITY};  // lanes beyond the last point use one that is never a neighbour
   if (mine < tree.num_points) point = load_point(tree, mine);
   for (int i = 0; i < kFanOut; ++i) {
     const float dx = __shfl_sync(kFullWarp, point.x, i) - query.x;
@@ -84,23 +84,23 @@ __device__ void visit_leaf(const BoxTree& tree, int leaf, int lane, int self, fl
   }
 }
 
-// One warp answers the 32 points of one leaf: neighbours on the Morton curve need nearly the same boxes. At every box
-// the lanes test its 32 children at once against the leaf's box and the largest distance still wanted by any lane.
+// One warp searches for the 32 points of one leaf: neighbours on the Morton curve visit nearly the same boxes. At every
+// box the lanes test its 32 children at once against the leaf's box and the largest k-th distance of any lane.
 template <int Capacity>
 __global__ void __launch_bounds__(kThreads) mean_squared_distance_kernel(BoxTree tree, int k, float* result) {
   const int leaf = blockIdx.x * (kThreads / kFanOut) + threadIdx.x / kFanOut;
   const int lane = threadIdx.x % kFanOut;
   if (leaf >= tree.level_size[0]) return;
   const int self = leaf * kFanOut + lane;
-  const int source = min(self, tree.num_points - 1);  // lanes beyond the last point follow it, so that all take part
+  const int source = min(self, tree.num_points - 1);  // lanes beyond the last point repeat it, to keep the warp full
   const float3 query = load_point(tree, source);
   const Box query_box = {query, query};
   const Box leaf_box = load_box(tree.boxes, leaf);
 
   Nearest<Capacity> nearest(k);
-  visit_leaf(tree, leaf, lane, source, query, nearest);  // first, so that the walk starts with a small radius
+  visit_leaf(tree, leaf, lane, source, query, nearest);  // first, so that the search starts with a small radius
 
-  unsigned pending[kMaxLevels];  // children still to visit, for the box being visited on every level
+  unsigned pending[kMaxLevels];  // per level, children of the current box still to visit
   int level = tree.num_levels - 1;
   int box = 0;  // of `level`; its group of 32 siblings is box / 32
   const auto open_group = [&](int group) {

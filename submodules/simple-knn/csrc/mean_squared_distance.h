@@ -5,7 +5,7 @@
 
 namespace simple_knn {
 
-constexpr int kFanOut = 32;    // children of a box and points of a leaf: one for each lane of a warp
+constexpr int kFanOut = 32;    // children per box and points per leaf: one per lane of a warp
 constexpr int kMaxLevels = 7;  // 32^7 exceeds any 32-bit number of points
 constexpr int kMaxNeighbours = 32;
 

@@ -1,5 +1,5 @@
 # ruff: noqa: N999 - the module name, like the function name, is the published one
-"""The name under which published training code imports this package."""
+"""Module name that published training code imports: `simple_knn._C`."""
 
 from __future__ import annotations
 

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = ["build_record", "mean_squared_distance"]
 
-MAX_NEIGHBOURS_CUDA = 32  # the nearest distances of a thread live in its registers
+MAX_NEIGHBOURS_CUDA = 32  # each thread keeps its nearest distances in registers
 
 
 def build_record() -> dict[str, str]:
-    """What was built: `cuda`, the toolkit's version, and `architectures`; both empty without the CUDA search."""
+    """Build options: `cuda`, the toolkit version, and `architectures`; both empty if built without CUDA."""
     try:
         from simple_knn import _cuda
     except ImportError:
@@ -29,8 +29,8 @@ def build_record() -> dict[str, str]:
 def mean_squared_distance(points: Float[Tensor, "n 3"], k: int = 3) -> Float[Tensor, " n"]:
     """Mean squared distance of every point to its k nearest other points, in squared units of `points`.
 
-    The search is exact. A duplicate is a neighbour at distance 0. With fewer than k + 1 points the mean is over the points
-    there are; a single point has distance 0. Not differentiable. The result is on the device of `points`; on CUDA the
+    The search is exact. A duplicate is a neighbour at distance 0. With fewer than k + 1 points the mean is over all other
+    points; a single point has distance 0. Not differentiable. The result is on the device of `points`; on CUDA the
     work is queued on torch's current stream.
 
     Raises:
@@ -68,7 +68,7 @@ def _on_cpu(points: Tensor, neighbours: int) -> Tensor:
     from scipy.spatial import cKDTree
 
     tree = cKDTree(points.numpy())
-    # Every point finds itself, or a duplicate of itself, at distance 0 in the first column.
+    # The first column is the point itself, or a duplicate, at distance 0.
     distances, _ = tree.query(points.numpy(), k=neighbours + 1, workers=torch.get_num_threads())
     return torch.from_numpy((distances[:, 1:] ** 2).mean(axis=1)).float()
 

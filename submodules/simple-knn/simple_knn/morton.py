@@ -1,4 +1,4 @@
-"""Points in Morton order under a 32-ary tree of bounding boxes: what the CUDA search walks through."""
+"""The data structure of the CUDA search: a 32-ary tree of bounding boxes over points in Morton order."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int64
     from torch import Tensor
 
-FAN_OUT = 32  # children of a box, and points of a leaf: one for each lane of a warp
-BITS = 21  # of an axis; three axes fill 63 bits of an int64
+FAN_OUT = 32  # children per box and points per leaf: one per lane of a warp
+BITS = 21  # per axis; three axes fill 63 bits of an int64
 
 
 class BoxTree(NamedTuple):
-    """A 32-ary tree: box i of a level holds the boxes 32 i to 32 i + 31 of the level below, a leaf box as many points."""
+    """A 32-ary tree: box i of a level bounds boxes 32 i to 32 i + 31 of the level below; a leaf bounds 32 points."""
 
     points: Float[Tensor, "n 3"]  # in Morton order
-    order: Int64[Tensor, " n"]  # index of each of them in the input
+    order: Int64[Tensor, " n"]  # input index of each point
     boxes: Float[Tensor, "b 6"]  # lower and upper corner; the leaves first, then level by level
     level_sizes: list[int]  # boxes per level; the last has at most 32
 
 
 def morton_order(points: Float[Tensor, "n 3"]) -> Int64[Tensor, " n"]:
-    """Indices that sort finite points along the Morton curve of the cube around them."""
+    """Indices that sort finite points along the Morton curve of their bounding cube."""
     points = points.double()  # differences of large float32 coordinates would overflow
     lower = points.amin(0)
     extent = (points.amax(0) - lower).amax()
@@ -34,7 +34,7 @@ def morton_order(points: Float[Tensor, "n 3"]) -> Int64[Tensor, " n"]:
 
 
 def _spread_bits(cells: Tensor) -> Tensor:
-    """Move bit i of 21 to bit 3 i."""
+    """Move bit i of each 21-bit integer to bit 3 i."""
     for shift, mask in (
         (32, 0x001F00000000FFFF),
         (16, 0x001F0000FF0000FF),
@@ -47,7 +47,7 @@ def _spread_bits(cells: Tensor) -> Tensor:
 
 
 def build_box_tree(points: Float[Tensor, "n 3"]) -> BoxTree:
-    """Sort at least one finite point and bound it in boxes, on the device of `points`."""
+    """Sort finite points (n >= 1) and build the tree, on the device of `points`."""
     order = morton_order(points)
     points = points[order]
     lower, upper = points, points
@@ -59,6 +59,6 @@ def build_box_tree(points: Float[Tensor, "n 3"]) -> BoxTree:
 
 
 def _groups(rows: Tensor) -> Tensor:
-    """Rows in groups of 32; the last row fills the last group up, which changes no bound."""
+    """Rows in groups of 32. The last row is repeated to fill the last group, which changes no bound."""
     missing = -len(rows) % FAN_OUT
     return torch.cat([rows, rows[-1:].expand(missing, -1)]).view(-1, FAN_OUT, rows.shape[1])

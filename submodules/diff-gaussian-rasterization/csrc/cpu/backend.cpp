@@ -1,4 +1,4 @@
-// Choice of the instruction set, spherical harmonics, and the check for finite values.
+// Selection of the instruction set, spherical harmonics, and the check for finite values.
 #include "../backend.h"
 
 #include <algorithm>
@@ -23,7 +23,7 @@ struct InstructionSet {
   const ViewKernels<float>* views;
 };
 
-// Those that were built and that the processor has, fastest first.
+// Instruction sets that were built and that the processor supports, fastest first.
 std::vector<InstructionSet> available() {
   std::vector<InstructionSet> sets;
 #ifdef GAUSSIAN_X86
@@ -48,7 +48,7 @@ const InstructionSet* find(const char* name) {
   return nullptr;
 }
 
-// DIFF_GAUSSIAN_RASTERIZATION_ISA names the one to start with; names that are not available do nothing.
+// The initial set is DIFF_GAUSSIAN_RASTERIZATION_ISA; unavailable names are ignored.
 std::atomic<const InstructionSet*>& current() {
   static std::atomic<const InstructionSet*> set{[] {
     const char* name = std::getenv("DIFF_GAUSSIAN_RASTERIZATION_ISA");
@@ -137,7 +137,7 @@ void evaluate_sh_backward(const Harmonics<T>& sh, const T* colors, const T* grad
   });
 }
 
-// All exponent bits set, without a floating-point operation: the loop over it vectorises on any instruction set.
+// Tests the exponent bits with integer operations, so that the loop vectorises on any instruction set.
 inline bool finite_bits(float v) {
   uint32_t bits;
   std::memcpy(&bits, &v, sizeof(bits));
@@ -151,7 +151,7 @@ int64_t first_nonfinite(const T* values, int64_t count, const Execution& executi
   std::atomic<int64_t> first{std::numeric_limits<int64_t>::max()};
   parallel_ranges(execution.threads, count, kPiece, [&](int64_t begin, int64_t end, int) {
     bool bad = false;
-    for (int64_t i = begin; i < end; ++i) bad |= !finite_bits(values[i]);  // no early exit: this keeps up with memory
+    for (int64_t i = begin; i < end; ++i) bad |= !finite_bits(values[i]);  // no early exit: the loop is memory-bound
     if (!bad) return;
     int64_t found = begin;
     while (finite(values[found])) ++found;

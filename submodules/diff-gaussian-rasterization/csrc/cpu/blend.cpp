@@ -1,4 +1,4 @@
-// Forward pass: per tile, evaluate the visits once, then accumulate the channels a few at a time.
+// Forward pass: evaluates the visits of each tile once, then accumulates a few channels at a time.
 #include "../backend.h"
 #include "../gaussian_math.h"
 #include "scratch.h"
@@ -30,7 +30,7 @@ void blend(const Camera<T>& camera, const Prepared& prepared, const Features<T>&
   const auto image_of = [&](int64_t channel) {
     return channel == features.channels ? images.depth : images.image + channel * pixels;
   };
-  prefer_huge_pages(images.image, size_t(features.channels * pixels) * sizeof(T));  // fresh memory, as a rule
+  prefer_huge_pages(images.image, size_t(features.channels * pixels) * sizeof(T));  // usually newly allocated
   parallel_for(execution.threads, tiles, [&](int64_t item, int thread) {
     BlendWorkspace<T>& work = *workspaces[thread];
     const uint32_t tile = view.tile_order[item];

@@ -1,6 +1,6 @@
-// Backward pass. Tiles run in parallel and write their gradients to one slot per (Gaussian, tile) pair; then every
-// Gaussian sums its slots in a fixed order. No atomics and no per-thread copies, so the result does not depend on
-// the number of threads.
+// Backward pass. Tiles run in parallel and write their gradients to one slot per (Gaussian, tile) pair; then the
+// slots of each Gaussian are summed in a fixed order. No atomics and no per-thread copies, so the result does not
+// depend on the number of threads.
 #include "../backend.h"
 #include "scratch.h"
 #include "tile_pass.h"
@@ -9,9 +9,9 @@
 namespace gaussian::cpu {
 namespace {
 
-constexpr int64_t kSlotBytes = int64_t(256) << 20;  // above this, many channels go in several passes
+constexpr int64_t kSlotBytes = int64_t(256) << 20;  // above this, channels are split into several passes
 constexpr int64_t kMinChannelsPerPass = 32;         // per pass; fewer would repeat the evaluation too often
-constexpr int kMaxColumns = 2 * kLanes;             // of one scatter
+constexpr int kMaxColumns = 2 * kLanes;             // per scatter
 
 template <class T>
 struct BackwardWorkspace {
@@ -22,7 +22,7 @@ struct BackwardWorkspace {
   alignas(64) T behind[kTilePixels];
 };
 
-// 1, x, y, xx, xy, yy of every pixel, relative to the tile's centre: the factors of the moments over pixels.
+// 1, x, y, xx, xy, yy of every pixel relative to the tile's centre: the factors of the moments.
 template <class T>
 struct alignas(64) MomentBasis {
   T values[kTilePixels * kLanes];
@@ -36,7 +36,7 @@ struct alignas(64) MomentBasis {
   }
 };
 
-// From moments over tile coordinates to sums over t1 and t2, which are linear in them.
+// Converts moments in tile coordinates to sums over t1 and t2, which are linear in the coordinates.
 template <class T>
 void write_splat_gradient(const Pair<T>& pair, const T* moments, T* slot) {
   const T one = moments[0], x = moments[1], y = moments[2], xx = moments[3], xy = moments[4], yy = moments[5];
@@ -48,7 +48,7 @@ void write_splat_gradient(const Pair<T>& pair, const T* moments, T* slot) {
   slot[5] = pair.b0 * t2 + pair.vy * (pair.b0 * y + pair.vy * yy);
 }
 
-// One pass over all tiles: geometry (or not) and the feature channels [first, last).
+// One pass over all tiles: feature channels [first, last) and, if `geometry`, the splats.
 template <class T>
 class TilePass {
  public:
@@ -78,7 +78,7 @@ class TilePass {
     const uint32_t begin = view_.tile_begin[tile], end = view_.tile_begin[tile + 1];
     const TileArea area = tile_area(*view_.header, tile);
     T* slots = slots_ + begin * stride_;
-    if (geometry_)  // needs the alphas too
+    if (geometry_)  // also needs alpha, which is not kept
       work.visits.evaluate(kernel_, view_.pairs + begin, end - begin, area, true);
     else
       work.visits.restore_or_evaluate(kernel_, view_, weights_, tile, area);
@@ -100,14 +100,14 @@ class TilePass {
     }
   }
 
-  // Gradients of up to kColumns channels from `channel` on.
+  // Gradients of up to kColumns channels starting at `channel`.
   template <int kColumns, class Kernel>
   void scatter_channels(Kernel kernel, int64_t channel, const TileArea& area, BackwardWorkspace<T>& work,
                         T* slots) const {
     const int count = int(std::min<int64_t>(kColumns, last_ - channel));
     load_pixels<kColumns>(channel, count, area, work.values);
     T* column = slots + stride_ - (last_ - channel);
-    if (count == kColumns)  // a copy of known length needs no call
+    if (count == kColumns)  // copies of constant length are inlined
       scatter<kColumns>(kernel, nullptr, work, work.values, [&](int64_t pair, const T* sums) {
         std::memcpy(column + pair * stride_, sums, kColumns * sizeof(T));
       });
@@ -158,7 +158,7 @@ class TilePass {
                     [&](int64_t pair, const T* sums) { slots[pair * stride_ + kGeometrySlot - 1] = sum_lanes(sums); });
   }
 
-  // Sums factors (the weights when null) times `values` over the pixels of every pair: write(pair, kColumns sums).
+  // Sums `factors` (weights if null) times `values` over the pixels of each pair and calls write(pair, kColumns sums).
   template <int kColumns, class Kernel, class Write>
   void scatter(Kernel kernel, const T* factors, BackwardWorkspace<T>& work, const T* values, Write&& write) const {
     int64_t pair = 0;
@@ -182,7 +182,7 @@ class TilePass {
     });
   }
 
-  // Up to kColumns channels with the channels of a pixel side by side; zero outside the image and past `count`.
+  // Up to kColumns channels, interleaved by pixel; zero outside the image and beyond `count`.
   template <int kColumns>
   void load_pixels(int64_t channel, int count, const TileArea& area, T* values) const {
     if (area.columns < 16 || area.rows < 16 || count < kColumns) std::fill_n(values, kTilePixels * kColumns, T(0));

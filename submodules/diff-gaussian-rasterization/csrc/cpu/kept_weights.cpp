@@ -1,4 +1,4 @@
-// Blending weights of frozen geometry, kept in memory: reading them takes a fraction of evaluating them.
+// Blending weights of frozen geometry, kept in memory: reading them is much faster than evaluating them.
 #include <stdexcept>
 
 #include "../backend.h"
@@ -8,7 +8,7 @@
 namespace gaussian::cpu {
 namespace {
 
-// Calls visit(tile, visits) for every tile, evaluated.
+// Evaluates every tile and calls visit(tile, visits).
 template <class Visit>
 void for_each_tile(const PreparedView<float>& view, int threads, Visit&& visit) {
   std::vector<TileVisits<float>> visits(threads);

@@ -1,4 +1,4 @@
-// Built with -mavx2 -mfma and called only where the processor has both.
+// Built with -mavx2 -mfma; called only if the processor supports both.
 #include "lanes_avx2.h"
 #include "view_kernels_impl.h"
 

@@ -1,5 +1,5 @@
-// Built for AVX-512 (F, VL, DQ, BW) and called only where the processor has all of them: the kernels of AVX2, with 32
-// registers and pairs of visits in one.
+// Built for AVX-512 (F, VL, DQ, BW); called only if the processor supports all four. The AVX2 kernels, with 32
+// registers and two visits per register.
 #include "lanes_avx2.h"
 #include "view_kernels_impl.h"
 

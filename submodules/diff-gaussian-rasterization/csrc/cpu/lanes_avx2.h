@@ -1,5 +1,5 @@
-// 8 lanes of AVX2, and 16 lanes as two of them or, where the including file is built for AVX-512, one register. In an
-// unnamed namespace: each file that includes this has kernels of its own.
+// 8 lanes of AVX2, and 16 lanes as two such vectors or, if the including file is built for AVX-512, one register. In an
+// unnamed namespace, so that each including file gets a separate copy of the kernels.
 #pragma once
 
 #include <immintrin.h>
@@ -31,7 +31,7 @@ struct Avx2Lanes {
   static constexpr bool kScatter16 = true;
 #else
   using Wide = TwoVectors<Avx2Lanes>;
-  static constexpr bool kScatter16 = false;  // its pixels would not fit 16 registers
+  static constexpr bool kScatter16 = false;  // needs more than 16 registers
 #endif
   __m256 v;
 
@@ -66,8 +66,8 @@ struct Avx2Lanes {
   static bool any(Mask m) { return bits(m) != 0; }
   void store_integers(int32_t* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_cvttps_epi32(v)); }
 
-  // Of positive normal numbers. With x = 2^e m and s = (m - 1) / (m + 1), log2 m is odd in s: the polynomial in s^2 of
-  // least relative error (7e-10) for m in [sqrt(1/2), sqrt(2)].
+  // For positive normal numbers. With x = 2^e m and s = (m - 1) / (m + 1), log2 m is odd in s: the polynomial in s^2 of
+  // minimum relative error (7e-10) for m in [sqrt(1/2), sqrt(2)].
   friend Avx2Lanes log2(Avx2Lanes x) {
     const __m256i bits = _mm256_castps_si256(x.v);
     const __m256i exponent = _mm256_srai_epi32(_mm256_sub_epi32(bits, _mm256_set1_epi32(0x3f3504f3)), 23);
@@ -79,13 +79,13 @@ struct Avx2Lanes {
     return fma(s, p, _mm256_cvtepi32_ps(exponent));
   }
 
-  // The bits of first, first + 1, ... in the lanes.
+  // Lane i holds the integer first + i, as bits.
   static Avx2Lanes integers(uint32_t first) {
     return _mm256_castsi256_ps(
         _mm256_add_epi32(_mm256_set1_epi32(int32_t(first)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)));
   }
 
-  // Columns of 8 rows of 3 numbers each. The halves of a vector hold rows 0 to 3 and 4 to 7.
+  // Loads 8 rows of 3 numbers and returns the columns. The halves of a vector hold rows 0 to 3 and 4 to 7.
   static void load_columns3(const float* p, Avx2Lanes* out) {
     __m256 v[3];  // x0 y0 z0 x1, y1 z1 x2 y2, z2 x3 y3 z3
     for (int i = 0; i < 3; ++i) v[i] = halves(p + 4 * i, p + 12 + 4 * i);
@@ -103,7 +103,7 @@ struct Avx2Lanes {
   static __m256 halves(const float* low, const float* high) {
     return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(low)), _mm_loadu_ps(high), 1);
   }
-  // Within each half.
+  // 4x4 transpose within each 128-bit half.
   static void transpose4(__m256 a, __m256 b, __m256 c, __m256 d, Avx2Lanes* out) {
     const __m256 ab = _mm256_unpacklo_ps(a, b), cd = _mm256_unpacklo_ps(c, d);
     const __m256 ab_high = _mm256_unpackhi_ps(a, b), cd_high = _mm256_unpackhi_ps(c, d);
@@ -136,8 +136,9 @@ struct Avx2Lanes {
                          _mm256_permute2f128_ps(half[0], half[1], 0x31));
   }
 
-  // Two times 2^x for -126 < x < 127; garbage, not a fault, outside. Nearest integer by the rounding of a large
-  // addition, then the degree-5 polynomial of minimum relative error on [-1/2, 1/2] (1.2e-7 with rounding).
+  // 2^x of two vectors, for -126 < x < 127; outside, the result is undefined but does not trap. Rounds to the nearest
+  // integer by adding a large number, then evaluates the degree-5 polynomial of minimum relative error on [-1/2, 1/2]
+  // (1.2e-7 with rounding).
   static constexpr float kExp2[] = {0.0013276472454890609f, 0.009675540961325169f, 0.05550713092088699f,
                                     0.24022120237350464f,   0.6931469440460205f,   1.0f};
   static constexpr float kShift = 12582912.0f;  // 1.5 * 2^23
@@ -176,8 +177,8 @@ struct Avx2Lanes {
     return uint32_t(_mm_cvtsi128_si32(half));
   }
 
-  // See ScalarLanes. The masks of 32 pairs are transposed to one word per block, and every 8 bits of a word become a
-  // run of bytes by table: no branch depends on the data.
+  // See ScalarLanes. The masks of 32 pairs are transposed to one word per block; a table maps every 8 bits of a word to
+  // a run of index bytes, so that no branch depends on the data.
   static int list_blocks(const Pair<float>* pairs, int count, uint32_t alive, uint8_t* index, int32_t* begin) {
     alignas(32) uint8_t words[kBlocks][kBatch / 8];
     const int groups = (count + 31) / 32;

@@ -29,7 +29,7 @@ struct ScalarLanes {
   };
   using Wide = TwoVectors<ScalarLanes>;
   static constexpr bool kScatter16 = false;
-  static constexpr bool kWide = false;  // one by one is faster where the work of a lane can be skipped
+  static constexpr bool kWide = false;  // one lane at a time is faster: skipped lanes cost nothing
   T lane[kLanes];
 
   ScalarLanes() = default;
@@ -133,8 +133,8 @@ struct ScalarLanes {
       return ((v[0] + v[2]) + (v[1] + v[3])) + ((v[4] + v[6]) + (v[5] + v[7]));
     });
   }
-  // Bits of the blocks, 4 columns each and 32 in a row, between pixel columns `first` and `last` (fractional, 0 is the
-  // first centre); none where `rest` is negative.
+  // Bit mask of the blocks (4 columns each, 32 per row) between pixel columns `first` and `last` (fractional, 0 is the
+  // first pixel centre); zero where `rest` is negative.
   static Bits column_blocks(ScalarLanes first, ScalarLanes last, ScalarLanes rest) {
     Bits out;
     for (int i = 0; i < kLanes; ++i) {
@@ -149,13 +149,13 @@ struct ScalarLanes {
     for (int i = 0; i < kLanes; ++i) a.lane[i] |= b.lane[i];
     return a;
   }
-  // The 8 rows of blocks of one of the 8 tiles in the rows, as the 32 bits of a pair.
+  // The 32-bit block mask of one of the 8 tiles, from the masks of the 8 block rows.
   static uint32_t nibbles(Bits rows, int tile) {
     uint32_t out = 0;
     for (int i = 0; i < kLanes; ++i) out |= (rows.lane[i] >> (4 * tile) & 15u) << (4 * i);
     return out;
   }
-  // Writes, block after block, the pairs that reach it; begin[k] is where those of block k start. Returns their number.
+  // Writes the pairs of each block, block by block; those of block k start at begin[k]. Returns the total number.
   static int list_blocks(const Pair<T>* pairs, int count, uint32_t alive, uint8_t* index, int32_t* begin) {
     int size = 0;
     for (int k = 0; k < kBlocks; ++k) {

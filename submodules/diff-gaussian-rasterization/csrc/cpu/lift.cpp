@@ -1,8 +1,8 @@
 // Lifting: blending weights summed over the pixels of every label, by (Gaussian, label).
 //
-// Levels share the weights: pixels of a tile with equal labels at all levels form a region, and a tile sums the weights
-// of its pairs by region. Then every Gaussian adds up its pairs in a fixed order, in double precision. No atomics,
-// so the result does not depend on the number of threads.
+// Levels share the weights: pixels of a tile with equal labels at all levels form a region, and the weights of the
+// tile's pairs are summed by region. Then the pairs of each Gaussian are added in a fixed order, in double precision.
+// No atomics, so the result does not depend on the number of threads.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -16,22 +16,22 @@ namespace gaussian::cpu {
 namespace {
 
 constexpr int64_t kGaussianGrain = 4096;
-constexpr int32_t kOutside = std::numeric_limits<int32_t>::min();  // a pixel of the tile that the image does not have
+constexpr int32_t kOutside = std::numeric_limits<int32_t>::min();  // a pixel of the tile outside the image
 
-// The positive sum of a pair over a region. `region` is a row of the thread's table of labels.
+// A positive weight sum of one pair over one region. `region` is a row of the thread's label table.
 template <class T>
 struct RegionSum {
   uint32_t region;
   T weight;
 };
 
-// Where the sums of a pair are: in those of the thread that had its tile.
+// Location of the sums of a pair, in the results of the thread that processed its tile.
 struct PairSums {
   uint32_t begin;
   uint16_t count, thread;
 };
 
-// Regions of the tile at hand, and what the tiles of a thread have yielded so far.
+// Regions of the current tile, and the results of all tiles this thread has processed.
 template <class T>
 struct LiftWorkspace {
   TileVisits<T> visits;
@@ -58,7 +58,7 @@ void load_labels(const LabelMaps& maps, const PreparedHeader& header, const Tile
   }
 }
 
-// Cuts the tile into regions and appends their labels to the thread's table.
+// Splits the tile into regions and appends their labels to the thread's table.
 template <class T>
 void find_regions(int64_t levels, LiftWorkspace<T>& work) {
   TileRegions<T>& regions = work.regions;
@@ -78,7 +78,7 @@ void find_regions(int64_t levels, LiftWorkspace<T>& work) {
   int parts = 0;
   for (int k = 0; k < kBlocks; ++k) {
     regions.part_begin[k] = parts;
-    uint32_t left = 0;  // pixels of the block without a region, outside ones excepted
+    uint32_t left = 0;  // pixels of the block inside the image that have no region yet
     for (int lane = 0; lane < kLanes; ++lane) left |= uint32_t(tile_labels[kLanes * k + lane] != kOutside) << lane;
     for (; left; ++parts) {
       const int pixel = kLanes * k + __builtin_ctz(left);
@@ -100,7 +100,7 @@ void find_regions(int64_t levels, LiftWorkspace<T>& work) {
   regions.part_begin[kBlocks] = parts;
 }
 
-// Adds the weight of each pair at the pixel that holds its projected centre, if the tile has that pixel.
+// Adds the weight of each pair at the pixel that contains its projected centre, if that pixel is in the tile.
 template <class T>
 void sum_centres(const Pair<T>* pairs, int count, const TileArea& area, const Visits<T>& visits,
                  const TileRegions<T>& regions, T* sums) {
@@ -155,17 +155,17 @@ void lift_tile(const PreparedView<T>& view, const void* weights, const LabelMaps
     }
     work.found_count = size_t(next - work.found.get());
   }
-  std::fill(pair_sums + pair, pair_sums + end, PairSums{});  // behind the stop of every pixel
+  std::fill(pair_sums + pair, pair_sums + end, PairSums{});  // pairs after every pixel has terminated
 }
 
-// Where the gathering of sums by Gaussian finds what a thread's tiles have left.
+// The results of one thread's tiles, input of the summation per Gaussian.
 template <class T>
 struct ThreadSums {
   const RegionSum<T>* found;
   const int32_t* labels;  // [regions, L]
 };
 
-// A positive sum of one level.
+// A positive weight sum at one level.
 template <class T>
 struct Row {
   uint32_t gaussian;
@@ -173,20 +173,20 @@ struct Row {
   T weight;
 };
 
-// Rows that one thread has gathered, range after range of Gaussians.
+// Output rows of one thread, for one range of Gaussians after another.
 template <class T>
 struct RowBuffer {
   Buffer<Row<T>> rows;
   size_t size = 0;
 };
 
-// Where the rows of one level from one range of Gaussians are.
+// Location of the rows of one level and one range of Gaussians.
 struct RowRange {
   int thread;
   size_t begin, size;
 };
 
-// Sums by label, ascending. Each adds up its weights in the order they come in.
+// Sums by label, in ascending order of labels. Each sum adds its weights in call order.
 class LabelSums {
  public:
   void start(size_t most) {
@@ -206,7 +206,7 @@ class LabelSums {
     for (size_t i = size_++; i > at; --i) labels_[i] = labels_[i - 1], sums_[i] = sums_[i - 1];
     labels_[at] = label, sums_[at] = weight;
   }
-  // Appends the rows of Gaussian `i` and returns the total.
+  // Appends the rows of Gaussian `i` and returns its total weight.
   template <class T>
   double append(int64_t i, RowBuffer<T>& out) {
     double total = 0;
@@ -232,12 +232,12 @@ struct TupleSum {
 };
 
 inline bool equal(const int32_t* a, const int32_t* b, int64_t length) {
-  for (int64_t i = 0; i < length; ++i)  // a few: not worth the call that std::equal is
+  for (int64_t i = 0; i < length; ++i)  // short: std::equal would be a function call
     if (a[i] != b[i]) return false;
   return true;
 }
 
-// Adds up the pairs of Gaussians [begin, end).
+// Sums the pairs of Gaussians [begin, end).
 template <class T>
 void gather_gaussians(const PreparedView<T>& view, int64_t levels, const ThreadSums<T>* threads,
                       const PairSums* pair_sums, int64_t begin, int64_t end, RowBuffer<T>* rows,
@@ -296,7 +296,7 @@ void gather_gaussians(const PreparedView<T>& view, int64_t levels, const ThreadS
 
 }  // namespace
 
-// Room for what is likely; pages that are not touched cost nothing.
+// Reserves the expected size; pages that are never touched cost nothing.
 template <class T>
 void reserve_huge(Buffer<T>& buffer, size_t size) {
   buffer.reserve(size);

@@ -15,7 +15,7 @@
 
 namespace gaussian::cpu {
 
-// Calls work(item, thread) for every item in [0, count), handed out in order. An exception ends the loop and is
+// Calls work(item, thread) for every item in [0, count), assigned in order. An exception ends the loop and is
 // rethrown.
 template <class Work>
 void parallel_for(int threads, int64_t count, Work&& work) {
@@ -41,7 +41,7 @@ void parallel_for(int threads, int64_t count, Work&& work) {
 #endif
 }
 
-// The same over ranges: work(begin, end, thread) on pieces of `grain` items.
+// The same for ranges: work(begin, end, thread) on pieces of `grain` items.
 template <class Work>
 void parallel_ranges(int threads, int64_t count, int64_t grain, Work&& work) {
   parallel_for(threads, (count + grain - 1) / grain, [&](int64_t piece, int thread) {
@@ -50,7 +50,7 @@ void parallel_ranges(int threads, int64_t count, int64_t grain, Work&& work) {
   });
 }
 
-// Uninitialised array aligned to a cache line. Grows without keeping its content unless asked to.
+// Uninitialised array aligned to a cache line. Growing discards the content except the first `kept` elements.
 template <class T>
 class Buffer {
  public:

@@ -21,7 +21,7 @@ constexpr int64_t kProjectGrain = 4096;  // a multiple of kLanes
 template <class T>
 struct Visible {
   VisibleSplat<T>* splats;
-  KeyValue<DepthKey<T>>* order;  // by depth; value is the place in `splats`
+  KeyValue<DepthKey<T>>* order;  // by depth; value is the index into `splats`
   int64_t count;
 };
 
@@ -44,10 +44,10 @@ Visible<T> project_all(const Camera<T>& camera, const Gaussians<T>& gaussians, i
   return {splats, radix_sort(rows, other, found[pieces], threads), found[pieces]};
 }
 
-// A part of the depth order, for one thread. Each writes its own range of every tile, in depth order.
+// A contiguous part of the depth order, processed by one thread. Each piece writes a separate range of every tile list.
 struct Piece {
   int64_t begin, end;
-  std::vector<uint32_t> tiles;  // first the steps of its number of pairs per tile, then where the next goes
+  std::vector<uint32_t> tiles;  // initially differences of adjacent tiles' pair counts, later the next write index
   Buffer<Span> spans;
   int64_t num_spans = 0;
 };
@@ -67,7 +67,7 @@ void count_pairs(const TileGrid& grid, const Visible<T>& visible, VisibleSplat<T
   }
 }
 
-// Turns the pieces' counts into places. `tile_begin` [tiles + 1].
+// Prefix sum: converts the pieces' counts to write indices. `tile_begin` [tiles + 1].
 void scan_tiles(const TileGrid& grid, std::vector<Piece>& pieces, uint32_t* tile_begin) {
   uint32_t next = 0;
   std::vector<uint32_t> sizes(pieces.size());
@@ -77,7 +77,7 @@ void scan_tiles(const TileGrid& grid, std::vector<Piece>& pieces, uint32_t* tile
       tile_begin[tile] = next;
       for (size_t i = 0; i < pieces.size(); ++i) {
         sizes[i] += pieces[i].tiles[tile + row];
-        pieces[i].tiles[tile] = next;  // behind what is still to be read
+        pieces[i].tiles[tile] = next;  // overwrites only what was read: tile <= tile + row
         next += sizes[i];
       }
     }
@@ -85,7 +85,7 @@ void scan_tiles(const TileGrid& grid, std::vector<Piece>& pieces, uint32_t* tile
   tile_begin[int64_t(grid.tiles_x) * grid.tiles_y] = next;
 }
 
-// Longest tiles first. By radix: a comparison sort of thousands of tiles would be felt.
+// Longest tiles first. Radix sort: a comparison sort of thousands of tiles takes noticeable time.
 template <class T>
 void order_tiles(const PreparedView<T>& view, int64_t tiles) {
   std::vector<KeyValue<uint32_t>> rows(tiles), other(tiles);
@@ -121,16 +121,16 @@ Prepared prepare(const Camera<T>& camera, const Gaussians<T>& gaussians, int32_t
     pieces[i].begin = visible.count * i / threads, pieces[i].end = visible.count * (i + 1) / threads;
   parallel_for(threads, threads,
                [&](int64_t i, int) { count_pairs(grid, visible, sorted, counts, span_counts, pieces[i]); });
-  // From the depth order to that of the Gaussians. Each thread reads all and writes one part: writing everywhere, the
-  // threads would take cache lines from each other.
+  // Scatters counts from depth order to Gaussian order. Each thread reads all and writes one part, because threads that
+  // write everywhere would contend for cache lines.
   auto* pairs_of = take<uint32_t>(scratch, n);
-  constexpr size_t kApart = 16;  // numbers in a cache line
+  constexpr size_t kApart = 16;  // elements per cache line
   std::vector<uint32_t> unused(threads * kApart);
   std::vector<int64_t> before(threads + 1);  // pairs of the Gaussians before each part
   parallel_for(threads, threads, [&](int64_t part, int) {
     const uint32_t begin = uint32_t(n * part / threads), length = uint32_t(n * (part + 1) / threads) - begin;
     std::fill_n(pairs_of + begin, length, 0u);
-    for (int64_t i = 0; i < visible.count; ++i) {  // no branch: it would depend on chance
+    for (int64_t i = 0; i < visible.count; ++i) {  // branchless: the branch would be unpredictable
       const bool mine = counts[i].gaussian - begin < length;
       *(mine ? pairs_of + counts[i].gaussian : &unused[part * kApart]) = counts[i].pairs;
     }

@@ -20,13 +20,13 @@ struct PreparedView {
   PreparedHeader* header;
   T* depth;              // [n] camera z, 0 where culled
   uint32_t* pair_begin;  // [n + 1] into pair_place
-  uint32_t* pair_place;  // [pairs] where the pairs of a Gaussian lie in `pairs`
+  uint32_t* pair_place;  // [pairs] indices into `pairs`, grouped by Gaussian
   uint32_t* tile_begin;  // [tiles + 1] into pairs
   uint32_t* tile_order;  // [tiles] longest first, to balance the threads
   Pair<T>* pairs;        // [pairs] by tile, nearest first
 
-  // Points the arrays into `memory` (null to measure) and returns the bytes they take. New memory has its padding
-  // cleared, so that equal views are equal byte for byte.
+  // Points the arrays into `memory` (null to measure) and returns the bytes they take. `clear_padding`
+  // zeroes the padding of new memory, so that equal views are equal byte for byte.
   size_t place(char* memory, const PreparedHeader& sizes, bool clear_padding) {
     const size_t tiles = size_t(sizes.tiles_x) * sizes.tiles_y;
     size_t used = 0;

@@ -1,5 +1,5 @@
-// ViewKernels::project over the vector class `L` of an instruction set. As in tile_kernels_impl.h, nothing from the
-// standard library that is not inlined.
+// ViewKernels::project over the vector class `L` of an instruction set. As in tile_kernels_impl.h, only inlined
+// functions of the standard library may be used.
 #pragma once
 
 #include "../projection.h"
@@ -35,7 +35,7 @@ struct ProjectKernelOf {
     row.value = uint32_t(place);
   }
 
-  // 8 Gaussians at a time, in the lanes.
+  // 8 Gaussians at a time, one per lane.
   static int64_t project_wide(const Camera<T>& camera, const Gaussians<T>& gaussians, int64_t begin, int64_t end,
                               int32_t* radii, T* depth, VisibleSplat<T>* splats, Row* rows) {
     static_assert(sizeof(VisibleSplat<T>) == kLanes * sizeof(T));
@@ -48,7 +48,7 @@ struct ProjectKernelOf {
       T* z = depth + i;
       T means[3 * kLanes], scales[3 * kLanes], rotations[4 * kLanes], opacities[kLanes], depths[kLanes];
       int32_t radius_of[kLanes];
-      if (left < kLanes) {  // the last ones, padded
+      if (left < kLanes) {  // pad the last ones
         eight.means = padded(eight.means, 3 * left, means, 3 * kLanes);
         eight.scales = padded(eight.scales, 3 * left, scales, 3 * kLanes);
         eight.rotations = padded(eight.rotations, 4 * left, rotations, 4 * kLanes);
@@ -65,7 +65,7 @@ struct ProjectKernelOf {
       L each[kLanes];
       T row[kLanes];
       L::transpose8(columns, each);
-      for (int lane = 0; lane < kLanes; ++lane) {  // every lane is written, the next over the culled: no branches
+      for (int lane = 0; lane < kLanes; ++lane) {  // branchless: every lane is stored, the next overwrites a culled one
         each[lane].store(row);
         __builtin_memcpy(splats + begin + found, row, sizeof(row));
         write_row(rows[found], z[lane], begin + found);
@@ -80,7 +80,7 @@ struct ProjectKernelOf {
     return to;
   }
 
-  // As gaussian::project; bit i of the result is set where the i-th of the 8 Gaussians is visible.
+  // Like gaussian::project; bit i of the result is set where the i-th of the 8 Gaussians is visible.
   static uint32_t project_eight(const Camera<T>& camera, const Gaussians<T>& gaussians, Splat<L>& splat, int32_t* radii,
                                 T* depth) {
     L mean[3], scales[3], rotation[4], radius = T(0);

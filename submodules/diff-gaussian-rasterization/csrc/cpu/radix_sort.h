@@ -14,7 +14,7 @@ struct KeyValue {
   uint32_t value;
 };
 
-// Sorts `rows`, using `other` of the same length as scratch; returns the array the result is in.
+// Sorts `rows`, using `other` of the same length as scratch; returns whichever array holds the result.
 template <class Key>
 KeyValue<Key>* radix_sort(KeyValue<Key>* rows, KeyValue<Key>* other, int64_t count, int threads) {
   constexpr int kBits = 11, kBuckets = 1 << kBits;
@@ -39,7 +39,7 @@ KeyValue<Key>* radix_sort(KeyValue<Key>* rows, KeyValue<Key>* other, int64_t cou
       }
       one_bucket |= next - before == count;
     }
-    if (one_bucket) continue;  // all keys agree in these bits: usual for the high bits of depths
+    if (one_bucket) continue;  // all keys agree in these bits; common for the high bits of depths
     parallel_for(threads, pieces, [&](int64_t piece, int) {
       uint32_t* start = place.data() + piece * kBuckets;
       const int64_t end = piece * grain + grain < count ? piece * grain + grain : count;

@@ -1,4 +1,4 @@
-// Arrays in memory that the caller allocates.
+// Arrays in memory from the caller's allocator.
 #pragma once
 
 #include <cstdint>
@@ -11,13 +11,13 @@
 
 namespace gaussian::cpu {
 
-// Fresh large arrays are written all over at once: 2 MiB pages save most of their page faults and address look-ups.
+// Newly allocated large arrays are written completely: 2 MiB pages avoid most of the page faults and TLB misses.
 inline void prefer_huge_pages(void* memory, size_t bytes) {
 #ifdef __linux__
   constexpr uintptr_t kHuge = uintptr_t(2) << 20;
   const uintptr_t begin = (reinterpret_cast<uintptr_t>(memory) + kHuge - 1) / kHuge * kHuge;
   const uintptr_t end = (reinterpret_cast<uintptr_t>(memory) + bytes) / kHuge * kHuge;
-  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);  // advice: failure is no error
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);  // a hint: failure is harmless
 #else
   (void)memory, (void)bytes;
 #endif

@@ -1,9 +1,9 @@
 // The inner loops of the CPU backend, one table of functions per instruction set.
 //
 // A tile is 16x16 pixels, cut into 32 blocks of 4x2 pixels; the 8 pixels of a block are the 8 lanes of a vector. A
-// visit is one Gaussian at one block where at least one pixel blends it. Visits of a tile are found once (`evaluate`),
-// stored with their weights, and everything after that (any number of channels, forward or backward) is a loop over
-// visits.
+// visit is a (Gaussian, block) in which at least one pixel blends the Gaussian. `evaluate` computes the visits of a
+// tile once and stores their weights; everything after that (any number of channels, forward or backward) is a loop
+// over visits.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@ namespace gaussian::cpu {
 constexpr int kLanes = 8;
 constexpr int kBlocks = 32;  // per tile; block k covers columns 4 (k % 4), rows 2 (k / 4)
 constexpr int kTilePixels = kBlocks * kLanes;
-constexpr int kBatch = 256;           // pairs evaluated together: their index fits a byte, their features fit L1
+constexpr int kBatch = 256;           // pairs evaluated together: the index fits a byte, the features fit the L1 cache
 constexpr int kForwardChannels = 12;  // accumulators that stay in 16 registers next to a weight and a feature
 constexpr int kMoments = 6;           // 1, x, y, xx, xy, yy
 
@@ -27,14 +27,14 @@ struct Pair {
 
 template <class T>
 struct alignas(64) TileState {
-  T running[kTilePixels];        // product of 1 - alpha, also past the stop, in block order
-  T transmittance[kTilePixels];  // the same, frozen at the stop
-  uint32_t alive;                // blocks with a pixel that still blends
+  T running[kTilePixels];        // product of 1 - alpha, also after termination, in block order
+  T transmittance[kTilePixels];  // the same, frozen at termination
+  uint32_t alive;                // blocks with a pixel that has not terminated
   int64_t evaluated;             // (pair, block) evaluations so far
 };
 
 // Visits of one batch: those of block k are [begin[k], end[k]), in depth order, up to the one where its last pixel
-// stopped.
+// terminated.
 template <class T>
 struct Visits {
   int32_t begin[kBlocks], end[kBlocks];
@@ -44,32 +44,32 @@ struct Visits {
   T* alpha;        // [visits, 8] or null; zero where the pixel does not blend
 };
 
-// A tile cut into regions of pixels. Each block has a part for each region that it shares pixels with.
+// A tile split into regions of pixels. Each block has one part per region that it overlaps.
 template <class T>
 struct TileRegions {
   int32_t count;                                   // of regions
-  int32_t part_begin[kBlocks + 1];                 // block k has the parts part_begin[k] to part_begin[k + 1]
+  int32_t part_begin[kBlocks + 1];                 // parts of block k: part_begin[k] to part_begin[k + 1]
   int32_t part_region[kTilePixels];                // [parts]
   alignas(64) T part_lanes[kTilePixels * kLanes];  // [parts, 8] 1 for the pixels of the part, else 0
   uint8_t of_pixel[kTilePixels];                   // region by pixel, in block order; unset outside the image
 };
 
-// Room that `evaluate` needs behind its arrays.
+// Visits for which `evaluate` needs space after the current end of its arrays.
 constexpr int kMaxVisits = kBatch * kBlocks + kLanes;
 
 template <class T>
 struct TileKernels {
-  // Finds the visits of a batch in depth order and blends their weights through `state`.
+  // Computes the visits of a batch in depth order and their weights, and updates the transmittance in `state`.
   void (*evaluate)(const Pair<T>* pairs, int count, TileState<T>& state, Visits<T>& visits);
   // accumulators[channel][256] += weight * features[pair][channel] for `channels` <= 12 channels.
   void (*accumulate)(const Visits<T>& visits, const T* features, int channels, T* accumulators);
   // products[visit][8] (+)= sum over channels of features[pair][channel] * values[channel][256].
   void (*dot)(const Visits<T>& visits, const T* features, int channels, const T* values, bool add, T* products);
-  // Turns products into g = dL / d ln(alpha), from the last visit to the first. `behind` [256] is the product of the
-  // gradient with the colour seen behind the current visit; it starts as that of the background.
+  // Converts products to g = dL / d ln(alpha), from the last visit to the first. `behind` [256] is the dot product of
+  // the image gradient and the colour behind the current visit; initially, that of the background.
   void (*differentiate)(const Visits<T>& visits, T* behind, T* products);
-  // sums[pair][channel] += sum over pixels of factor * values[block][pixel][channel], 16 channels; null where two
-  // times 8 are as fast.
+  // sums[pair][channel] += sum over pixels of factor * values[block][pixel][channel], 16 channels; null if two
+  // calls of scatter8 are as fast.
   void (*scatter16)(const Visits<T>& visits, const T* factors, const T* values, T* sums);
   // The same for 8 channels.
   void (*scatter8)(const Visits<T>& visits, const T* factors, const T* values, T* sums);
@@ -83,7 +83,7 @@ const TileKernels<float>& avx2_kernels();    // only on processors with AVX2 and
 const TileKernels<float>& avx512_kernels();  // only on processors with AVX-512 F, VL, DQ and BW as well
 template <class T>
 const TileKernels<T>& scalar_kernels();
-// The ones to use now.
+// The kernels of the instruction set in use.
 template <class T>
 const TileKernels<T>& kernels();
 template <>

@@ -1,6 +1,6 @@
 // The kernels of tile_kernels.h over a vector class `L` of 8 lanes. Included by one translation unit per instruction
-// set; that unit must use nothing from the standard library that is not inlined, or another unit could end up with its
-// copy.
+// set. That unit may use only inlined functions of the standard library: the linker could pick its copy of any other
+// for the whole program.
 #pragma once
 
 #include "../gaussian_math.h"
@@ -30,8 +30,7 @@ struct TileKernelsOf {
     }
   }
 
-  // Two visits at a time: their exponentials do not depend on each other, and side by side they hide each other's
-  // latency.
+  // Two visits at a time: their exponentials are independent, so interleaving them hides latency.
   template <bool kKeepAlpha>
   static int evaluate_block(const Pair<T>* pairs, int k, int begin, int end, TileState<T>& state,
                             const Visits<T>& visits) {
@@ -42,7 +41,7 @@ struct TileKernelsOf {
     L running = L::load(state.running + kLanes * k), transmittance = L::load(state.transmittance + kLanes * k);
     auto blends = running >= minimum;
     const auto blend = [&](int v, L alpha) {
-      // `running` never grows, so once it falls below the limit the pixel is done without any flag.
+      // `running` never increases, so a value below the limit marks the pixel as terminated; no flag is needed.
       const L next = L::fnma(alpha, running, running);
       blends = next >= minimum;
       L::where(blends, alpha * running).store(weights + kLanes * int64_t(v));
@@ -139,8 +138,8 @@ struct TileKernelsOf {
     for (int k = 0; k < kBlocks; ++k) {
       const int begin = visits.begin[k], end = visits.end[k];
       if (begin == end) continue;
-      // With B the product behind, the derivative by alpha is T (d - B), and in front of the visit B becomes
-      // alpha d + (1 - alpha) B: no division by 1 - alpha, no subtraction from a total.
+      // With B = `behind`, d = product and transmittance T, the derivative with respect to alpha is T (d - B); in front
+      // of the visit B becomes alpha d + (1 - alpha) B. This avoids dividing by 1 - alpha and subtracting from a total.
       L b = L::load(behind + kLanes * k);
       for (int v = end - 1; v >= begin; --v) {
         T* product = products + kLanes * int64_t(v);
@@ -202,7 +201,7 @@ struct TileKernelsOf {
     }
   }
 
-  // Eight visits at a time, so that summing over lanes takes few instructions for each.
+  // Eight visits at a time, so that the sum over lanes takes few instructions per visit.
   static void sum_regions(const Visits<T>& visits, const TileRegions<T>& regions, T* sums) {
     const int32_t stride = regions.count;
     for (int k = 0; k < kBlocks; ++k) {

@@ -12,7 +12,7 @@
 
 namespace gaussian::cpu {
 
-// Where a tile lies in the image.
+// Position and size of a tile in the image.
 struct TileArea {
   int x, y;           // first pixel
   int columns, rows;  // inside the image, at most 16
@@ -32,8 +32,8 @@ inline TileArea tile_area(const PreparedHeader& header, uint32_t tile) {
   return {x, y, std::min(kSide, header.width - x), std::min(kSide, header.height - y)};
 }
 
-// Calls copy(block_pixel, image_offset, pixels) for each run of up to 4 pixels inside the image. Whole runs say so by
-// their type, so that the copy is one instruction.
+// Calls copy(block_pixel, image_offset, pixels) for each run of up to 4 pixels inside the image. For full runs
+// `pixels` is a compile-time constant, so that the copy is one instruction.
 template <class Copy>
 void for_each_run(const TileArea& area, int width, Copy&& copy) {
   using Whole = std::integral_constant<int, 4>;
@@ -46,7 +46,7 @@ void for_each_run(const TileArea& area, int width, Copy&& copy) {
   }
 }
 
-// to[i] = value(i) for a run; all values first, so that the compiler need not fear `to` among their sources.
+// to[i] = value(i) for a run. All values are computed first, so that the compiler need not assume aliasing with `to`.
 template <class T, class Length, class Value>
 void write_run(T* to, Length length, Value&& value) {
   T values[4];
@@ -54,9 +54,8 @@ void write_run(T* to, Length length, Value&& value) {
   std::memcpy(to, values, size_t(length) * sizeof(T));
 }
 
-// Weights kept between passes (see keep_weights): a table of where each tile begins, then the tiles. A tile is a
-// KeptTile and, for each batch, a KeptBatch, the weights of its visits and their indices; all begin at a multiple of 64
-// bytes.
+// Weights kept between passes (see keep_weights): a table of tile offsets, then the tiles. A tile is a KeptTile
+// and, for each batch, a KeptBatch, the weights of its visits and their indices; each is aligned to 64 bytes.
 struct KeptTile {
   alignas(64) float transmittance[kTilePixels];
   int32_t batches;
@@ -68,7 +67,7 @@ struct KeptBatch {
 
 inline size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
-// All visits of one tile, batch after batch.
+// All visits of one tile, by batch.
 template <class T>
 class TileVisits {
  public:
@@ -113,8 +112,8 @@ class TileVisits {
     }
   }
 
-  // Bytes that `keep` writes, and what it writes: what has been evaluated, less the visits behind the last pixel's
-  // stop.
+  // `keep` writes the evaluated visits, except those of a block after its last pixel has terminated;
+  // `kept_bytes` is the size.
   size_t kept_bytes() const {
     size_t bytes = sizeof(KeptTile);
     for (const Batch& batch : batches_) {
@@ -145,7 +144,7 @@ class TileVisits {
       to += sizeof(KeptBatch) + visits_bytes(size_t(batch.begin[kBlocks]));
     }
   }
-  // Takes the visits from there instead of evaluating them. The kernels only read them.
+  // Uses the visits stored at `from` instead of evaluating them. The kernels only read them.
   void restore(const char* from, const Pair<T>* pairs) {
     const auto& tile = *reinterpret_cast<const KeptTile*>(from);
     restored_ = true;
@@ -168,7 +167,7 @@ class TileVisits {
     }
   }
 
-  // Kept weights when there are any, else a new evaluation, of tile `tile`.
+  // Restores the kept weights of tile `tile` if there are any, else evaluates the tile.
   void restore_or_evaluate(const TileKernels<T>& kernels, const PreparedView<T>& view, const void* weights,
                            uint32_t tile, const TileArea& area) {
     const Pair<T>* pairs = view.pairs + view.tile_begin[tile];
@@ -196,7 +195,7 @@ class TileVisits {
   bool keep_alpha_ = false, restored_ = false;
 };
 
-// The channels of a pass: columns of the caller's features, then camera depth when it is blended too.
+// The channels of a pass: columns of the caller's features, then camera depth if requested.
 template <class T>
 struct Channels {
   const T* features;  // [n, width]
@@ -219,7 +218,7 @@ struct Channels {
   static constexpr int kAhead = 16;
 
   void gather_features(const Pair<T>* pairs, int length, int64_t first, int columns, int stride, T* out) const {
-    switch (columns) {  // rows of a known length are copied without a loop
+    switch (columns) {  // rows of constant length are copied without a loop
 #define CASE(C) \
   case C:       \
     return gather_columns<C>(pairs, length, features + first, stride, out);

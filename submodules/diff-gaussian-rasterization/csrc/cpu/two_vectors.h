@@ -1,4 +1,4 @@
-// 16 lanes as two vectors of 8: two visits side by side hide the latency of each other's exponentials.
+// 16 lanes as two vectors of 8: interleaving the exponentials of two visits hides latency.
 #pragma once
 
 namespace gaussian::cpu {
@@ -13,7 +13,7 @@ struct TwoVectors {
 
   static TwoVectors load(const T* p) { return {L::load(p), L::load(p + 8)}; }
   static TwoVectors broadcast(T f) { return {L::broadcast(f), L::broadcast(f)}; }
-  // The one number in the low lanes, the other in the high ones.
+  // Broadcasts `low` to the low 8 lanes and `high` to the high 8.
   static TwoVectors both(T low, T high) { return {L::broadcast(low), L::broadcast(high)}; }
   static TwoVectors twice(L a) { return {a, a}; }
   L low() const { return first; }

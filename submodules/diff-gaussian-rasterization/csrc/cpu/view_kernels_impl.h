@@ -1,5 +1,5 @@
-// The kernels of view_kernels.h. `L` is the vector class of the instruction set; it also keeps the functions of one
-// translation unit apart from those of another.
+// The kernels of view_kernels.h. `L` is the vector class of the instruction set; as a template parameter it also
+// gives the functions of each translation unit different names.
 #pragma once
 
 #include "../projection.h"
@@ -13,7 +13,7 @@ template <class L>
 struct ViewKernelsOf {
   using T = typename L::Real;
   using Row = KeyValue<DepthKey<T>>;
-  static constexpr int64_t kAhead = 16, kFarAhead = 64;  // rows to prefetch, of those that take long and short
+  static constexpr int64_t kAhead = 16, kFarAhead = 64;  // rows to prefetch ahead, for slow and fast rows
 
   static int64_t count(const TileGrid& grid, const Row* rows, int64_t begin, int64_t end, const VisibleSplat<T>* splats,
                        VisibleSplat<T>* sorted, PairCount* counts, uint32_t* tile_steps, int32_t* span_counts,
@@ -26,7 +26,7 @@ struct ViewKernelsOf {
       for (int64_t lane = 0; lane < kLanes; ++lane) {
         if (i + lane + kFarAhead < end) __builtin_prefetch(&splats[rows[i + lane + kFarAhead].value]);
         const VisibleSplat<T>& one =
-            splats[rows[i + (lane < lanes ? lane : 0)].value];  // those missing repeat the first
+            splats[rows[i + (lane < lanes ? lane : 0)].value];  // missing lanes repeat the first
         T row[kLanes];
         __builtin_memcpy(row, &one, sizeof(row));
         in[lane] = L::load(row);
@@ -49,13 +49,13 @@ struct ViewKernelsOf {
     return end;
   }
 
-  // The rows of tiles, and the tiles in them, of which each of 8 splats may touch a pixel; splat after splat. Returns
-  // the number of spans; one more may be overwritten.
+  // For each of 8 splats in turn, the spans of tiles (one per tile row) in which the splat may touch a pixel. Returns
+  // the number of spans; one element more may be overwritten.
   static int64_t find_spans(const TileGrid& grid, const Splat<L>& splat, const VisibleSplat<T>* rows, int64_t lanes,
                             int32_t* span_counts, Span* spans) {
     const L half = T(0.5), bottom_edge = T(grid.height) - T(0.5);
     const Extent<L> reach = extent(splat);
-    // Rows and columns of pixel centres; comparisons in floating point, since what is far outside fits no integer.
+    // Rows and columns of pixel centres; compared in floating point, since values far outside overflow integers.
     const L top = ceil(larger(splat.y - reach.half_height - half, T(0)));
     const L bottom = floor(smaller(splat.y + reach.half_height, bottom_edge) - half);
     const auto on_screen = top <= bottom;
@@ -79,7 +79,7 @@ struct ViewKernelsOf {
           *next = {first_y[lane] + r, row[r].first[lane], row[r].last[lane]};
           next += row[r].hit >> lane & 1;
         }
-      } else {  // rows in the lanes
+      } else {  // one tile row per lane
         const Splat<T>& s = rows[lane].splat;
         const Splat<L> same = {s.x, s.y, s.ux, s.uy, s.vy, s.log2_opacity};
         const Extent<L> same_reach = extent(same);
@@ -95,7 +95,7 @@ struct ViewKernelsOf {
     }
     return next - spans;
   }
-  static constexpr int kShort = 4;  // rows of tiles; few splats are taller
+  static constexpr int kShort = 4;  // tile rows; few splats are taller
   alignas(64) static constexpr T kRamp[kLanes] = {0, 1, 2, 3, 4, 5, 6, 7};
 
   struct TileRow {
@@ -134,7 +134,7 @@ struct ViewKernelsOf {
           for (int k = 0; k < kStrip && strip + k <= spans->last; ++k) {
             const uint32_t at = tiles[strip + k]++;
             Pair<T>& pair = pairs[at];
-            __builtin_prefetch(&pair + 2, 1);  // where this tile goes on, thousands of pairs from now
+            __builtin_prefetch(&pair + 2, 1);  // the next write to this tile comes thousands of pairs later
             const T dx = T((strip + k) * kTile + kTile / 2) - row.splat.x, dy = center_y - row.splat.y;
             pair.a0 = row.splat.ux * dx + row.splat.uy * dy, pair.b0 = row.splat.vy * dy;
             pair.ux = row.splat.ux, pair.uy = row.splat.uy, pair.vy = row.splat.vy;
@@ -148,8 +148,8 @@ struct ViewKernelsOf {
     }
   }
 
-  // The blocks that a splat reaches in the 8 tiles to the right of, and with, the one whose centre is given. Lanes are
-  // the 8 rows of blocks; each row of pixel centres cuts the ellipse in an interval of x.
+  // The blocks that a splat reaches in 8 tiles: the one with the given centre and those to its right. Lanes are the 8
+  // block rows; each row of pixel centres intersects the ellipse in an interval of x.
   static typename L::Bits strip_blocks(const Splat<T>& splat, T reach, T center_x, T center_y) {
     const T dx = center_x - splat.x, dy = center_y - splat.y;
     const L inverse = T(1) / splat.ux, even = L::load(kEvenRows);
@@ -157,10 +157,10 @@ struct ViewKernelsOf {
     return L::either(row_blocks(splat, a0, b0, even, inverse, reach),
                      row_blocks(splat, a0, b0, even + L(1), inverse, reach));
   }
-  static constexpr int kStrip = 8;  // tiles whose blocks fit the bits of a lane
+  static constexpr int kStrip = 8;  // tiles whose block columns fit the bits of a lane
   alignas(64) static constexpr T kEvenRows[kLanes] = {-7.5, -5.5, -3.5, -1.5, 0.5, 2.5, 4.5, 6.5};
 
-  // Per lane, the blocks that the row at `y` touches.
+  // Per lane, the blocks that the ellipse touches in the pixel row at `y`.
   static typename L::Bits row_blocks(const Splat<T>& splat, T a0, T b0, L y, L inverse, L limit) {
     const L t2 = L::fma(splat.vy, y, b0);
     const L rest = L::fnma(t2, t2, limit);

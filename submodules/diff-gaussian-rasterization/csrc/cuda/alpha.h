@@ -1,5 +1,5 @@
-// Alpha of a splat at a pixel, and the recurrence of the transmittance. Every kernel that blends, or repeats a blend,
-// goes through here: all of them see the same bits.
+// Alpha of a splat at a pixel, and the recurrence of the transmittance. Every kernel that blends or replays blending
+// uses these functions, so that all of them get bitwise the same values.
 #pragma once
 
 #include "block_list.h"
@@ -9,21 +9,21 @@ namespace gaussian::cuda {
 __device__ __forceinline__ float fast_exp2(float x) {
 #ifdef __CUDA_ARCH__
   float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));  // 2^-22 relative; exp2f adds code for denormal results
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));  // relative error 2^-22; exp2f adds code for denormal results
   return y;
 #else
   return std::exp2(x);
 #endif
 }
 
-// 1 / x of a positive, normal x to one unit in the last place. The division would call a routine for the rest.
+// 1 / x for positive normal x, to one unit in the last place. A plain division adds a call for the other cases.
 __device__ __forceinline__ float fast_reciprocal(float x) {
 #ifdef __CUDA_ARCH__
   float y;
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 #else
-  return x == 1.f ? 1.f : std::nextafter(1.f / x, INFINITY);  // all the error a device may make, always to one side
+  return x == 1.f ? 1.f : std::nextafter(1.f / x, INFINITY);  // maximum device error, always in one direction
 #endif
 }
 
@@ -38,7 +38,7 @@ __device__ __forceinline__ float alpha_at(const BlockSplat& s, float dx, float d
   return fminf(unclamped_alpha(s, dx, dy), static_cast<float>(kMaxAlpha));
 }
 
-// A splat that no pixel blends, behind every list: what fills a batch up.
+// Padding of incomplete batches: a splat that no pixel blends, with a position after every list.
 constexpr uint32_t kBehindAll = 0xfffffffeu;
 __device__ __forceinline__ BlockSplat null_splat() { return {0.f, 0.f, 0.f, 0.f, 0.f, -INFINITY, 0.f, kBehindAll}; }
 
@@ -46,8 +46,8 @@ class Transmittance {
  public:
   __device__ explicit Transmittance(bool inside) : running_(inside ? 1.f : 0.f) {}
 
-  // The blending weight of the next splat, front to back: zero when alpha is zero, and from the splat on that would
-  // take the transmittance below its limit.
+  // The blending weight of the next splat, front to back: zero if alpha is zero, and from the first splat on that
+  // would lower the transmittance below its limit.
   __device__ __forceinline__ float blend(float alpha) {
     const float next = fmaf(-alpha, running_, running_);
     const float weight = next >= static_cast<float>(kMinTransmittance) ? alpha * running_ : 0.f;
@@ -56,11 +56,11 @@ class Transmittance {
     return weight;
   }
   __device__ __forceinline__ bool done() const { return running_ < static_cast<float>(kMinTransmittance); }
-  // Left behind the last splat that was blended.
+  // Transmittance behind the last blended splat.
   __device__ __forceinline__ float behind() const { return behind_; }
 
  private:
-  float running_;  // never grows, so that below the limit the pixel is done without any flag
+  float running_;  // never increases: a value below the limit means done, no flag needed
   float behind_ = 1.f;
 };
 

@@ -8,7 +8,7 @@
 namespace gaussian::cuda {
 namespace {
 
-constexpr int kUnroll = 4;  // splats side by side: their exponentials do not wait for each other
+constexpr int kUnroll = 4;  // splats interleaved to hide the latency of their exponentials
 
 template <int C>
 struct BlendStage {
@@ -18,7 +18,7 @@ struct BlendStage {
   BlockQueue queue;
 };
 
-// Blends C channels and, with kGeometry, alpha and depth; these go with the first chunk of channels.
+// Blends C channels and, with kGeometry, alpha and depth, which belong to the first chunk of channels.
 template <int C, bool kGeometry>
 __global__ void __launch_bounds__(kGroupThreads)
     blend_kernel(int width, int height, State state, Features<float> features, Images<float> images) {
@@ -29,7 +29,7 @@ __global__ void __launch_bounds__(kGroupThreads)
 
   Transmittance transmittance(pixel.inside);
   float depth = 0.f, sums[C > 0 ? C : 1] = {};
-  uint32_t last = ~0u;  // position of the last splat that found the pixel not done
+  uint32_t last = ~0u;  // position of the last splat after which the pixel was not done
   BlockList<false> list(state, pixel, tile_length(state, pixel.tile), stage.queue);
   while (!__all_sync(kFullWarp, transmittance.done())) {
     BlockList<false>::Entry mine;

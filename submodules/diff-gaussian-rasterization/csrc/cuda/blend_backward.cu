@@ -1,4 +1,4 @@
-// Chooses the way back through blending, and carries splat gradients on to the parameters of the Gaussians.
+// Backward pass: chooses the blending kernel and propagates splat gradients to the parameters of the Gaussians.
 #include "../backend.h"
 #include "../projection.h"
 #include "blend_backward.h"
@@ -34,7 +34,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// From rows of scratch memory to those of the caller, which are zero so far.
+// Copies rows of scratch memory to the caller's rows, which are zero-initialised.
 __global__ void __launch_bounds__(kThreads)
     spread_rows_kernel(int64_t num_visible, const DeviceSplat* splats, FeatureRows rows, int64_t channels,
                        float* grad_features) {
@@ -44,7 +44,7 @@ __global__ void __launch_bounds__(kThreads)
   grad_features[splats[rank].gaussian * channels + channel] = rows.values[entry];
 }
 
-// The caller's rows where vectors of four floats fit them, else scratch memory.
+// The caller's rows if they allow aligned vectors of four floats, else scratch memory.
 FeatureRows feature_rows(float* grad_features, int64_t channels, int64_t num_visible, const Allocator& scratch,
                          cudaStream_t stream) {
   const bool fits = channels % 4 == 0 && reinterpret_cast<uintptr_t>(grad_features) % sizeof(float4) == 0;

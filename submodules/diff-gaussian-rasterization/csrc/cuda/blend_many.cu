@@ -10,7 +10,7 @@ namespace {
 constexpr int kColumnTiles = kWarpChannels / kMmaColumns;
 constexpr int kRowTiles = kWarp / kMmaRows;
 
-// Four consecutive channels of a Gaussian, zero behind the last.
+// Four consecutive channels of a Gaussian, zero beyond the last.
 __device__ __forceinline__ void load_channels(const Features<float>& features, bool aligned, uint32_t gaussian,
                                               int64_t channel, float (&out)[kColumnTiles]) {
   const float* row = features.values + gaussian * features.channels;
@@ -30,7 +30,7 @@ __global__ void __launch_bounds__(kMaxSharingWarps* kWarp, 2)
   const Pixel pixel(state, width, height, static_cast<int>(blockIdx.x));
   const int group = pixel.lane / 4, member = pixel.lane % 4;
   const int64_t first_channel = first_shared_channel();
-  // Column `n` of column tile `t` is channel first_channel + 4 n + t: a lane's share of a row of features is
+  // Column `n` of column tile `t` is channel first_channel + 4 n + t: each lane's part of a feature row is
   // contiguous.
   static_assert(kColumnTiles == 4, "a lane's share is one 16-byte load");
   float sums[kRowTiles][kColumnTiles][4] = {};
@@ -67,7 +67,7 @@ __global__ void __launch_bounds__(kMaxSharingWarps* kWarp, 2)
   for (int tile = 0; tile < kRowTiles; ++tile)
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int p = tile * kMmaRows + 8 * half + group;  // pixel of the block, which lane p owns
+      const int p = tile * kMmaRows + 8 * half + group;  // pixel of the block, handled by lane p
       const float transmittance = stage.transmittance[p];
       const int x = pixel.block_x + p % kBlockWidth, y = pixel.block_y + p / kBlockWidth;
       if (x >= width || y >= height) continue;

@@ -1,7 +1,7 @@
-// The splats that reach one 8x4 block of pixels, for the warp that owns the block.
+// The splats that reach one 8x4 block of pixels, for the warp of that block.
 //
 // A tile's list is read 32 pairs at a time; a ballot over the pairs' block masks keeps those that reach the block, and
-// a queue in shared memory gathers them into full batches. No warp waits for another.
+// a queue in shared memory collects them into full batches. Warps do not synchronise with each other.
 #pragma once
 
 #include "state.h"
@@ -19,15 +19,15 @@ struct Pixel {
   int block_x, block_y;  // first pixel of the block
   int x, y;
   bool inside;    // of the image
-  float dx, dy;   // of its centre from the centre of the block
-  int64_t index;  // in one channel of the image
+  float dx, dy;   // offset of its centre from the centre of the block
+  int64_t index;  // within one channel of the image
 
-  // Every warp of the thread block has pixels of its own.
+  // Each warp of the thread block has different pixels.
   __device__ Pixel(const State& state, int width, int height)
       : Pixel(state, width, height,
               static_cast<int>(blockIdx.x) * kWarpsPerGroup + static_cast<int>(threadIdx.x) / kWarp) {}
 
-  // `index_of_block` counts the blocks of all tiles.
+  // `index_of_block` numbers the blocks of all tiles.
   __device__ Pixel(const State& state, int width, int height, int index_of_block) {
     tile = index_of_block / kBlocksPerTile;
     block = index_of_block % kBlocksPerTile;
@@ -44,8 +44,8 @@ struct Pixel {
   }
 };
 
-// A splat as the pixels of one block see it. Small offsets from the block's centre also keep the digits that offsets
-// from a distant mean would lose.
+// A splat relative to the centre of one block. Offsets from the block's centre are small and therefore more accurate
+// than offsets from a distant mean.
 struct alignas(16) BlockSplat {
   float t1, ux, uy, t2;  // t1 and t2 at the centre of the block
   float vy, log2_opacity, depth;
@@ -65,7 +65,7 @@ class BlockList {
     uint32_t gaussian;  // in the caller's arrays
   };
 
-  // Covers the first `length` pairs of the tile.
+  // Lists the first `length` pairs of the tile.
   __device__ BlockList(const State& state, const Pixel& pixel, uint32_t length, BlockQueue& queue)
       : ranks_(state.ranks + state.tile_starts[pixel.tile]),
         masks_(state.block_masks + state.tile_starts[pixel.tile]),
@@ -82,7 +82,7 @@ class BlockList {
     length_ = static_cast<uint32_t>(state.block_starts[block + 1] - state.block_starts[block]);
   }
 
-  // The next batch: lane i gets the i-th splat. Returns how many there are, the same for all lanes; 0 at the end.
+  // Fetches the next batch: lane i gets the i-th splat. Returns the batch size, the same in all lanes; 0 at the end.
   __device__ int fetch(Entry& entry) {
     uint32_t position = 0;
     const int count = !kBackToFront && kept_ ? next_kept(position) : next_filtered(position);
@@ -137,7 +137,7 @@ class BlockList {
   int queued_ = 0;
 };
 
-// Pairs of a tile: fewer than 2^31, since a splat is there once.
+// Number of pairs of a tile: below 2^31, since a tile lists a splat once.
 __device__ __forceinline__ uint32_t tile_length(const State& state, int tile) {
   return static_cast<uint32_t>(state.tile_starts[tile + 1] - state.tile_starts[tile]);
 }

@@ -1,6 +1,6 @@
-// The lists of the 8x4 blocks of a frozen view, kept between passes: what a warp otherwise filters out of its tile's
-// list in every pass, and of that only the splats that some pixel of the block blends or stops at. Results are the same
-// bits.
+// Splat lists of the 8x4 blocks of a frozen view, kept between passes. Without them each warp filters its tile's list
+// in every pass. They contain only splats that some pixel of the block blends or terminates at. Results are bitwise the
+// same.
 #include <cub/cub.cuh>
 
 #include "../backend.h"
@@ -15,7 +15,7 @@ struct BlockListStage {
   BlockQueue queue;
 };
 
-// Counts the splats of each block's list, or writes their positions from starts[block] on.
+// Counts the splats of each block's list or, with kWrite, writes their positions starting at starts[block].
 template <bool kWrite>
 __global__ void __launch_bounds__(kGroupThreads)
     list_blocks_kernel(int width, int height, State state, const int64_t* starts, int64_t* counts,

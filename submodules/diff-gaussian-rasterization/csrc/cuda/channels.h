@@ -1,14 +1,14 @@
-// How channels are cut into chunks for kernels that are compiled for a fixed number of them.
+// Splits channels into chunks for kernels that are compiled for a fixed number of channels.
 #pragma once
 
 #include "block_list.h"
 
 namespace gaussian::cuda {
 
-// Channels of one chunk, at most; further chunks evaluate the splats again.
+// Maximum channels per chunk; each further chunk evaluates the splats again.
 constexpr int kMaxChannels = 32;
 
-// Calls function(std::integral_constant<int, C>) with the smallest compiled C that holds a chunk of `channels`.
+// Calls function(std::integral_constant<int, C>) with the smallest compiled C that fits a chunk of `channels`.
 template <int kMost, class Function>
 void with_channels(int64_t channels, const Function& function) {
   if (channels <= 0) return function(std::integral_constant<int, 0>());
@@ -21,17 +21,17 @@ void with_channels(int64_t channels, const Function& function) {
   return function(std::integral_constant<int, kMost>());
 }
 
-// At least one, which also makes alpha and depth.
+// At least one: the first chunk also computes alpha and depth.
 inline unsigned chunks_of(int64_t channels, int most) {
   return channels <= most ? 1u : static_cast<unsigned>((channels + most - 1) / most);
 }
 
-// Rows of staged channels start on 16 bytes: four channels in one load.
+// Rows of staged channels are 16-byte aligned: four channels per load.
 template <int C>
 constexpr int kStagedStride = (C + 3) / 4 * 4;
 
-// Stages channels [first_channel, first_channel + C) of up to 32 Gaussians, zero behind the last channel and in the
-// rows from `count` on. Each lane keeps its place in the row, so that little is left to compute per element.
+// Stages channels [first_channel, first_channel + C) of up to 32 Gaussians, zero beyond the last channel and in
+// rows from `count` on. Each lane keeps its column, so that little has to be computed per element.
 template <int C>
 __device__ __forceinline__ void stage_features(const Features<float>& features, int64_t first_channel,
                                                const uint32_t* gaussians, int count, int lane, float* staged) {

@@ -1,4 +1,4 @@
-// Talking to the CUDA runtime: error checks, the current device, launches, and scratch memory from the caller's
+// Use of the CUDA runtime: error checks, the current device, launches, and scratch memory from the caller's
 // allocator.
 #pragma once
 
@@ -23,8 +23,8 @@ inline void check(cudaError_t error, const char* what) {
   throw std::runtime_error(message);
 }
 
-// Makes a device current for the lifetime of the object. The device that is current already is left alone: setting it,
-// even to restore it, would create a context on a GPU that the process may never use.
+// Makes a device current for the lifetime of the object. If it is current already, nothing is set: setting a
+// device, even to restore it, would create a context on a GPU that the process may never use.
 class DeviceGuard {
  public:
   explicit DeviceGuard(const Execution& execution) : device_(execution.device) {
@@ -41,7 +41,7 @@ class DeviceGuard {
   int device_, previous_ = 0;
 };
 
-// Page-locked host memory, which devices read and write directly. Allocating it is legal during a graph capture, too.
+// Page-locked host memory, which devices read and write directly. The allocation is also legal during graph capture.
 inline void* allocate_pinned(size_t bytes) {
   cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
   check(cudaThreadExchangeStreamCaptureMode(&mode), "cudaThreadExchangeStreamCaptureMode");
@@ -54,14 +54,14 @@ inline void* allocate_pinned(size_t bytes) {
 
 inline cudaStream_t stream_of(const Execution& execution) { return static_cast<cudaStream_t>(execution.stream); }
 
-// Whether tensor cores take float32 operands (as tf32); elsewhere matrix products run on shuffles.
+// Whether tensor cores accept float32 operands (as tf32); otherwise matrix products use shuffles.
 inline bool has_tensor_cores(const Execution& execution) {
   int major = 0;
   check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, execution.device), "cudaDeviceGetAttribute");
   return major >= 8;
 }
 
-// Queues a kernel and reports a launch that could not start; with no blocks there is nothing to do.
+// Queues a kernel and throws if the launch fails. Does nothing for an empty grid.
 template <class... Parameters, class... Arguments>
 void launch(const char* name, void (*kernel)(Parameters...), dim3 blocks, int threads, cudaStream_t stream,
             Arguments&&... arguments) {
@@ -73,9 +73,9 @@ void launch(const char* name, void (*kernel)(Parameters...), dim3 blocks, int th
   check(cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...), name);
 }
 
-constexpr int kThreads = 256;  // of a block in kernels with one thread per element
+constexpr int kThreads = 256;  // per block, in kernels with one thread per element
 
-// Blocks for one thread per element.
+// Grid with one thread per element.
 inline dim3 blocks_for(int64_t elements) { return dim3(static_cast<unsigned>((elements + kThreads - 1) / kThreads)); }
 
 template <class T>
@@ -88,7 +88,7 @@ inline void clear(void* memory, int64_t bytes, cudaStream_t stream) {
   if (bytes > 0) check(cudaMemsetAsync(memory, 0, static_cast<size_t>(bytes), stream), "cudaMemsetAsync");
 }
 
-// Runs a function of CUB with the temporary storage it asks for.
+// Runs a CUB function with the temporary storage it requires.
 template <class Function>
 void with_storage(const char* what, const Allocator& scratch, const Function& function) {
   size_t bytes = 0;
@@ -97,7 +97,7 @@ void with_storage(const char* what, const Allocator& scratch, const Function& fu
   check(function(storage, bytes), what);
 }
 
-// Waiting is an error while a graph is captured, and would end the capture.
+// Throws during graph capture: synchronising is an error there and would end the capture.
 inline void refuse_capture(cudaStream_t stream, const char* what) {
   cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
   check(cudaStreamIsCapturing(stream, &status), "cudaStreamIsCapturing");
@@ -108,10 +108,10 @@ inline void refuse_capture(cudaStream_t stream, const char* what) {
       "prepare() the view before the capture and rasterize the prepared view in it");
 }
 
-// Copies one value to page-locked memory, which the copy engine writes without a detour, and waits.
+// Copies one value to page-locked memory, which needs no staging copy, and synchronises.
 template <class T>
 T read_from_device(const T* value, cudaStream_t stream) {
-  // One per thread, since each waits for its own copy. Not freed: the runtime may be gone when the thread ends.
+  // One per thread, since threads copy concurrently. Not freed: the runtime may be unloaded when the thread ends.
   static thread_local T* const pinned = static_cast<T*>(allocate_pinned(sizeof(T)));
   check(cudaMemcpyAsync(pinned, value, sizeof(T), cudaMemcpyDeviceToHost, stream), "a copy to the host");
   check(cudaStreamSynchronize(stream), "work before a copy to the host");

@@ -1,6 +1,6 @@
-// Gradient of blending with respect to features alone: a front-to-back replay in which a splat receives weight times
-// pixel gradient. Different warps see the same splat and meet in atomic additions, so repeated runs agree only up to
-// the rounding of float32 sums taken in another order.
+// Gradient of blending with respect to features only: a front-to-back replay in which each splat receives weight times
+// pixel gradient. Several warps add to the same splat atomically, so repeated runs agree only up to the rounding of
+// float32 sums in a different order.
 #include "blend_backward.h"
 #include "channels.h"
 #include "device.h"
@@ -9,7 +9,7 @@
 namespace gaussian::cuda {
 namespace {
 
-// Columns of a product: channels of the gradient image from `first_channel` on.
+// Columns of a product: channels of the gradient image, starting at `first_channel`.
 template <int kTiles>
 __device__ __forceinline__ void load_gradients(ColumnFragments (&grads)[kTiles], const Pixel& pixel, int width,
                                                int height, int64_t first_channel, int64_t channels,
@@ -22,7 +22,7 @@ __device__ __forceinline__ void load_gradients(ColumnFragments (&grads)[kTiles],
     });
 }
 
-// Up to 32 channels: every warp has pixels of its own.
+// Up to 32 channels: each warp has different pixels.
 template <int C>
 __global__ void __launch_bounds__(kGroupThreads)
     feature_backward_kernel(int width, int height, State state, int64_t channels, const float* grad_image,
@@ -43,7 +43,7 @@ __global__ void __launch_bounds__(kGroupThreads)
   });
 }
 
-// More: the warps of a thread block have the same pixels and 32 channels each.
+// More than 32 channels: the warps of a thread block share the pixels and take 32 channels each.
 __global__ void __launch_bounds__(kMaxSharingWarps* kWarp, 2)
     feature_backward_many_kernel(int width, int height, State state, int64_t channels, const float* grad_image,
                                  FeatureRows rows) {

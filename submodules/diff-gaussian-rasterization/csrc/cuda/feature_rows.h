@@ -1,20 +1,20 @@
-// Adding matrix products to the gradients of features: up to four channels in one atomic addition.
+// Adds matrix products to feature gradients, up to four channels per atomic addition.
 #pragma once
 
 #include "weight_product.h"
 
 namespace gaussian::cuda {
 
-// Where the gradients of features are summed: rows of `stride` floats, which is a multiple of four and begins on 16
-// bytes. When the caller's rows are like that they are these; else rows in scratch memory, one for each splat in depth
-// order, whose last floats mean nothing.
+// Accumulators of feature gradients: 16-byte aligned rows of `stride` floats, a multiple of four. The caller's rows if
+// they have this layout; else rows in scratch memory, one for each splat in depth order, with unused padding at the
+// end.
 struct FeatureRows {
-  float* values;  // or null: not wanted
+  float* values;  // or null: not requested
   int64_t stride;
   bool by_rank;
 };
 
-// Compute capability 9.0 adds vectors, from CUDA 12.1 on; so does the emulation on the host.
+// Vector atomics need compute capability 9.0 and CUDA 12.1; the host emulation has them too.
 #if !defined(__CUDACC__)
 #define GAUSSIAN_VECTOR_ATOMICS 1
 #elif CUDART_VERSION >= 12010 && (!defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900)
@@ -41,15 +41,15 @@ __device__ __forceinline__ void add(float* address, float4 v) {
 #endif
 }
 
-// The channel of column `column` of column tile `tile` of kTiles. Two tiles side by side share 16 channels such that
-// the entries a lane holds of a row are four neighbours; a last tile alone has its eight in order.
+// The channel of column `column` of column tile `tile` of kTiles. Two adjacent tiles share 16 channels such that a
+// lane's entries of a row are four consecutive channels; a single last tile has its eight channels in order.
 template <int kTiles>
 __device__ __forceinline__ int channel_of(int tile, int column) {
   if (tile == kTiles - 1 && kTiles % 2 == 1) return tile * kMmaColumns + column;
   return tile / 2 * 2 * kMmaColumns + column / 2 * 4 + tile % 2 * 2 + column % 2;
 }
 
-// Adds a product [16 splats, channels] to the rows of the first `count` splats. Only groups that begin before
+// Adds a product [16 splats, channels] to the rows of the first `count` splats. Only groups that start before
 // `channels` are added.
 template <int kTiles>
 __device__ __forceinline__ void add_rows(const float (&sums)[kTiles][4], int lane, const uint32_t* rows, int count,

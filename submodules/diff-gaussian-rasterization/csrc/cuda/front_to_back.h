@@ -1,5 +1,5 @@
-// Pixels through their splats front to back, leaving the weights of 16 splats at a time in shared memory for matrix
-// products.
+// Front-to-back traversal of a block's splats. Writes the blending weights of 16 splats at a time to shared memory for
+// matrix products.
 #pragma once
 
 #include "alpha.h"
@@ -10,7 +10,7 @@ namespace gaussian::cuda {
 struct FrontToBack {
   Transmittance transmittance;
   float depth = 0.f;
-  uint32_t last = ~0u;  // position of the last splat that found the pixel not done
+  uint32_t last = ~0u;  // position of the last splat after which the pixel was not done
 
   __device__ explicit FrontToBack(const Pixel& pixel) : transmittance(pixel.inside) {}
 
@@ -21,8 +21,8 @@ struct FrontToBack {
     return weight;
   }
 
-  // Row i of the matrix gets the weights of splat i; all 16 splats are read, null splats behind the last. Returns
-  // whether this thread's pixel blended one.
+  // Row i of the matrix gets the blending weights of splat i. All 16 splats are read, null splats after the last.
+  // Returns whether this thread's pixel blended any of them.
   template <int kStride>
   __device__ __forceinline__ bool weigh(const BlockSplat* splats, const Pixel& pixel, PixelMatrix<kStride>& weights) {
     float largest = 0.f;
@@ -37,18 +37,18 @@ struct FrontToBack {
   }
 };
 
-// What a warp shares on the way.
+// Shared memory of one warp.
 template <int kStride>
 struct WayStage {
   BlockSplat splats[kWarp];
-  uint32_t rows[kWarp];  // of each splat: in the caller's arrays, or in State::splats
+  uint32_t rows[kWarp];  // row of each splat in the caller's arrays, or in State::splats
   PixelMatrix<kStride> weights;
   BlockQueue queue;
 };
 
-// Takes the pixels of a block to the ends of their ways. For each 16 splats of which some pixel blends one, with their
-// weights in the stage, calls blended(first, count): they are splats `first` to `count` of the stage. `by_rank` says
-// which rows the stage gets.
+// Blends a block's splats until all its pixels are done. For each group of 16 splats of which some pixel blends at
+// least one, calls blended(first, count) with their weights in the stage; the group starts at splat `first` of the
+// `count` in the stage. `by_rank` selects rows of State::splats instead of the caller's arrays.
 template <int kStride, class Function>
 __device__ __forceinline__ void walk(FrontToBack& way, const State& state, const Pixel& pixel, bool by_rank,
                                      WayStage<kStride>& stage, const Function& blended) {

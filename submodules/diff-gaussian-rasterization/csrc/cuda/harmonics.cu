@@ -1,4 +1,4 @@
-// Spherical harmonics to colours and back.
+// Colours from spherical harmonics: forward and backward pass.
 #include "../backend.h"
 #include "../spherical_harmonics.h"
 #include "device.h"
@@ -50,7 +50,7 @@ __global__ void __launch_bounds__(kThreads)
   if (!gradients.means) return;
   float along[3];
   sh_basis_backward(harmonics.degree, direction[0], direction[1], direction[2], weight, along);
-  const float radial = dot3(along, direction);  // moving along the ray changes no direction
+  const float radial = dot3(along, direction);  // moving along the ray does not change the direction
   for (int k = 0; k < 3; ++k) gradients.means[3 * i + k] = inverse_distance * (along[k] - radial * direction[k]);
 }
 

@@ -1,5 +1,5 @@
-// Lifting: blending weights summed over regions of pixels. The host cuts every tile into regions of equal labels; a
-// tile has one sum for each of its (pair, region), and the warps of a tile meet there in atomic additions.
+// Lifting: blending weights summed over regions of pixels. The caller splits every tile into regions of equal labels;
+// a tile has one sum per (pair, region), to which its warps add atomically.
 #include "../backend.h"
 #include "device.h"
 #include "front_to_back.h"
@@ -7,14 +7,14 @@
 namespace gaussian::cuda {
 namespace {
 
-// The pixels of a block ordered by region, so that a region is a run of them.
+// The pixels of a block sorted by region, so that each region is a run of pixels.
 struct PixelRuns {
   uint8_t pixels[kWarp];
   uint8_t end[kWarp];     // [runs]
   int32_t region[kWarp];  // [runs]
 };
 
-// All lanes together; `region` is -1 outside the image. Returns the number of runs.
+// Called by all lanes of the warp; `region` is -1 outside the image. Returns the number of runs.
 __device__ __forceinline__ int sort_by_region(int region, int lane, PixelRuns& runs) {
   int count = 0, placed = 0;
   for (unsigned left = __ballot_sync(kFullWarp, region >= 0); left != 0; ++count) {
@@ -32,7 +32,7 @@ __device__ __forceinline__ int sort_by_region(int region, int lane, PixelRuns& r
   return count;
 }
 
-// Pixel of the block that holds the projected centre of a splat, or -1.
+// Pixel of the block that contains the projected centre of a splat, or -1.
 __device__ __forceinline__ int centre_pixel(const BlockSplat& s) {
   const float dy = -s.t2 / s.vy, dx = -(s.t1 + s.uy * dy) / s.ux;
   const float column = floorf(dx + 0.5f * kBlockWidth), row = floorf(dy + 0.5f * kBlockHeight);

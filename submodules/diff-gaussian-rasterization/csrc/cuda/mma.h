@@ -1,13 +1,13 @@
-// Small matrix products by one warp: D += A B with A [16, 8], B [8, 8], D [16, 8], on tensor cores where there are any
-// that take float32 operands, else by shuffles.
+// Small matrix products by one warp: D += A B with A [16, 8], B [8, 8], D [16, 8], on tensor cores if they
+// accept float32 operands, else by shuffles.
 //
-// Tensor cores round operands to tf32 (11 bits). Operands are therefore split into a head and a remainder, and the
-// three products that matter are summed: about 21 bits, as good as float32 sums in another order.
+// Tensor cores round operands to tf32 (11 bits). Operands are therefore split into a head and a remainder, and
+// the three significant products are summed: about 21 bits, as accurate as float32 sums in a different order.
 //
 // Fragments, with group = lane / 4 and member = lane % 4:
 //   A: [0] (group, member)  [1] (group + 8, member)  [2] (group, member + 4)  [3] (group + 8, member + 4)
 //   B: [0] (member, group)  [1] (member + 4, group)
-//   D: [0] (group, 2 member)  [1] (group, 2 member + 1)  [2] and [3] the same of row group + 8
+//   D: [0] (group, 2 member)  [1] (group, 2 member + 1)  [2] and [3] the same in row group + 8
 #pragma once
 
 #include "state.h"

@@ -1,4 +1,4 @@
-// The search for NaN and infinity that no call waits for.
+// Asynchronous search for NaN and infinity.
 #include <algorithm>
 
 #include "../backend.h"
@@ -8,9 +8,9 @@
 namespace gaussian::cuda {
 namespace {
 
-constexpr int kLoads = 4;  // 16-byte loads in flight per thread: one alone would leave memory idle
+constexpr int kLoads = 4;  // 16-byte loads in flight per thread: a single one would not saturate memory bandwidth
 constexpr int64_t kMaxBlocks = 2048;
-constexpr size_t kMaxTensors = 4;  // of a kernel
+constexpr size_t kMaxTensors = 4;  // per kernel
 
 struct WatchedTensors {
   WatchedTensor tensors[kMaxTensors];
@@ -24,7 +24,7 @@ __device__ __forceinline__ void report_first(const float* values, int64_t begin,
   }
 }
 
-// The product with zero is zero for a finite value and NaN otherwise.
+// A value times zero is zero if the value is finite, else NaN.
 __device__ __forceinline__ float probe(float4 v, float sum) {
   return fmaf(v.x, 0.f, fmaf(v.y, 0.f, fmaf(v.z, 0.f, fmaf(v.w, 0.f, sum))));
 }

@@ -9,7 +9,7 @@
 namespace gaussian::cuda {
 namespace {
 
-constexpr int64_t kFewTiles = 12;  // a splat on more is written by a whole warp
+constexpr int64_t kFewTiles = 12;  // a splat on more tiles is written by a whole warp
 
 struct Counters {
   unsigned long long visible;
@@ -17,7 +17,7 @@ struct Counters {
   unsigned long long nonfinite;  // Gaussians with a NaN or an infinity among their parameters
 };
 
-// Depth above, index of the Gaussian below: stable by index where depths are equal.
+// Keys: depth in the high bits, Gaussian index in the low bits; equal depths are ordered by index.
 constexpr uint64_t kCulledKey = ~uint64_t{0};
 constexpr int kDepthBit = 32;
 
@@ -77,7 +77,7 @@ __global__ void __launch_bounds__(kThreads)
       splats[i] = {s.x, s.y, s.ux, s.uy, s.vy, s.log2_opacity, projection.camera[2], static_cast<uint32_t>(i)};
       tiles = count_tiles(s, extent(s), tiles_x, tiles_y);
       tile_counts[i] = tiles;
-      const uint64_t depth = __float_as_uint(projection.camera[2]);  // positive: ordered like its bits
+      const uint64_t depth = __float_as_uint(projection.camera[2]);  // positive floats order like their bits
       keys[i] = depth << kDepthBit | static_cast<uint64_t>(i);
     }
   }
@@ -89,7 +89,7 @@ __global__ void __launch_bounds__(kThreads)
   if (num_bad > 0) atomicAdd(&counters->nonfinite, static_cast<unsigned long long>(num_bad));
 }
 
-// Splats and their numbers of tiles in depth order.
+// Writes splats and their tile counts in depth order.
 __global__ void __launch_bounds__(kThreads)
     order_splats_kernel(int64_t num_visible, const uint64_t* keys, const DeviceSplat* splats,
                         const uint32_t* tile_counts, DeviceSplat* ordered, int64_t* ordered_counts) {
@@ -100,8 +100,9 @@ __global__ void __launch_bounds__(kThreads)
   ordered_counts[rank] = tile_counts[gaussian];
 }
 
-// Where a splat's pairs go. Counting and writing are compiled apart and may round differently at a tile's very edge;
-// writing keeps to the counted room and fills what is left with a tile behind the last, which no list includes.
+// Output range of a splat's pairs. Counting and writing are compiled separately and may round differently at a tile
+// edge: writing stays within the counted range and fills the rest with `no_tile`, which is after the last tile and in
+// no list.
 struct PairRoom {
   uint32_t* tiles;
   uint32_t* ranks;
@@ -128,7 +129,7 @@ __device__ void write_pairs_alone(const DeviceSplat& s, int64_t rank, const Pair
   for (; slot < room.end; ++slot) room.write(slot, room.no_tile, rank);
 }
 
-// The same by a whole warp, each lane writing a row of tiles.
+// The same by a whole warp; each lane writes one row of tiles.
 __device__ void write_pairs_together(const DeviceSplat& s, int64_t rank, const PairRoom& room, int tiles_x, int tiles_y,
                                      int lane) {
   const Splat<float> splat = splat_of(s);
@@ -197,7 +198,7 @@ __global__ void __launch_bounds__(kThreads) find_tiles_kernel(State state, int64
   state.tile_starts[tile] = low;
 }
 
-// The keys of visible Gaussians, by depth. `compacted` and `sorted` have room for `num_visible` keys.
+// The keys of visible Gaussians, by depth. `compacted` and `sorted` hold `num_visible` keys.
 void sort_visible(int64_t count, int64_t num_visible, const uint64_t* keys, uint64_t* compacted, uint64_t* sorted,
                   const Allocator& scratch, cudaStream_t stream) {
   int* selected = allocate<int>(scratch, 1);
@@ -211,7 +212,7 @@ void sort_visible(int64_t count, int64_t num_visible, const uint64_t* keys, uint
   });
 }
 
-// Stable, by the low bits of the keys.
+// Stable sort by the low bits of the keys.
 void sort_pairs(int64_t count, const uint32_t* keys, uint32_t* keys_out, const uint32_t* values, uint32_t* values_out,
                 int bits, const Allocator& scratch, cudaStream_t stream) {
   with_storage("the sort by tile", scratch, [&](void* storage, size_t& bytes) {
@@ -256,7 +257,7 @@ Prepared prepare(const Camera<float>& camera, const Gaussians<float>& gaussians,
     keys = allocate<uint64_t>(scratch, n);
     launch("project_kernel", project_kernel, blocks_for(n), kThreads, stream, camera, gaussians, size.tiles_x,
            size.tiles_y, radii, splats, tile_counts, keys, device_counters);
-    // The only wait for the device: the caller's allocator needs the sizes.
+    // The only synchronisation: the caller's allocator needs the sizes.
     counters = read_from_device(device_counters, stream);
     if (counters.nonfinite > 0)
       throw std::domain_error(std::to_string(counters.nonfinite) + " Gaussians have a NaN or infinite parameter");

@@ -9,7 +9,7 @@ namespace gaussian::cuda {
 constexpr int kMaxSharingWarps = 8;
 constexpr int kWarpChannels = 32;  // more would leave registers for half as many warps
 
-// Warps that share the weights, and channels that they cover together.
+// Number of warps that share the weights, and of channels that they cover together.
 inline int sharing_warps(int64_t channels) {
   const int64_t wanted = (channels + kWarpChannels - 1) / kWarpChannels;
   return static_cast<int>(wanted < kMaxSharingWarps ? wanted : kMaxSharingWarps);
@@ -30,7 +30,7 @@ __device__ __forceinline__ int64_t first_shared_channel() {
 
 template <int kStride>
 struct SharedStage {
-  BlockSplat splats[2][kWarp];  // of this batch and, while some warps still multiply, of the next
+  BlockSplat splats[2][kWarp];  // of this batch and, while some warps are still multiplying, of the next
   uint32_t rows[2][kWarp];
   PixelMatrix<kStride> weights[kWarp / kMmaRows];
   BlockQueue queue;
@@ -39,9 +39,9 @@ struct SharedStage {
   float transmittance[kWarp];      // at the end, of each pixel
 };
 
-// As `walk`, by all warps of the thread block together: the first one gathers the splats and runs the recurrence, all
-// of them evaluate alpha, then each multiplies for its own channels. Calls blended(half, splats, rows, count) for 16
-// splats from 16 * half on. On return `way` is meaningful in the first warp, the transmittance in the stage for all.
+// Like `walk`, but with all warps of the thread block: the first warp fetches the splats and runs the recurrence, all
+// warps evaluate alpha, then each multiplies its channels. Calls blended(half, splats, rows, count) for the 16 splats
+// starting at 16 * half. On return `way` is valid in the first warp only, stage.transmittance in all.
 template <int kStride, class Function>
 __device__ __forceinline__ void walk_together(FrontToBack& way, const State& state, const Pixel& pixel, bool by_rank,
                                               SharedStage<kStride>& stage, const Function& blended) {

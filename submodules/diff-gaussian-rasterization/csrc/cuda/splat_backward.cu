@@ -1,5 +1,5 @@
-// Gradient of blending with respect to splats and features: back to front, the transmittance in front of a splat
-// recovered from the one behind it. Atomic additions make repeated runs agree only up to rounding, as in
+// Gradient of blending with respect to splats and features: back to front, recovering the transmittance in front of
+// each splat from the one behind it. Because of atomic additions repeated runs agree only up to rounding, as in
 // feature_backward.cu.
 #include "alpha.h"
 #include "blend_backward.h"
@@ -21,10 +21,10 @@ struct SplatStage {
   BlockQueue queue;
 };
 
-constexpr int kDepthColumn = 6;  // of a row of moments, behind the six
+constexpr int kDepthColumn = 6;  // of a row of moments, after the six moments
 
-// Turns moments of g about the centre of the block (1, x, y, xx, xy, yy) into those of t1 and t2, which are linear in
-// x, y. Two lanes for each splat, four sums each.
+// Converts moments of g about the centre of the block (1, x, y, xx, xy, yy) to those of t1 and t2, which are linear in
+// x, y. Two lanes per splat, four sums each.
 __device__ __forceinline__ void add_moments(const float* moments, const BlockSplat& s, int half, SplatSums* sums) {
   const float m1 = moments[0], mx = moments[1], my = moments[2], mxx = moments[3], mxy = moments[4], myy = moments[5];
   const float linear = s.ux * mx + s.uy * my;
@@ -41,7 +41,7 @@ __device__ __forceinline__ void add_moments(const float* moments, const BlockSpl
   add(&sums->g + 4 * half, v);
 }
 
-// Thread blocks of a multiprocessor that registers are spared for.
+// Minimum thread blocks per multiprocessor; the compiler limits registers accordingly.
 constexpr int groups_wanted(int channels) { return channels <= 4 ? 5 : channels <= 9 ? 4 : channels <= 16 ? 3 : 2; }
 
 template <int C>
@@ -57,9 +57,9 @@ __global__ void __launch_bounds__(kGroupThreads, groups_wanted(C))
   const int64_t first_channel = static_cast<int64_t>(blockIdx.y) * C;
   const int channels = static_cast<int>(smaller<int64_t>(features.channels - first_channel, C));
 
-  // Alpha, depth and each chunk of channels contribute to g linearly; the first chunk takes alpha and depth.
+  // Alpha, depth and each chunk of channels contribute to g linearly; the first chunk includes alpha and depth.
   float grad_pixel[C], grad_depth = 0.f, transmittance = 0.f;
-  float behind = 0.f;  // what lies behind the current splat, as if nothing stood in front, times its gradient
+  float behind = 0.f;  // pixel gradient times the colour behind the current splat, at transmittance 1
   uint32_t last = 0;
 #pragma unroll
   for (int c = 0; c < C; ++c)
@@ -114,7 +114,7 @@ __global__ void __launch_bounds__(kGroupThreads, groups_wanted(C))
         const int i = first + row;
         const BlockSplat s = stage.splats[i];
         const float evaluated = unclamped_alpha(s, pixel.dx, pixel.dy);
-        const float unclamped = s.position < last ? evaluated : 0.f;  // blending had stopped before the splats behind
+        const float unclamped = s.position < last ? evaluated : 0.f;  // blending stopped before later splats
         const float alpha = fminf(unclamped, static_cast<float>(kMaxAlpha));
         transmittance *= fast_reciprocal(1.f - alpha);  // now in front of the splat
         const float weight = alpha * transmittance;
@@ -136,7 +136,7 @@ __global__ void __launch_bounds__(kGroupThreads, groups_wanted(C))
       if (rows.values)
         add_rows(products, lane, (rows.by_rank ? stage.ranks : stage.gaussians) + first, count - first, rows,
                  first_channel, channels);
-      __syncwarp();  // the slopes have been read: their place takes the moments, a row of eight for each splat
+      __syncwarp();  // the slopes have been read; moments reuse their memory, a row of eight per splat
       for_each_entry(moments[0], lane, [&](int row, int column, float value) {
         if (column < kDepthColumn) stage.slopes.values[row * kMmaColumns + column] = value;
       });

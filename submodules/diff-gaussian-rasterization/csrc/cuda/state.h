@@ -1,7 +1,7 @@
-// What a prepared view holds on the device.
+// Device memory of a prepared view.
 //
-// The image is cut into tiles of 16x16 pixels, each tile into eight blocks of 8x4 pixels, one for each warp. A pair is
-// a (tile, splat) whose footprints meet. The pairs of a tile are contiguous, front to back.
+// The image is cut into tiles of 16x16 pixels, each tile into eight blocks of 8x4 pixels, one per warp. A pair is a
+// (tile, splat) that overlap. The pairs of a tile are contiguous, front to back.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -17,11 +17,11 @@ constexpr int kBlockWidth = 8, kBlockHeight = 4;  // pixels of one warp
 constexpr int kBlocksPerTile = kTile / kBlockWidth * (kTile / kBlockHeight);
 constexpr unsigned kFullWarp = 0xffffffffu;
 
-// A splat as blending reads it: two 16-byte loads.
+// A splat in the layout for blending: two 16-byte loads.
 struct alignas(16) DeviceSplat {
   float x, y, ux, uy;
   float vy, log2_opacity, depth;
-  uint32_t gaussian;  // its row in the caller's arrays
+  uint32_t gaussian;  // row in the caller's arrays
 };
 
 __device__ __forceinline__ Splat<float> splat_of(const DeviceSplat& s) {
@@ -31,14 +31,14 @@ __device__ __forceinline__ Splat<float> splat_of(const DeviceSplat& s) {
 struct State {
   DeviceSplat* splats;   // [num_visible] front to back
   uint32_t* ranks;       // [num_pairs] index into splats
-  int64_t* tile_starts;  // [tiles + 1] the pairs of tile t begin at tile_starts[t]
-  float* transmittance;  // [H, W] left behind the last splat of a pixel; written when alpha is blended
-  uint32_t* last;        // [H, W] pairs of the tile until blending stopped at the pixel; written likewise
+  int64_t* tile_starts;  // [tiles + 1] first pair of each tile
+  float* transmittance;  // [H, W] transmittance behind the last splat; written when alpha is blended
+  uint32_t* last;        // [H, W] number of the tile's pairs before the pixel terminated; written likewise
   uint8_t* block_masks;  // [num_pairs] bit b: the splat reaches block b of the tile
   int64_t bytes;
   int tiles_x, tiles_y;
-  // Kept lists, or null: the pairs that block b of tile t needs are, by position in the tile's list, those from
-  // block_starts[8 t + b] on.
+  // Kept lists, or null: the pairs of block b of tile t, as positions in the tile's list, start at
+  // block_starts[8 t + b].
   const int64_t* block_starts;      // [8 tiles + 1]
   const uint32_t* block_positions;  // [block_starts[8 tiles]]
 };
@@ -47,7 +47,7 @@ inline int64_t block_count(const State& state) {
   return static_cast<int64_t>(state.tiles_x) * state.tiles_y * kBlocksPerTile;
 }
 
-// The layout of the state memory; with `data` null only `bytes` is meaningful.
+// The layout of the state memory; if `data` is null only `bytes` is valid.
 inline State state_layout(void* data, int width, int height, int64_t num_visible, int64_t num_pairs) {
   State state = {};
   state.tiles_x = (width + kTile - 1) / kTile;

@@ -1,5 +1,5 @@
-// Which tiles and which 8x4 blocks a splat reaches: the exact ellipse of alpha >= 1/255 against rectangles of pixel
-// centres.
+// Which tiles and which 8x4 blocks a splat reaches: tests the exact ellipse alpha >= 1/255 against rectangles of
+// pixel centres.
 #pragma once
 
 #include "state.h"

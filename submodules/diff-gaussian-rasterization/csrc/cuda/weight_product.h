@@ -6,7 +6,7 @@
 
 namespace gaussian::cuda {
 
-// Row strides that keep the lanes of a fragment in different banks, for matrices read as [rows, pixels] and transposed.
+// Row strides without bank conflicts in fragment loads, for matrices read as [rows, pixels] and transposed.
 constexpr int kRowStride = kWarp + 4, kColumnStride = kWarp + 8;
 constexpr int kSteps = kWarp / kMmaDepth;
 
@@ -16,12 +16,12 @@ struct PixelMatrix {
   float values[kMmaRows * kStride];
 };
 
-// Columns that a product is taken with, as fragments: entry (pixel, column) of 8 columns.
+// Right-hand side of a product, as fragments: entry (pixel, column) of 8 columns.
 struct ColumnFragments {
   float b[kSteps][2];
 };
 
-// Fills fragments from function(x, y, column), x and y being the offset of a pixel in its block.
+// Fills fragments from function(x, y, column); x and y are the offset of a pixel in its block.
 template <class Function>
 __device__ __forceinline__ void fill_columns(ColumnFragments& fragments, int lane, const Function& function) {
   const int group = lane / 4, member = lane % 4;
@@ -54,7 +54,7 @@ __device__ __forceinline__ void multiply(const PixelMatrix<kRowStride>& matrix,
   }
 }
 
-// Calls function(row, column, value) for the four entries of a product that this lane holds.
+// Calls function(row, column, value) for each of the four entries of a product that this lane holds.
 template <class Function>
 __device__ __forceinline__ void for_each_entry(const float (&sums)[4], int lane, const Function& function) {
   const int group = lane / 4, member = lane % 4;

@@ -1,9 +1,9 @@
-"""What each choice is worth: one factor at a time from the defaults, on generated worlds, as one table.
+"""Effect of each choice, one factor at a time from the defaults, on generated worlds, as one table.
 
     python -m benchmarks.ablation [--worlds 0 1 2 3 4] [--seeds 0 1 2] [-o output/ablation]
 
 A row is one choice, one factor away from the optimised or from the lifted defaults. Its differences are paired by world and seed
-and stand with their standard deviation. Run again, it continues.
+and printed with their standard deviation. A second run continues the first.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ OPTIMISED, LIFTED = "optimised defaults", "lifted defaults"
 
 @dataclass(frozen=True)
 class Field:
-    """How a field is made, one factor away from another one."""
+    """Training settings of a field, one factor away from another field."""
 
     factor: str
     compressor: str
@@ -40,12 +40,12 @@ class Field:
     language: str
     """Flags of train.py --include_feature."""
     base: str
-    """What it is compared with."""
+    """Field that it is compared with."""
 
 
 @dataclass(frozen=True)
 class Asking:
-    """How a field is asked, one factor away from the defaults of eval_query.py."""
+    """Query settings, one factor away from the defaults of eval_query.py."""
 
     factor: str
     flags: str
@@ -115,7 +115,7 @@ def ablation(config: AblationConfig) -> None:
 
 
 def _figures(config: AblationConfig, world: int, seed: int) -> Iterator[tuple[str, str, dict[str, float]]]:
-    """Every field and way of asking with its figures on the held-out views; those measured before are read."""
+    """Every field and query setting with its figures on the held-out views; figures of an earlier run are read."""
     folder = config.output_path.resolve() / f"{config.width}x{config.views}" / f"world_{world}"
     scene = SceneFolder(folder / "scene")
     size = f"--width {config.width} --height {config.width * 3 // 4} --views {config.views}"
@@ -157,7 +157,7 @@ def _asked(scene: SceneFolder, model: ModelFolder, flags: str) -> dict[str, floa
 
 
 def _table(results: Mapping[tuple[str, str], Sequence[Mapping[str, float]]]) -> str:
-    """The optimised defaults as they are, then every choice as differences in points to what it is one factor away from."""
+    """The optimised defaults in absolute figures, then every choice as the difference in points to its baseline."""
     rows = []
     for (name, choice), runs in results.items():
         field = FIELDS[name]

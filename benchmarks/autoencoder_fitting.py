@@ -2,9 +2,9 @@
 
     python -m benchmarks.autoencoder_fitting [epochs] [rows]
 
-The plain loop is the published recipe as anyone would write it: DataLoader, batches of 64, automatic differentiation,
-torch.optim.Adam. Ours is timed with the same recipe and with `--preset fast`; each is given the cosine it reconstructs
-held-out embeddings with, for a faster fit is worth something only when that is no lower.
+The plain loop is a straightforward implementation of the published recipe: DataLoader, batches of 64, automatic differentiation,
+torch.optim.Adam. Ours is timed with the same recipe and with `--preset fast`; each row has the cosine between held-out
+embeddings and their reconstructions, since a faster fit must not lower it.
 """
 
 import sys
@@ -26,7 +26,7 @@ WIDTH, THINGS = 512, 120
 
 
 def embeddings(rows: int, seed: int = 0) -> Tensor:
-    """Unit vectors like CLIP's of one scene: a cone around one direction, things in it, each varying in a few directions."""
+    """Unit vectors like CLIP's of one scene: a cone around one direction with clusters that vary in a few directions."""
     generator = torch.Generator().manual_seed(seed)
     common = F.normalize(torch.randn(WIDTH, generator=generator), dim=0)
     things = F.normalize(torch.randn(THINGS, WIDTH, generator=generator), dim=1)
@@ -38,7 +38,7 @@ def embeddings(rows: int, seed: int = 0) -> Tensor:
 
 
 def plain_loop(network: Autoencoder, train: Tensor, epochs: int) -> Autoencoder:
-    """The published recipe without anything of ours but the network."""
+    """The published recipe; only the network is ours."""
     optimizer = torch.optim.Adam(network.parameters(), lr=7e-4)
     loader = DataLoader(TensorDataset(train), batch_size=64, shuffle=True, drop_last=True)
     for _ in range(epochs):

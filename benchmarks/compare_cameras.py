@@ -1,4 +1,4 @@
-"""How well the cameras of two COLMAP scenes of the same photographs agree, paired by image name.
+"""Agreement of the cameras of two COLMAP scenes of the same photographs, paired by image name.
 
 python benchmarks/compare_cameras.py <scene> <other scene>
 """

@@ -3,7 +3,7 @@
     python benchmarks/cpu_rasterizer.py [repeats]
 
 Every table is measured in one run. Times are the best of the repeats, in milliseconds: wall clock, and CPU time of the
-process over all its threads. On a machine with other work the wall clock includes that work; CPU time does less so.
+process over all its threads. Other load on the machine affects the wall clock more than CPU time.
 The yardstick is compiled here from splat_major_yardstick.cpp with -O3 (the C++ compiler of CXX, or g++).
 """
 
@@ -52,7 +52,7 @@ def measure(call: Callable[[], object], repeats: int = REPEATS) -> Timing:
 
 @dataclass
 class Scene:
-    """Random Gaussians before a camera, about half of them beside the image."""
+    """Random Gaussians in front of a camera, about half of them outside the image."""
 
     geometry: list[Tensor]  # means, scales, rotations, opacities
     view: View
@@ -82,7 +82,7 @@ class Scene:
         return torch.stack(levels).int()
 
     def features(self, channels: int) -> Tensor:
-        """Random channels that want a gradient."""
+        """Random channels that require a gradient."""
         return torch.rand(len(self.geometry[0]), channels).requires_grad_()
 
 
@@ -138,7 +138,7 @@ def against_yardstick(scenes: dict[str, Scene]) -> None:
 
 
 def rates(scenes: dict[str, Scene]) -> None:
-    """Kernels on prepared views, one thread: evaluations of alpha and blends per second. No weights are kept here."""
+    """Kernels on prepared views, one thread: evaluations of alpha and blends per second. No weights are stored here."""
     torch.set_num_threads(1)
     set_weight_budget(0)
     rows = []
@@ -229,13 +229,13 @@ def by_size() -> None:
     scene = Scene.random(200_000, 0.006 * 5**0.5)
     rows = []
     for channels in (1, 3, 9, 16, 64, 512):
-        prepared = prepare(scene.view, *scene.geometry)  # a new one has no weights yet: the forward pass evaluates
+        prepared = prepare(scene.view, *scene.geometry)  # a new view has no stored weights: the forward pass evaluates alpha
         features, weights = scene.features(channels), torch.randn(channels, HEIGHT, WIDTH)
         repeats = REPEATS if channels < 64 else 1
         forward = measure(lambda view=prepared, features=features: view.rasterize(features.detach()), repeats)
         train = partial(step, lambda f, view=prepared: view.rasterize(f).image, features, weights, [])
         train()
-        both = measure(train, repeats)  # from the second pass on weights are kept
+        both = measure(train, repeats)  # stored weights are used from the second pass on
         rows.append([channels, forward.wall, forward.cpu, both.wall, both.cpu])
     head = ["D", "forward wall", "forward CPU", "forward + feature backward wall", "CPU"]
     table("Against D at N = 200,000 on a prepared view, two threads (ms)", head, rows)

@@ -1,10 +1,10 @@
-"""What the compiled CUDA kernels cost, read from their machine code: no GPU needed, but nvcc, cuobjdump and nvdisasm.
+"""Cost of the compiled CUDA kernels from their machine code. Needs nvcc, cuobjdump and nvdisasm, but no GPU.
 
 python benchmarks/cuda_code.py [--arch 90] [--source <csrc/cuda>]
 
 Per kernel: registers, spilled bytes, shared memory, and of the innermost loop that evaluates alpha (the one with the
 exponential) the instructions per evaluation, all of them and by kind. A loop over several splats is divided by them. Both sides
-of a branch inside count, so a loop that is left early costs less than it says. A kernel without such a loop has its length.
+of a branch inside count, so an early exit costs less than shown. For a kernel without such a loop, its length is given.
 `--source` measures another checkout's kernels. cuobjdump and nvdisasm are searched on PATH and in CUDA_TOOLS (triton's wheels
 bring them in triton/backends/nvidia/bin).
 """
@@ -80,7 +80,7 @@ def instructions_of(cubin: Path) -> dict[str, list[tuple[int, str, str]]]:
 
 
 def evaluation_loop(code: list[tuple[int, str, str]]) -> tuple[list[str], int]:
-    """Opcodes of the shortest loop with an exponential, and how many it has."""
+    """Opcodes of the shortest loop with an exponential, and its number of exponentials."""
     loops = []
     for address, opcode, operands in code:
         target = re.search(r"0x([0-9a-f]+)", operands)
@@ -95,7 +95,7 @@ def evaluation_loop(code: list[tuple[int, str, str]]) -> tuple[list[str], int]:
 
 
 def kind_of(opcode: str) -> str:
-    """The kind an opcode counts under."""
+    """Kind of instruction that an opcode is counted as."""
     head = opcode.partition(".")[0]
     return next((kind for kind, heads in KINDS.items() if head in heads), "arithmetic")
 
@@ -116,7 +116,7 @@ def short_name(mangled: str) -> str:
 
 
 def kernels_of(source: Path, arch: str) -> list[Kernel]:
-    """All kernels of a folder of CUDA sources that are the package's own."""
+    """The package's kernels in a folder of CUDA sources."""
     found = []
     with tempfile.TemporaryDirectory() as folder:
         for file in sorted(source.glob("*.cu")):

@@ -2,8 +2,8 @@
 
     python -m benchmarks.extractors [--seeds 0 1 2] [--folder output/benchmarks/extractors]
 
-Every row goes through the commands a user would type; only features, compressor and code width differ. Seconds of the
-reduction are those of the whole command. Stopped, it continues.
+Every row runs the user's commands; only features, compressor and code width differ. Seconds of the
+reduction are those of the whole command. A stopped run continues.
 """
 
 import json

@@ -4,7 +4,7 @@ python benchmarks/gpu_rasterizer.py [tables | once | profile] [--results <file>]
 
 Three times of each task, in milliseconds per call, 100 calls after 20 for warming up:
   kernels  sum of the durations of all kernels and copies on the device, by torch's profiler; "-" where it cannot run
-  events   median between two CUDA events around the call: the device's work and its waiting for Python
+  events   median between two CUDA events around the call: the device's work, including time spent waiting for Python
   wall     wall clock of all calls with one synchronisation at the end
 Ratios compare events. Inputs of both sides are on the GPU before anything is timed, the peer's camera too; ours is read from
 host memory in every call, as in its published use. A prepared view is never compared with the peer without saying so: the row
@@ -45,7 +45,7 @@ class Scene:
 
     @classmethod
     def random(cls, count: int, width: int, height: int, device: str) -> "Scene":
-        """A cloud of mostly small Gaussians around the view, opacities below 0.98 so that no clamp of alpha matters."""
+        """A cloud of mostly small Gaussians around the view; opacities below 0.98, so that alpha is never clamped."""
         generator = torch.Generator().manual_seed(0)
         means = (torch.rand(count, 3, generator=generator) - 0.5) * torch.tensor([16.0, 12.0, 10.0]) + torch.tensor([0, 0, 7.0])
         sizes = 0.012 * torch.exp(
@@ -65,7 +65,7 @@ class Scene:
         return Scene(self.view, {name: tensor.to(device) for name, tensor in self.geometry.items()})
 
     def requiring_grad(self) -> "Scene":
-        """A copy whose geometry wants gradients."""
+        """A copy whose geometry requires gradients."""
         return Scene(self.view, {name: tensor.detach().clone().requires_grad_() for name, tensor in self.geometry.items()})
 
 
@@ -93,7 +93,7 @@ class Peer:
 
 
 def find_peer() -> str:
-    """gsplat's version, or why its columns stay empty. The first use of its release compiles its kernels, for minutes."""
+    """gsplat's version, or the reason for its empty columns. The first use of its release compiles its kernels for minutes."""
     global gsplat  # noqa: PLW0603 - what cannot run is not there
     if gsplat is None:
         return "not installed"
@@ -117,7 +117,7 @@ class Time:
 
 
 def measure(call: Callable[[], object]) -> Time:
-    """Time on the device, between events, and by the clock."""
+    """Kernel time, time between events, and wall clock time."""
     for _ in range(WARM_UP):
         call()
     torch.cuda.synchronize()
@@ -133,7 +133,7 @@ def measure(call: Callable[[], object]) -> Time:
 
 
 def device_time(call: Callable[[], object], calls: int = 10) -> float | None:
-    """Milliseconds per call in which the device runs kernels and copies; None where the profiler has no access to it."""
+    """Milliseconds per call that the device spends in kernels and copies; None where the profiler cannot access it."""
     try:
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profiler:
             for _ in range(calls):
@@ -157,7 +157,7 @@ def gradient_call(render: Callable[[Scene, Tensor], Tensor], scene: Scene, featu
 
 
 def check_equality() -> tuple[list[str], bool]:
-    """Our GPU results against our CPU backend, and gsplat's image against ours; and whether ours agree."""
+    """Our GPU results against our CPU backend, and gsplat's image against ours; and whether our two backends agree."""
     cpu = Scene.random(200_000, 720, 540, "cpu")
     features = torch.rand(200_000, 9, generator=torch.Generator().manual_seed(1))
     grad = torch.randn(9, 540, 720, generator=torch.Generator().manual_seed(2))
@@ -211,7 +211,7 @@ HEADER = f"{'ms per call':46} {' '.join(f'{column:>8}' for column in COLUMNS)} {
 
 
 def forward_rows(scene: Scene) -> Iterator[Row]:
-    """Forward passes: everything anew, then over a prepared view."""
+    """Forward passes: with preparation, then on a prepared view."""
     goals = {3: "G3 <= 0.30 ms", 9: "G1 <= 0.35 ms, G2 >= 2.5x", 64: "", 512: ""}
     prepared_goals = {9: "G1 <= 0.22 ms"}
     prepared, peer = dgr.prepare(scene.view, **scene.geometry), Peer(scene.view)
@@ -226,7 +226,7 @@ def forward_rows(scene: Scene) -> Iterator[Row]:
 
 
 def feature_rows(scene: Scene) -> Iterator[Row]:
-    """Forward and the gradient of the features alone: everything anew, as the peer does it, then over a prepared view."""
+    """Forward and the gradient of the features alone: with preparation, as in gsplat, then on a prepared view."""
     goals = {9: "G4 >= 6x", 32: "G7 >= 3x", 64: "G7 >= 4x", 512: "G7 >= 10x"}
     prepared_goals = {9: "G4 <= 0.45 ms", 512: "G7 <= 4 ms"}
     prepared, peer = dgr.prepare(scene.view, **scene.geometry), Peer(scene.view)
@@ -269,7 +269,7 @@ def joint_iteration(scene: Scene) -> Callable[[], None]:
 
 
 def joint_rows(scene: Scene) -> Iterator[Row]:
-    """The iteration as it is, with its peak memory in GB, and as a CUDA graph."""
+    """The eager iteration, with its peak memory in GB, and the iteration as a CUDA graph."""
     iteration = joint_iteration(scene)
     torch.cuda.reset_peak_memory_stats()
     eager = measure(iteration)
@@ -288,7 +288,7 @@ def joint_rows(scene: Scene) -> Iterator[Row]:
 
 
 def tables(scene: Scene, results: Path | None) -> int:
-    """Print every row as soon as it is measured, and keep it in `results`. 1 when a result is wrong or a row failed."""
+    """Print every row as soon as it is measured, and store it in `results`. 1 when a result is wrong or a row failed."""
     properties = torch.cuda.get_device_properties(0)
     print(f"{properties.name}, {properties.multi_processor_count} SMs; torch {torch.__version__}; gsplat: {find_peer()}")
     print(f"built: {dgr.build_record()}")
@@ -309,7 +309,7 @@ def tables(scene: Scene, results: Path | None) -> int:
                 if results:
                     with results.open("a", encoding="utf-8") as file:
                         file.write(json.dumps(asdict(row)) + "\n")
-        except (RuntimeError, ValueError) as error:  # the other rows are worth having
+        except (RuntimeError, ValueError) as error:  # continue with the other rows
             print(f"FAILED: {error}", flush=True)
             status = 1
     return status
@@ -355,7 +355,7 @@ def profile(scene: Scene, trace: Path) -> None:
 
 
 def main() -> int:
-    """Run what is asked for."""
+    """Run the requested mode."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="?", choices=("tables", "once", "profile"), default="tables")
     parser.add_argument("--results", type=Path, help="tables: a file of JSON lines to add to; profile: the trace to write")

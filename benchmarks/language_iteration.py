@@ -2,12 +2,12 @@
 
     python -m benchmarks.language_iteration [-s <toy world>] [-m <model>] [--iterations 40]
 
-Without folders a toy world of 640x480 is made and its Gaussians are trained first (minutes, kept in output/benchmarks).
+Without folders, a toy world of 640x480 is generated and its Gaussians are trained first (minutes, stored in output/benchmarks).
 Segments are the exact ones of the toy world: s its parts, m its objects, l objects against the room.
 
-The other side is what the published trainer does per level: activate the raw parameters, blend colours and codes through
+The baseline is the published trainer, per level: activate the raw parameters, blend colours and codes through
 the drop-in rasterizer, gather the target by its segment ids, L1 under the mask of labelled pixels, gradients of all
-parameters (the published kernels know no others), Adam on the codes. Ids and codes are in memory; the published trainer
+parameters (the published kernels always compute all), Adam on the codes. Ids and codes are in memory; the published trainer
 reads them from disk in every iteration, which is left out here.
 """
 
@@ -46,7 +46,7 @@ LEVELS = ("s", "m", "l")
 
 @dataclass(frozen=True)
 class Config:
-    """Where the toy world and its Gaussians are."""
+    """Locations of the toy world and its Gaussians."""
 
     source_path: Annotated[Path, tyro.conf.arg(aliases=["-s"])] = KEPT / "toy_world"
     """Toy world; made when absent."""
@@ -57,7 +57,7 @@ class Config:
 
 
 def write_exact_segments(scene: SceneFolder) -> None:
-    """The toy world's own parts, objects and room as segments, each part of one random embedding in every view."""
+    """The toy world's parts, objects and room as segments; each keeps one random embedding in all views."""
     generator = np.random.default_rng(0)
     parts = read_json(scene.part_ids / "parts.json")["parts"]
     objects = np.array([part["object"] for part in parts])
@@ -123,7 +123,7 @@ def _settings(camera: Camera, degree: int) -> GaussianRasterizationSettings:
 
 
 def main(config: Config) -> None:
-    """Time both and print the ratio."""
+    """Time both sides and print the ratio."""
     scene, model = SceneFolder(config.source_path), ModelFolder(config.model_path)
     if not scene.images.exists():
         write_toy_world(scene.root, seed=0, views=24)

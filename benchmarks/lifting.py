@@ -3,7 +3,7 @@
     python -m benchmarks.lifting [--gaussians 1000000 --views 200 --width 1440 --height 1080]
 
 The scene is generated: Gaussians on the walls of a room, cameras in its middle, and segment maps of a few hundred segments in the
-files of `language_features/`. What is timed reads these files, projects every view, sums its weights and writes the mixtures.
+files of `language_features/`. The timed part reads these files, projects every view, sums its weights and writes the mixtures.
 """
 
 import os
@@ -32,10 +32,10 @@ from training.lifting import lift_mixtures, lifting_settings
 from workspace import ModelFolder, SceneFolder, command_line, save_array
 from workspace.record_types import FeatureSettings, RgbSettings
 
-SEGMENTS = (200, 150, 60, 25)  # in a view, at each of LEVELS
+SEGMENTS = (200, 150, 60, 25)  # segments per view at each of LEVELS
 EMBEDDING_WIDTH = 512
-DISTINCT = 8  # views with maps of their own; the others are links to these
-TIMED = 5  # iterations of the optimised field
+DISTINCT = 8  # views with distinct maps; the others are links to them
+TIMED = 5  # timed iterations of the optimised field
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _room(config: LiftingBenchmarkConfig, folder: Path, generator: torch.Generat
 
 
 def _walls(config: LiftingBenchmarkConfig, generator: torch.Generator) -> GaussianModel:
-    """Points on the six sides of a cube of side 4, a little deep, each as wide as its distance to the next."""
+    """Gaussians near the six faces of a cube of side 4, each as wide as the spacing."""
     points = 4 * torch.rand(config.gaussians, 3, generator=generator) - 2
     side = torch.randint(3, (config.gaussians, 1), generator=generator)
     sign = torch.randint(2, (config.gaussians, 1), generator=generator) * 2.0 - 1
@@ -142,7 +142,7 @@ def _segments(config: LiftingBenchmarkConfig, generator: torch.Generator) -> Seg
 
 
 def _iteration(run: LanguageRun) -> float:
-    """Seconds of a forward and a backward pass of three levels of 3-D codes, the least of some."""
+    """Seconds of a forward and a backward pass of three levels of 3-D codes, the minimum of several."""
     codes = torch.zeros(len(run.trained.gaussians), 9, device=run.device, requires_grad=True)
     view = prepare_view(run.scene.train[0], run.trained.gaussians)
     seconds = []

@@ -24,11 +24,11 @@ WIDTH, HEIGHT = 1440, 1080
 
 
 def frames_like_sams(count: int, seed: int = 0) -> np.ndarray:
-    """Masks with the sizes and overlaps of SAM's: blobs from a tenth of the image down, many inside or twins of others."""
+    """Masks with the sizes and overlaps of SAM's: blobs up to a tenth of the image, many nested or near-duplicates."""
     generator = np.random.default_rng(seed)
     frames = np.zeros((count, HEIGHT, WIDTH), bool)
     for i in range(count):
-        if i and generator.random() < 0.25:  # nearly an earlier one
+        if i and generator.random() < 0.25:  # near-duplicate of an earlier mask
             shift = generator.integers(-6, 7, 2)
             frames[i] = np.roll(frames[generator.integers(i)], shift, (0, 1))
             continue
@@ -44,7 +44,7 @@ def frames_like_sams(count: int, seed: int = 0) -> np.ndarray:
 
 
 def double_loop(frames: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """The definition, pair by pair over whole frames."""
+    """The definition of the suppression, pair by pair over whole frames."""
     order = np.argsort(-scores, kind="stable")
     frames, scores, count = frames[order], scores[order], len(order)
     iou, inside = np.zeros((count, count)), np.zeros((count, count))
@@ -64,7 +64,7 @@ def double_loop(frames: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 
 def seconds(function, *arguments, repeats: int = 1) -> tuple[float, object]:
-    """Least CPU time of a call, and its result."""
+    """Minimum CPU time of a call, and its result."""
     times = []
     for _ in range(repeats):
         begin = time.process_time()

@@ -1,8 +1,8 @@
-"""Every benchmark script at full size on generated scenes in the benchmark's layout, with the shuffled control and several seeds.
+"""Every benchmark script at full size on generated scenes in their layouts, with the shuffled control and several seeds.
 
     python -m benchmarks.protocols [--names lerf_ovs scannet] [--scenes 1] [-o output/protocols]
 
-Figures are of generated worlds and the bundled encoder. Run again, it continues: finished scenes and models stay.
+Figures are of generated worlds and the bundled encoder. A second run continues the first: finished scenes and models are kept.
 """
 
 import os

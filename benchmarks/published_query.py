@@ -1,4 +1,4 @@
-"""The published evaluator of one view, written out directly: what `benchmarks.query` compares with."""
+"""Direct implementation of the published evaluator of one view: the baseline of `benchmarks.query`."""
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ def decode(codes: torch.Tensor, compressor: Autoencoder) -> torch.Tensor:
 
 
 def relevancy_maps(decoded: torch.Tensor, question: Question, phrase: int) -> np.ndarray:
-    """One phrase, one level at a time: the softmax with each negative, the smallest kept."""
+    """One phrase, one level at a time: the minimum over the negatives of the pairwise softmax."""
     maps = []
     for level in decoded:
         pixels = level.reshape(-1, level.shape[-1])
@@ -57,10 +57,10 @@ def majority(mask: np.ndarray) -> np.ndarray:
 
 
 def check(question: Question, view: FieldView) -> None:
-    """Ours and the published loops answer the first phrase alike; SystemExit when they do not.
+    """Check that our answer to the first phrase equals that of the published loops; SystemExit otherwise.
 
-    float32 rounding may move pixels that lie on the threshold: the relevancy of a random scene spans little, and
-    stretching it stretches the rounding.
+    float32 rounding may flip pixels at the threshold: the relevancy of a random scene has a small range, and
+    rescaling it amplifies the rounding.
     """
     level, mask, point_level, _ = answer_maps(relevancy_maps(decode(view.codes, question.field.compressor), question, 0))
     found = answer(question.relevancy(view)[:, 0])

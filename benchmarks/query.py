@@ -1,9 +1,9 @@
-"""Time of text queries: both kinds of field, three readings, against the published evaluator written out directly.
+"""Time of text queries: both kinds of field and three readings against a direct implementation of the published evaluator.
 
     python -m benchmarks.query [--width 640 --height 480 --gaussians 100000]
 
-The scene is random, the embeddings have the width of CLIP's. Nothing is timed before ours and the published loops have given the
-same levels and masks.
+The scene is random, the embeddings have the width of CLIP's. Before timing, ours and the published loops must give the same
+levels and masks.
 """
 
 import statistics
@@ -81,7 +81,7 @@ def main(config: QueryBenchmarkConfig) -> None:
     print(table(["field, reading, phrases", "prepared view", "first phrases", "next phrases", "answers"], rows))
     for name, field in (("autoencoder", optimised), ("lifted", lifted)):
         question = _questions(field, 1, "gaussian", generator)[0]
-        question.negatives.rival  # noqa: B018 - known from earlier questions
+        question.negatives.rival  # noqa: B018 - fills the cache, as earlier questions would
         seconds = _median(partial(_relevancy, question), config.repeats, device)
         print(f"{name}: relevancy of every Gaussian to one phrase, {1000 * seconds:.1f} ms")
 
@@ -106,7 +106,7 @@ def _code_field(trained: TrainedModel, generator: torch.Generator) -> CodeField:
 
 
 def _mixture_field(trained: TrainedModel, generator: torch.Generator) -> MixtureField:
-    """Codes as alike as CLIP's of unrelated segments, at cosines around 0.6."""
+    """Codes with cosines around 0.6, as CLIP's of unrelated segments."""
     device, count = trained.gaussians.means.device, len(trained.gaussians)
     common = F.normalize(torch.randn(WIDTH, generator=generator), dim=0)
     tables = {
@@ -138,7 +138,7 @@ def _questions(field: LanguageField, count: int, reading: Reading, generator: to
 def _seconds(
     field: LanguageField, camera: Camera, questions: tuple[Question, Question], repeats: int, device: torch.device
 ) -> Iterator[float]:
-    """Of a prepared view, the relevancy of the first and of the next phrases in it, and their answers."""
+    """Seconds to prepare a view, for the relevancy of its first phrases and of the next ones, and for their answers."""
     first, following = questions
     views = []
 
@@ -147,7 +147,7 @@ def _seconds(
         views[0].prepare(first.reading == "protocol")
 
     yield _median(prepare, repeats, device)
-    # A view that was asked before keeps the negatives; a fresh one has to be prepared, which does not count here.
+    # A queried view caches the negatives; a new one is prepared first, which is not timed here.
     yield _median(lambda: _fresh(first).relevancy(views[0]), repeats, device, before=prepare)
     yield _median(lambda: _fresh(following).relevancy(views[0]), repeats, device)
     maps = following.relevancy(views[0])
@@ -155,7 +155,7 @@ def _seconds(
 
 
 def _fresh(question: Question) -> Question:
-    """The same question without what it has computed per Gaussian."""
+    """The same question without its cached results per Gaussian."""
     return Question(question.field, question.phrases, question.embeddings, question.negatives, question.reading)
 
 
@@ -164,7 +164,7 @@ def _relevancy(question: Question) -> torch.Tensor:
 
 
 def _published(question: Question, codes: torch.Tensor) -> tuple[str, str]:
-    """Of the relevancy and the answers by the published loops."""
+    """Milliseconds of the published loops for the relevancy and for the answers."""
     started = time.perf_counter()
     decoded = published_query.decode(codes, question.field.compressor)
     relevant = [published_query.relevancy_maps(decoded, question, index) for index in range(len(question.phrases))]
@@ -176,7 +176,7 @@ def _published(question: Question, codes: torch.Tensor) -> tuple[str, str]:
 
 def _median(work: Callable[[], object], repeats: int, device: torch.device, before: Callable[[], None] = lambda: None) -> float:
     seconds = []
-    for _ in range(repeats + 1):  # the first one warms up
+    for _ in range(repeats + 1):  # the first run warms up
         before()
         if device.type == "cuda":
             torch.cuda.synchronize(device)

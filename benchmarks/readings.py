@@ -1,9 +1,9 @@
-"""How far the readings of a lifted field are from each other, in its held-out views.
+"""Differences between the readings of a lifted field, in its held-out views.
 
     python -m benchmarks.readings -m output/demo --field lifted --text "red mug" "wooden table"
 
-Relevancy of the published reading is computed with whole embeddings, so that what its kept coordinates cost is a row too.
-Pixels count of which Gaussians cover half.
+The reference of the published reading uses whole embeddings, so the error of the stored coordinates is a row too.
+Only pixels at least half covered by Gaussians count.
 """
 
 from dataclasses import dataclass

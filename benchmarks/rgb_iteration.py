@@ -1,8 +1,8 @@
-"""One RGB training iteration: against the pure-PyTorch reference rasterizer in one run, and where its time goes.
+"""One RGB training iteration: against the pure-PyTorch reference rasterizer in one run, and a breakdown of its time.
 
     PYTHONPATH=. python benchmarks/rgb_iteration.py [Gaussians] [width] [height]
 
-The comparison is small (2,000 Gaussians, 160x120), since the reference keeps every Gaussian at every pixel; both rasterizers
+The comparison is small (2,000 Gaussians, 160x120), since the reference stores every Gaussian at every pixel; both rasterizers
 must give the same loss and gradients before they are timed. The breakdown is of the size given, by default 100,000
 Gaussians at 640x480. Times are medians; CPU time is of the whole process, all threads.
 """
@@ -97,7 +97,7 @@ def compare(count: int = 2_000, width: int = 160, height: int = 120) -> None:
     theirs, ours = first.values()
     assert math.isclose(theirs["loss value"], ours["loss value"], rel_tol=1e-5), "the rasterizers disagree"
     for name, a, b in zip(PARAMETERS, theirs["gradients"], ours["gradients"], strict=True):
-        # a pair at the 1/255 or 1e-4 limit may fall on either side of it
+        # a Gaussian and pixel at the 1/255 or 1e-4 threshold may fall on either side
         assert (a - b).norm() < 1e-3 * a.norm(), f"the gradients of {name} disagree"
     print(f"whole iteration, {count:,} Gaussians, {width}x{height}, {torch.get_num_threads()} threads")
     for name, (wall, cpu) in seconds.items():

@@ -18,7 +18,7 @@ from workspace import SceneFolder, atomic
 
 
 def paint(image: np.ndarray, indices: np.ndarray) -> np.ndarray:
-    """Each segment in a colour of its own over the grey photograph, with its outline; pixels without one stay dark."""
+    """Each segment in a distinct colour over the grey photograph, with its outline; pixels without one stay dark."""
     generator = np.random.default_rng(0)
     count = int(indices.max()) + 1
     hsv = np.stack([generator.permutation(count) * 180 / max(count, 1), np.full(count, 170), np.full(count, 255)], 1)

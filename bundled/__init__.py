@@ -1,1 +1,1 @@
-"""Training of the bundled segmenter and encoder on toy worlds; what they learn is in `assets/`."""
+"""Training of the bundled segmenter and encoder on toy worlds; their weights are in `assets/`."""

@@ -11,12 +11,12 @@ from jaxtyping import Int, UInt8
 from bundled.captions import Description, captions_of
 from bundled.crops import CROP, Pieces
 
-WORLDS, PER_WORLD = 8, 20  # a query compares objects of one scene, so a batch has several of each world
-STRANGERS, HYBRIDS = 32, 96  # captions of pieces that are not in the batch, and captions that mix two that are
+WORLDS, PER_WORLD = 8, 20  # a query compares objects of one scene, so a batch has several pieces per world
+STRANGERS, HYBRIDS = 32, 96  # captions of pieces that are not in the batch, and captions that mix two pieces of the batch
 
 
 class Batches:
-    """Draws batches. A piece is weighted by count^-1/2 of its description, because the table alone is a tenth of all pieces."""
+    """Samples batches. A piece is weighted by count^-1/2 of its description, because the table alone is a tenth of all pieces."""
 
     def __init__(self, pieces: Pieces, rng: np.random.Generator) -> None:
         self.descriptions, self.rng = pieces.crop_descriptions, rng
@@ -47,8 +47,8 @@ def _any_of(rng: np.random.Generator, options: Sequence[Description]) -> Descrip
 
 
 def mixed_caption(rng: np.random.Generator, descriptions: Sequence[Description]) -> Description:
-    """A caption with the colour and texture of one piece and the name of another: `turquoise pot` where there are a turquoise
-    cube and a red pot. It may be true of one of them by chance."""
+    """A caption with the colour and texture of one piece and the name of another: `turquoise pot` from a turquoise cube and
+    a red pot. It may be true of a piece by chance."""
     description, name = _any_of(rng, descriptions), _any_of(rng, descriptions)
     return _any_of(rng, captions_of(replace(description, kind=name.kind, part=name.part, whole_adjectives=None)))
 

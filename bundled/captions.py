@@ -16,7 +16,7 @@ class Description:
     part: str | None = None
     color: str | None = None
     texture: str | None = None
-    whole_adjectives: str | None = None  # adjectives of the whole that a part belongs to: `striped red`
+    whole_adjectives: str | None = None  # adjectives of the object that a part belongs to: `striped red`
 
     def words(self) -> str:
         """The caption in words: `striped red mug`, `white marble cube`, `red mug's yellow handle`, `lid of the pot`."""

@@ -1,4 +1,4 @@
-"""Training pictures of the bundled encoder: pieces of generated worlds cut out as stage 1 cuts them, and windows of views."""
+"""Training pictures of the bundled encoder: crops of pieces of generated worlds, cut as in stage 1, and windows of views."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,23 +13,23 @@ from features.masks import cut_crops, cut_mask
 from toy_world.compose import World, adjectives, cameras, compose
 from toy_world.render import Renderer
 
-CROP = 64  # pixels per side the encoder sees of a piece
+CROP = 64  # pixels per side of the crop of a piece
 WINDOW = 192  # pixels per side of a window of a view
 PATCH = 8
 MIN_PIXELS = 80  # smaller pieces are not recognisable
-ENTIRE, SCRAP = 0.7, 0.4  # IoU with a part or an object above which a segment shows it, below which it is a fragment
-SCRAPS_KEPT = 0.4  # share of the fragments that is kept; there are many
+ENTIRE, SCRAP = 0.7, 0.4  # IoU with a part or an object above which a segment counts as complete, below which it is a fragment
+SCRAPS_KEPT = 0.4  # share of the many fragments that is kept
 SURROUNDINGS = ("table", "floor", "wall", "painting")
 
 
 @dataclass
 class Pieces:
-    """Pictures with what they show. A patch of a window shows a part and the whole it belongs to."""
+    """Pictures with their descriptions. A patch of a window shows a part and the object that it belongs to."""
 
     crops: UInt8[np.ndarray, "k 64 64 3"]
     crop_descriptions: list[Description]
     crop_entire: Bool[np.ndarray, " k"]  # false for fragments: a stripe of a mug, a mug with half its neighbour
-    crop_worlds: Int[np.ndarray, " k"]  # seed of the world each is from
+    crop_worlds: Int[np.ndarray, " k"]  # seed of the world of each crop
     windows: UInt8[np.ndarray, "n 192 192 3"]
     window_parts: Int[np.ndarray, "n 24 24"]  # row of `patch_descriptions`
     patch_descriptions: list[tuple[Description, Description]]  # (part, whole); equal for the main part of an object
@@ -54,8 +54,8 @@ def item_description(world: World, item_index: int) -> Description:
 def masks_of_view(
     world: World, parts: Int[np.ndarray, "h w"], rng: np.random.Generator
 ) -> Iterator[tuple[Bool[np.ndarray, "h w"], Description]]:
-    """Masks such as a segmenter may return: parts, objects, and pieces of the large surroundings, borders off by a pixel or
-    two."""
+    """Masks such as a segmenter may return: parts, objects, and windows of the large surroundings, dilated or eroded by a
+    pixel or two."""
     item_of = np.int32([i for i, _ in world.parts])
     items = item_of[parts]
     found = [(parts == k, part_description(world, int(k))) for k in np.unique(parts)]
@@ -79,7 +79,7 @@ def segments_of_view(
     world: World, image: UInt8[np.ndarray, "h w 3"], parts: Int[np.ndarray, "h w"], rng: np.random.Generator
 ) -> Iterator[tuple[Bool[np.ndarray, "h w"], Description, bool]]:
     """Segments of the graph segmenter, each with the description of the part or object that it overlaps most, and whether it
-    covers that entirely. Those between ENTIRE and SCRAP are left out."""
+    covers it entirely. Segments with an IoU between SCRAP and ENTIRE are left out, except pieces of the surroundings."""
     item_of = np.int32([i for i, _ in world.parts])
     items = item_of[parts]
     part_areas, item_areas = (
@@ -110,7 +110,7 @@ def segments_of_view(
 
 
 def world_pieces(seed: int, views: int, width: int = 640, height: int = 480) -> Pieces:
-    """Pieces of the world of `seed` seen from `views` of its cameras."""
+    """Pieces of the world of `seed` in `views` of its cameras."""
     world, rng = compose(seed), np.random.default_rng([seed, 7])
     renderer = Renderer(world, detail=0.5)
     crops, descriptions, entire, windows, window_parts = [], [], [], [], []
@@ -139,7 +139,7 @@ def world_pieces(seed: int, views: int, width: int = 640, height: int = 480) -> 
 
 
 def _majority(parts: Int[np.ndarray, "h w"]) -> Int[np.ndarray, "r c"]:
-    """The most frequent part in every patch, -1 where none covers more than half of it."""
+    """The part that covers more than half of each patch, -1 where none does."""
     h, w = parts.shape[0] // PATCH, parts.shape[1] // PATCH
     patches = parts.reshape(h, PATCH, w, PATCH).transpose(0, 2, 1, 3).reshape(h * w, -1)
     counts = np.apply_along_axis(np.bincount, 1, patches, minlength=int(parts.max()) + 1)

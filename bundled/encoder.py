@@ -1,8 +1,8 @@
 """Training of the bundled dual encoder: pieces and patches of toy worlds against true and false captions about them.
 
 The loss is the query itself. LERF's relevancy of a phrase is sigmoid(10 (s_phrase - max s_negative)) with s the cosine, so
-pieces are pushed to a relevancy near 1 for what is true of them and near 0 for what is false, with the canonical negatives
-in the place they have in a query; they are trained as the generic words they are, equally near to everything.
+the relevancy of a piece is trained to be near 1 for true captions and near 0 for false ones, against the canonical negatives as
+in a query. The negatives are generic words and are trained to have the same cosine with every piece.
 """
 
 import gzip
@@ -31,9 +31,9 @@ from toy_world.objects import KINDS
 from workspace import atomic, write_json
 
 EMBEDDING = 64
-GENERIC_COSINE = 0.25  # cosine of the generic words with everything; true captions lie above, false ones below
+GENERIC_COSINE = 0.25  # target cosine of the generic words with all pieces; true captions lie above, false ones below
 SHARPNESS = 2.0  # logits are this times those of the relevancy, so that training does not stop at the decision
-WINDOWS = 2  # per step
+WINDOWS = 2  # windows per step
 CONFIG = {
     "embed_dim": EMBEDDING,
     "vision_cfg": {"image_size": CROP, "layers": 4, "width": 128, "head_width": 32, "patch_size": PATCH, "pool_type": "avg"},
@@ -87,7 +87,7 @@ def new_model(start: Path | None = None) -> torch.nn.Module:
 
 
 def normalised(pictures: Tensor) -> Float[Tensor, "b 3 h w"]:
-    """uint8 [b, h, w, 3] pictures as the model takes them."""
+    """uint8 [b, h, w, 3] pictures as normalised input of the model."""
     mean, std = (torch.tensor(v, device=pictures.device).view(3, 1, 1) for v in (OPENAI_DATASET_MEAN, OPENAI_DATASET_STD))
     return (pictures.permute(0, 3, 1, 2).float() / 255 - mean) / std
 
@@ -107,7 +107,7 @@ def train(pieces: Pieces, steps: int, start: Path | None = None, learning_rate: 
         rows, captions = batches.draw()
         text = tokenizer([caption_text(rng, s) for s in captions] + list(GENERIC))
         crops = normalised(torch.from_numpy(augmented(rng, pieces.crops[rows])))
-        # on a CPU and at this few tokens the fused attention's backward pass takes as long as all the rest of the model
+        # on a CPU and at this few tokens the fused attention's backward pass takes as long as the rest of the model
         with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             phrases = model.encode_text(text)
             images = model.encode_image(crops)
@@ -135,7 +135,7 @@ def train(pieces: Pieces, steps: int, start: Path | None = None, learning_rate: 
 def _patches(
     rng: np.random.Generator, model: torch.nn.Module, pieces: Pieces
 ) -> tuple[Float[Tensor, " k d"], Int[np.ndarray, " k"]]:
-    """Tokens of random patches of random windows, with the row of what each shows."""
+    """Tokens of random patches of random windows, with the part that each patch shows."""
     rows = rng.integers(0, len(pieces.windows), WINDOWS)
     tokens = mini.patch_tokens(model.visual, normalised(torch.from_numpy(pieces.windows[rows])))
     parts = pieces.window_parts[rows].reshape(-1)
@@ -148,19 +148,19 @@ def _patches(
 
 
 def relevancy_loss(images: Float[Tensor, "b d"], phrases: Float[Tensor, "p d"], truth: Tensor) -> Tensor:
-    """Cross-entropy of the relevancy of each caption for each picture; the last phrases are the generic ones."""
+    """Cross-entropy of the relevancy of each caption for each picture; the generic phrases come last."""
     cosine = images @ phrases.T
     generic = cosine[:, -len(GENERIC) :]
     logits = SHARPNESS * 10 * (cosine[:, : -len(GENERIC)] - generic.amax(1, keepdim=True))
     false = F.softplus(logits)[truth == FALSE]
-    hardest = false.topk(max(1, len(false) // 20)).values  # most are easy and have no gradient
+    hardest = false.topk(max(1, len(false) // 20)).values  # most false captions are easy and have almost no gradient
     true = F.softplus(-logits)[truth == TRUE]
     level = (generic - GENERIC_COSINE).square().mean()
     return true.mean() + 0.5 * false.mean() + 0.5 * hardest.mean() + 5 * level
 
 
 def contrast(images: Float[Tensor, "b d"], phrases: Float[Tensor, "p d"], truth: Tensor, logit_scale: Tensor) -> Tensor:
-    """CLIP's loss in both directions with true pairs as positives and undecided ones left out."""
+    """CLIP's loss in both directions with true pairs as positives; pairs with unknown truth are left out."""
     logits = logit_scale.exp() * (images @ phrases[: -len(GENERIC)].T)
     logits = logits.masked_fill((truth != TRUE) & (truth != FALSE), -1e4)
     positive = truth == TRUE

@@ -1,4 +1,4 @@
-"""What the bundled encoder achieves on worlds it has never seen."""
+"""Accuracy of the bundled encoder on held-out worlds."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,11 +13,11 @@ from bundled.encoder import normalised
 from bundled.truth import TRUE, DescriptionTable, truth_matrix
 from features import mini
 
-SHUFFLES = 50  # of the control; a single permutation is noisy: the table alone is a tenth of the pieces
+SHUFFLES = 50  # permutations of the control; one is noisy, because the table alone is a tenth of the pieces
 
 
 def embed_phrases(model: torch.nn.Module, phrases: Sequence[str]) -> Float[Tensor, "p d"]:
-    """Unit rows of phrases."""
+    """Unit embeddings of phrases."""
     return model.encode_text(mini.tokenizer()(list(phrases)), normalize=True)
 
 

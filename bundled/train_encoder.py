@@ -1,8 +1,8 @@
-"""Trains the bundled encoder on toy worlds and reports its retrieval on worlds, and pairs of colour and kind, left out of it.
+"""Trains the bundled encoder on toy worlds and reports its retrieval on held-out worlds and held-out pairs of colour and kind.
 
     python -m bundled.train_encoder
 
-Writes `assets/mini*`. The worlds it draws are kept in `output/mini` and reused.
+Writes `assets/mini*`. The worlds it renders are kept in `output/mini` and reused.
 """
 
 from concurrent.futures import ProcessPoolExecutor
@@ -49,7 +49,7 @@ class TrainMiniConfig:
 
 
 def draw(seed: int, views: int, cache: Path) -> Pieces:
-    """Pieces of one world, from the cache when it was drawn before."""
+    """Pieces of one world, from the cache when present."""
     folder = cache / f"{seed}_{views}"
     if not (folder / "descriptions.json").exists():
         pieces = world_pieces(seed, views)
@@ -66,13 +66,13 @@ def draw(seed: int, views: int, cache: Path) -> Pieces:
 
 
 def unseen(description: Description) -> bool:
-    """Whether the description, or the whole it is a part of, pairs a colour and a kind kept from training."""
+    """Whether the description, or the whole it is a part of, pairs a colour and a kind excluded from training."""
     words = {description.color} if description.part is None else set((description.whole_adjectives or "").split())
     return any((word, description.kind) in UNSEEN for word in words)
 
 
 def without_unseen(pieces: Pieces) -> Pieces:
-    """The set without the descriptions kept from training."""
+    """The set without the descriptions excluded from training."""
     keep = np.array([not unseen(description) for description in pieces.crop_descriptions])
     hidden = np.array([unseen(whole) for _, whole in pieces.patch_descriptions] + [False])
     parts = np.where(hidden[pieces.window_parts], -1, pieces.window_parts)

@@ -50,7 +50,7 @@ class Sample:
 
 
 class RecordedGraph(RegionGraph):
-    """A region graph that records every pair whose features are asked for, with the ground truth."""
+    """A region graph that records every pair whose features are requested, with the ground truth."""
 
     def __init__(self, sample: Sample) -> None:
         lab = to_lab(sample.image)
@@ -67,7 +67,7 @@ class RecordedGraph(RegionGraph):
         self.counts[i] += self.counts[j]
 
     def features(self, i: int, others: list[int]) -> Float[np.ndarray, "k f"]:
-        """Features, with one part and one whole appended; a record of both is kept."""
+        """Features with ground truth appended (same part, same object, weight of the pair); the rows are recorded."""
         features = super().features(i, others)
         parts, part = self.counts[others].argmax(1), self.counts[i].argmax()
         weight = np.sqrt(np.minimum(self.size[i], self.size[others]))
@@ -78,7 +78,7 @@ class RecordedGraph(RegionGraph):
 
 
 def samples(first: int, count: int, views: int = 2) -> list[Sample]:
-    """Some views of each of `count` worlds."""
+    """`views` random views of each of `count` worlds."""
     found = []
     for seed in range(first, first + count):
         world = compose(seed)
@@ -90,7 +90,7 @@ def samples(first: int, count: int, views: int = 2) -> list[Sample]:
 
 
 def record(sample: Sample, model: MergeModel | None) -> Float[np.ndarray, "k f"]:
-    """Pairs seen while merging by the model, or by an oracle that still prefers faint borders."""
+    """Pairs scored while merging by the model, or by an oracle that prefers low-contrast borders."""
     graph = RecordedGraph(sample)
 
     def score(column: int, rows: Float[np.ndarray, " k f"]) -> Float[np.ndarray, " k"]:
@@ -104,7 +104,7 @@ def record(sample: Sample, model: MergeModel | None) -> Float[np.ndarray, "k f"]
 
 
 def fit(rows: Float[np.ndarray, "k f"], hidden: int, epochs: int) -> MergeModel:
-    """Perceptron for the two probabilities by weighted cross-entropy."""
+    """Fit the perceptron of the two probabilities by weighted cross-entropy."""
     torch.manual_seed(0)
     x = torch.from_numpy(rows[:, :NUM_FEATURES])
     target, weight = torch.from_numpy(rows[:, NUM_FEATURES : NUM_FEATURES + 2]), torch.from_numpy(rows[:, -1:])

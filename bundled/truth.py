@@ -1,8 +1,8 @@
 """Which captions are true of which pieces.
 
-A piece is seen alone, cut out of its picture. A caption that leaves attributes out ("mug" of a striped red mug) is true; one
-that says something else ("blue mug") is false; one that speaks of what the piece does not show (the colour of the mug a
-handle belongs to) is neither, and is left out of training.
+A piece is cropped from its picture. A caption that omits attributes ("mug" for a striped red mug) is true; one that
+contradicts the piece ("blue mug") is false; one about something the crop does not show (the colour of the mug that a
+handle belongs to) is unknown and left out of training.
 """
 
 import zlib

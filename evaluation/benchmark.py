@@ -1,4 +1,4 @@
-"""A whole benchmark as one table: the evaluated scenes beside the published figures.
+"""A benchmark as one table: the evaluated scenes beside the published figures.
 
 `python -m evaluation.benchmark --protocol lerf_ovs -m output/figurines output/ramen ...`
 """
@@ -70,7 +70,7 @@ def comparison(protocol: LabelProtocol, measure: Measure, runs: Mapping[str, Seq
 
 
 def _totals(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """Hits and query-weighted means, once per repetition that all scenes have."""
+    """Hits and query-weighted means of each repetition that all scenes have."""
     lines = []
     for index in range(min(len(found) for found in runs.values())):
         total = over_scenes([found[index] for found in runs.values()])
@@ -89,7 +89,7 @@ def _totals(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 
 
 def _procedure(metrics: Mapping[str, Any]) -> str:
-    """How a model was answered, in words."""
+    """Answer rule and reading of an evaluation, as text."""
     return f"rule {metrics.get('rule', 'langsplat')}, reading {metrics.get('reading', 'protocol')}"
 
 

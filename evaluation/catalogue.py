@@ -1,4 +1,4 @@
-"""Protocols by name. A new one is a file of `protocols` and a line here."""
+"""Protocols by name. A new protocol is a file in `protocols` and a line here."""
 
 from collections.abc import Mapping
 from typing import Literal

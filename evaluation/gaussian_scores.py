@@ -1,4 +1,4 @@
-"""How strongly every Gaussian answers every phrase, from the codes it stores; nothing is rendered."""
+"""Cosine and relevancy of every Gaussian for every phrase, from its stored codes; nothing is rendered."""
 
 from dataclasses import dataclass
 
@@ -14,11 +14,11 @@ class GaussianScores:
     """Scores of the Gaussians that have a code."""
 
     known: Bool[Tensor, " n"]
-    """Gaussians with a code at any level; the k others were never seen with a feature and take part in nothing."""
+    """True for the k Gaussians with a code at any level. The others have no features and are excluded."""
     cosines: Float[Tensor, "levels p k"]
-    """With the phrases, of the decoded embeddings as stored, not of rendered ones."""
+    """Cosines between phrases and the decoded embeddings as stored, not as rendered."""
     relevancy: Float[Tensor, "levels p k"]
-    """Against the negatives, in (0, 1)."""
+    """Relevancy against the negatives, in (0, 1)."""
 
 
 @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""Answers judged by ground truth."""
+"""Answers compared with ground truth."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,28 +14,28 @@ from query.report import Verdict
 
 @dataclass(frozen=True)
 class JudgedRow(Row):
-    """An answer with its measures; None where there is no ground truth of it."""
+    """An answer with its measures; None where the phrase has no ground truth."""
 
     iou: float | None = None
     localized: bool | None = None
     argmax_iou: float | None = None
-    """IoU of the pixels where this phrase beats all others (3D-OVS)."""
+    """IoU of the pixels where this phrase scores highest (3D-OVS)."""
     shuffled_iou: float | None = None
-    """Control: mean IoU of the masks of all other phrases with this phrase's truth."""
+    """Control: mean IoU between the masks of all other phrases and this phrase's ground truth."""
     shuffled_localized: float | None = None
-    """Control: part of the other phrases whose point falls on this phrase's truth."""
+    """Control: share of the other phrases whose point hits this phrase's ground truth."""
 
 
 def judge(
     answered: AnsweredView, truth: Truth, classes: Sequence[str] = (), control: bool = False
 ) -> tuple[dict[str, JudgedRow], dict[str, Verdict]]:
-    """Measures of every answer that the truth knows, and what the report shows of them, by phrase.
+    """Measures of every answer that has ground truth, and their summary for the report, by phrase.
 
     Args:
         answered: the answers in one view.
-        truth: of that view.
-        classes: the phrases whose indices `answered.classes` holds.
-        control: also judge every phrase by the answers to all others.
+        truth: ground truth of that view.
+        classes: the phrases that the indices in `answered.classes` refer to.
+        control: also compare each phrase's ground truth with the answers to all other phrases.
     """
     rows, verdicts = {}, {}
     for row in answered.rows:

@@ -16,7 +16,7 @@ from scene.camera import FARTHEST, LARGEST_SIDE
 from workspace import InputError, read_json
 from workspace.image_reader import open_picture
 
-_FILLED = 1 << 15  # pixels around the origin; OpenCV visits every row of an outline, inside the picture or not
+_FILLED = 1 << 15  # polygons are clipped to +- this many pixels; OpenCV visits every row of an outline, even outside the picture
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class LabelObject:
 
     polygons: tuple[Float[np.ndarray, "k 2"], ...]
     box: Float[np.ndarray, "4"]
-    """x1, y1, x2, y2, edges included."""
+    """x1, y1, x2, y2, inclusive."""
 
 
 @dataclass(frozen=True)
 class OutlinedFrame:
-    """LERF-OVS labels of one picture: outlines per category, several objects of one category joined."""
+    """LERF-OVS labels of one picture: outlines by category, with all objects of a category together."""
 
     name: str
     width: int
@@ -47,7 +47,7 @@ class OutlinedFrame:
         return localized(points, torch.from_numpy(self.boxes(category, width, height)).to(points.device))
 
     def mask(self, category: str, width: int, height: int) -> Bool[np.ndarray, "h w"]:
-        """Union of the category's outlines at the asked size. Outlines may leave the picture."""
+        """Union of the category's outlines at the requested size. Outlines may extend beyond the picture."""
         filled = np.zeros((height, width), np.uint8)
         for item in self.categories[category]:
             for polygon in item.polygons:
@@ -60,22 +60,22 @@ class OutlinedFrame:
         return filled.astype(bool)
 
     def boxes(self, category: str, width: int, height: int) -> Float[np.ndarray, "b 4"]:
-        """Boxes (x1, y1, x2, y2) of the category's objects at the asked size."""
+        """Boxes (x1, y1, x2, y2) of the category's objects at the requested size."""
         corners = np.stack([item.box for item in self.categories[category]]).reshape(-1, 2)
         return self._scaled(corners, width, height).reshape(-1, 4)
 
     def _scaled(self, points: Float[np.ndarray, "k 2"], width: int, height: int) -> Float[np.ndarray, "k 2"]:
-        """Pixel indices stand for pixel centres, so half a pixel is added before scaling and taken off after."""
+        """Pixel indices denote pixel centres, so half a pixel is added before scaling and subtracted after."""
         return (points + 0.5) * np.array([width / self.width, height / self.height]) - 0.5
 
 
 def read_lerf_ovs(folder: Path) -> list[OutlinedFrame]:
     """Read every `<name>.json` below a LERF-OVS label folder, sorted by name.
 
-    Frames without objects are passed over.
+    Frames without objects are skipped.
 
     Raises:
-        InputError: the folder is missing or holds no labels, or a file departs from the format; the message says how.
+        InputError: the folder is missing or holds no labels, or a file violates the format; the message says how.
     """
     files = sorted(path for path in folder.rglob("*.json") if not path.name.startswith(".")) if folder.is_dir() else []
     if not files:
@@ -98,7 +98,7 @@ def _outlined_frame(path: Path, name: str) -> OutlinedFrame:
             category = item["category"].strip()
             if box.shape != (4,) or not polygons or not all(map(len, polygons)) or not category:
                 raise ValueError("a box without four numbers, or an object without an outline or a name")
-            if not all((np.abs(numbers) <= FARTHEST).all() for numbers in (box, *polygons)):  # NaN neither
+            if not all((np.abs(numbers) <= FARTHEST).all() for numbers in (box, *polygons)):  # also rejects NaN
                 raise ValueError(f"a point of {category!r} is further than {FARTHEST:g} pixels")
             if box[0] > box[2] or box[1] > box[3]:
                 raise ValueError(f"{category!r} has the reversed box {box.tolist()}")
@@ -119,7 +119,7 @@ def _side(info: Mapping[str, Any], name: str) -> int:
 
 
 def _clipped(polygon: Float[np.ndarray, "k 2"]) -> Float[np.ndarray, "m 2"]:
-    """The polygon cut to a square far larger than any picture (Sutherland and Hodgman 1974); ordinary ones as they are."""
+    """The polygon clipped to a square far larger than any picture (Sutherland and Hodgman 1974); unchanged when inside."""
     for axis in (0, 1):
         for sign in (1.0, -1.0):
             outside = sign * polygon[:, axis] > _FILLED
@@ -149,7 +149,7 @@ def _bounds(polygons: tuple[Float[np.ndarray, "k 2"], ...]) -> Float[np.ndarray,
 
 
 def read_grey(path: Path) -> UInt8[np.ndarray, "h w"]:
-    """Grey values of a mask file, 0..255; transparency does not count. InputError when it is no readable picture."""
+    """Grey values of a mask file, 0..255; transparency is ignored. InputError when the file is not a readable picture."""
     with open_picture(path) as image:
         if image.mode.startswith("I"):
             return (np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8)
@@ -161,12 +161,12 @@ def read_grey(path: Path) -> UInt8[np.ndarray, "h w"]:
 
 @dataclass(frozen=True)
 class PaintedFrame:
-    """Labels of one picture as one mask file per class that is in it."""
+    """Labels of one picture: one mask file per class that occurs in it."""
 
     name: str
     files: Mapping[str, Path]
     background: int = 127
-    """Largest grey value that is not the class."""
+    """Largest grey value that counts as background."""
 
     @property
     def phrases(self) -> tuple[str, ...]:
@@ -179,7 +179,7 @@ class PaintedFrame:
         return bool(self.mask(category, width, height)[y, x].any())
 
     def mask(self, category: str, width: int, height: int) -> Bool[np.ndarray, "h w"]:
-        """The class's mask, resized to the asked size by nearest neighbour."""
+        """The class's mask, resized to the requested size by nearest neighbour."""
         painted = read_grey(self.files[category])
         return cv2.resize(painted, (width, height), interpolation=cv2.INTER_NEAREST_EXACT) > self.background
 

@@ -1,6 +1,6 @@
-"""LERF-OVS in 3D: every phrase selects Gaussians, which are rendered alone and compared with the outlines.
+"""LERF-OVS in 3D: each phrase selects Gaussians, and their rendered opacity is compared with the outlines.
 
-`python -m evaluation.object_selection -m <model> --labels <lerf_ovs>/label/figurines` evaluates by every selection and by both
+`python -m evaluation.object_selection -m <model> --labels <lerf_ovs>/label/figurines` evaluates every selection with both
 published evaluators side by side (docs/protocols.md).
 """
 
@@ -62,7 +62,7 @@ class SelectionConfig(RelevancyConfig):
 
 
 def evaluate_selection(config: SelectionConfig) -> None:
-    """Measure a language field by 3D object selection, by both published evaluators."""
+    """Measure a language field by 3D object selection, with both published evaluators."""
     for path in config.model_path:
         _evaluate(config, ModelFolder(path))
 
@@ -110,7 +110,7 @@ def _asked(config: SelectionConfig, scene: str, labelled: Sequence[str]) -> tupl
 def selections(
     scores: GaussianScores, means: Float[Tensor, "n 3"], levels: Sequence[str]
 ) -> Iterator[tuple[str, Bool[Tensor, "p n"]]]:
-    """Every published selection by name. The level of the arg-max baseline is not known, so there is one for each."""
+    """Every published selection by name. The level of the arg-max baseline is unknown, so every level is evaluated."""
 
     def everywhere(masks: Bool[Tensor, "p k"]) -> Bool[Tensor, "p n"]:
         full = masks.new_zeros(len(masks), len(means))
@@ -130,7 +130,7 @@ def _judged(
     frames: Sequence[tuple[Camera, OutlinedFrame]],
     control: bool,
 ) -> dict[str, Any]:
-    """Figures and rows of one selection by each evaluator; a view is rendered at the size of its label."""
+    """Figures and rows of one selection from each evaluator; a view is rendered at the size of its label."""
     rows: dict[str, list[Overlap]] = {name: [] for name in EVALUATORS}
     shuffled: dict[str, list[float]] = {name: [] for name in EVALUATORS}
     for camera, frame in tqdm(frames, desc="views", unit="view", disable=None, leave=False):
@@ -152,7 +152,7 @@ def _judged(
 
 
 def _control(frame: OutlinedFrame, masks: Mapping[str, Bool[Tensor, "h w"]]) -> list[float]:
-    """Per labelled phrase, the mean IoU of the masks of all other phrases with its outline."""
+    """For each labelled phrase, the mean IoU between the masks of all other phrases and its outline."""
     found = []
     for phrase in frame.phrases:
         truth = torch.from_numpy(frame.mask(phrase, frame.width, frame.height))

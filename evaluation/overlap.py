@@ -11,7 +11,7 @@ def intersection_over_union(predicted: Bool[Tensor, "h w"], truth: Bool[Tensor, 
 
 
 def localized(points: Int[Tensor, "k 2"], boxes: Float[Tensor, "b 4"]) -> bool:
-    """Whether any of the points lies in any of the boxes (x1, y1, x2, y2), edges included."""
+    """Whether any of the points lies in any of the boxes (x1, y1, x2, y2), inclusive."""
     at_least = (points[:, None] >= boxes[None, :, :2]).all(-1)
     at_most = (points[:, None] <= boxes[None, :, 2:]).all(-1)
     return bool((at_least & at_most).any())

@@ -1,4 +1,4 @@
-"""What a protocol that measures answers against labelled views consists of, and its labels matched to a scene."""
+"""Definition of a protocol that compares answers with labelled views, and matching of its labels to a scene."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ from scene.image_names import match_names
 
 @dataclass(frozen=True)
 class LabelSet:
-    """The labels of one scene as its files hold them."""
+    """The labels of one scene as stored in its files."""
 
     frames: Sequence[Truth]
     classes: tuple[str, ...] = ()
-    """Classes that compete for every pixel, where the benchmark has such."""
+    """Classes that compete for every pixel; empty when the benchmark has none."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One measure of a benchmark, with what papers printed of it."""
+    """One measure of a benchmark, with its published figures."""
 
     name: str
     """Key in metrics.json."""
@@ -31,7 +31,7 @@ class Measure:
 
 
 def match_by_name(names: Sequence[str], keys: Sequence[str], training: Sequence[str] = ()) -> dict[str, str]:
-    """Image key of every label: the equal key, or the only key with that last part; InputError when there is none."""
+    """Image key of every label: the identical key, or the only key with that last part; InputError when there is none."""
     return match_names(names, keys, "label", "Labels and images do not match by name", "Give the labels of this scene.")
 
 
@@ -39,7 +39,7 @@ def match_by_name(names: Sequence[str], keys: Sequence[str], training: Sequence[
 class LabelProtocol:
     """A benchmark: how its labels are read and matched to views, and the figures to compare with.
 
-    A new one is a file of `protocols` with such a value, and its line in `catalogue`.
+    A new protocol is a file in `protocols` that defines a LabelProtocol, and a line in `catalogue`.
     """
 
     read: Callable[[Path], LabelSet]
@@ -47,11 +47,11 @@ class LabelProtocol:
     scenes: tuple[str, ...]
     """Scenes of the benchmark, in the order of tables."""
     measures: tuple[Measure, ...]
-    """What the table of the benchmark prints."""
+    """Measures in the table of the benchmark."""
     match: Callable[[Sequence[str], Sequence[str], Sequence[str]], dict[str, str]] = match_by_name
-    """Image key by label name, from the names, the keys of all images, and those of the training views."""
+    """Image key by label name, from the label names, the keys of all images, and the keys of the training views."""
     figures: Callable[[Path, Mapping[str, Path]], Mapping[str, Any]] | None = None
-    """Figures of its own, from the folder of the labels and the folder of the answer pictures of each label."""
+    """Additional figures, from the folder of the labels and the folder of answer pictures of each label."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""Rules by name that turn the relevancy maps of a view into a mask and a point. One file of `protocols` and one line here each.
+"""Rules by name that turn the relevancy maps of a view into a mask and a point. Each has a file in `protocols` and a line here.
 
-The name belongs to every figure: masks of different rules are not comparable.
+State the rule with every figure: masks of different rules are not comparable.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,14 +14,14 @@ from query.answer_rule import Answer, Rule
 from workspace import InputError
 
 RuleName = Literal["langsplat", "langsplat_v2", "gags", "ludvig_uplifted", "ludvig_diffused", "occam", "occam_script"]
-DEFAULT_THRESHOLD = 0.4  # of every rule that has one
+DEFAULT_THRESHOLD = 0.4  # for every rule that takes a threshold
 
 
 @dataclass(frozen=True)
 class _Named:
     function: Callable[..., Answer]
     takes_threshold: bool
-    """Else the rule finds its threshold itself."""
+    """False when the rule computes its threshold from the map."""
 
 
 _RULES: Mapping[RuleName, _Named] = {
@@ -40,7 +40,7 @@ def rule(name: RuleName, mask_thresh: float = DEFAULT_THRESHOLD) -> Rule:
     """The rule of that name.
 
     Raises:
-        InputError: `mask_thresh` is outside [0, 1), or was changed for a rule that finds its own.
+        InputError: `mask_thresh` is outside [0, 1), or was changed for a rule that computes its threshold.
     """
     if not 0 <= mask_thresh < 1:
         raise InputError(f"--mask_thresh {mask_thresh} is outside [0, 1).")

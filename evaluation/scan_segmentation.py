@@ -1,7 +1,7 @@
-"""ScanNet's points by class: every Gaussian, which is a point of the scan, takes the most similar class name.
+"""ScanNet's points by class: every Gaussian is a point of the scan and gets the class name with the highest cosine.
 
 `python -m evaluation.scan_segmentation -m output/scene0000_00 output/scene0062_00 ...` evaluates each scene with 19, 15 and 10
-classes and tables the means beside the published ones (docs/protocols.md).
+classes and prints the means beside the published ones (docs/protocols.md).
 """
 
 import sys
@@ -31,7 +31,7 @@ from workspace.replaced_folder import replaced_folder
 from workspace.stage_record import stage
 
 ANY_LEVEL = "any"
-MOVED = 1e-3  # scene units (metres); a position that was trained differs by more
+MOVED = 1e-3  # scene units (metres); positions that were optimised differ by more
 # mIoU in per cent of 19, 15 and 10 classes, from secondary tables; mAcc where known.
 PUBLISHED: Mapping[str, tuple[str, str, str]] = {
     "LangSplat": ("2.45", "3.45", "6.48"),
@@ -86,7 +86,7 @@ def _evaluate(config: ScanConfig, folder: ModelFolder) -> tuple[str, dict[str, A
 
 
 def _labels_of(field: LanguageField, folder: Path, model: ModelFolder) -> Int[Tensor, " n"]:
-    """NYU40 ids of the Gaussians, which must be the points of the scan in their order."""
+    """NYU40 ids of the Gaussians, which must be the points of the scan in the same order."""
     path = folder / f"{folder.name}_vh_clean_2.labels.ply"
     xyz, labels = read_labelled_points(path)
     means = field.trained.gaussians.means
@@ -100,7 +100,7 @@ def _labels_of(field: LanguageField, folder: Path, model: ModelFolder) -> Int[Te
 
 
 def _cosines(field: LanguageField, question: Question) -> dict[str, Float[Tensor, "n c"]]:
-    """Per level, and by the largest cosine over the levels when there are several; 0 for Gaussians without a code."""
+    """Cosines per level, and with several levels also their maximum over the levels; 0 for Gaussians without a code."""
     scores = gaussian_scores(question)
     cosines = scores.cosines.new_zeros(len(field.levels), len(scores.known), len(question.phrases))
     cosines[:, scores.known] = scores.cosines.movedim(1, 2)
@@ -122,7 +122,7 @@ def _measured(truth: Int[Tensor, " n"], cosines: Float[Tensor, "n c"], num_class
 
 
 def _number(value: float) -> float | None:
-    """JSON has no NaN, which a scene without a labelled point has."""
+    """None for NaN, which JSON lacks; a scene without labelled points yields it."""
     return None if value != value else value
 
 
@@ -146,7 +146,7 @@ def _cell(runs: Mapping[str, Sequence[Mapping[str, Any]]], count: str, level: st
 
 
 def _mean(runs: Mapping[str, Sequence[Mapping[str, Any]]], count: str, level: str, measure: str) -> str:
-    """Mean over the repetitions of a scene, then over the scenes; a scene without labelled points makes it "-", as published."""
+    """Mean over the repetitions of a scene, then over the scenes; "-" when a scene has no labelled points, as published."""
     values = [[run[count].get(level, {}).get(measure) for run in found] for found in runs.values()]
     if any(value is None for each in values for value in each):
         return "-"

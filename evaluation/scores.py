@@ -11,7 +11,7 @@ from query.views import HELD_OUT, TRAINING
 
 
 def summary(rows: Sequence[JudgedRow]) -> dict[str, Any]:
-    """Means over the rows with ground truth: the published one over all (view, phrase) pairs, then by phrase and by view.
+    """Means over the rows with ground truth: over all (view, phrase) pairs as published, by phrase, and by view.
 
     A measure without values has no entry.
     """
@@ -46,7 +46,7 @@ def by_split(rows: Sequence[JudgedRow]) -> dict[str, dict[str, Any]]:
 
 
 def over_scenes(summaries: Sequence[dict[str, Any]]) -> dict[str, float | int]:
-    """Overall figures of a benchmark: `macro_*` is the mean of the scenes, as papers print it; others are weighted by query."""
+    """Overall figures of a benchmark: `macro_*` is the mean over scenes, as papers print it; the others are weighted by query."""
     queries = sum(s["queries"] for s in summaries)
     hits = sum(s["localization_hits"] for s in summaries)
     return {

@@ -19,7 +19,7 @@ from workspace.record_types import Eval3dRecord
 from workspace.stage_record import require
 
 SCENES = ("figurines", "ramen", "teatime", "waldo_kitchen")
-# mIoU / Acc@0.25 in per cent, as table 1 of VALA prints them. It does not say by which evaluator each row was measured.
+# mIoU / Acc@0.25 in per cent, as table 1 of VALA prints them. It does not say which evaluator measured each row.
 PUBLISHED: Mapping[str, tuple[str, ...]] = {
     "LangSplat": ("-", "-", "-", "-", "10.35 / 13.64"),
     "LEGaussians": ("-", "-", "-", "-", "16.21 / 23.82"),

@@ -1,4 +1,4 @@
-"""The query stage: phrases or benchmark labels in, answers, figures, pictures and a report out."""
+"""The query stage: from phrases or benchmark labels to answers, figures, pictures and a report."""
 
 import sys
 from collections.abc import Mapping
@@ -60,8 +60,8 @@ class QueryConfig(ViewQueryConfig):
     """Views in the report, those with the highest scores; all are in metrics.json and have pictures."""
 
 
-MOST_VIEWS = 12  # a person looks at these; answering all views of a scene takes minutes
-# They do not change an answer; each field has a folder of its own.
+MOST_VIEWS = 12  # default without --all_views, for a person to look at; answering all views of a scene takes minutes
+# These settings do not change an answer; each field has its own folder.
 _UNRECORDED = ("model_path", "field", "report_views", "device")
 
 
@@ -83,7 +83,7 @@ def eval_query(config: QueryConfig) -> None:
 
 
 def _evaluate(config: QueryConfig, folder: ModelFolder) -> tuple[ModelFolder, dict[str, Any]]:
-    """Evaluate one model folder; returns it with the field that was chosen, and its summary, empty without ground truth."""
+    """Evaluate one model folder; returns it with the chosen field, and the summary, empty without ground truth."""
     session = Session.open(config, folder, config.level, config.resolution)
     model = session.model
     protocol = PROTOCOLS[config.protocol]
@@ -103,7 +103,7 @@ def _evaluate(config: QueryConfig, folder: ModelFolder) -> tuple[ModelFolder, di
     decide, clock = rule(config.rule, config.mask_thresh), Clock(session.device)
     rows: list[Row] = []
     inputs = session.field.fingerprint() | {"features": session.field.features}
-    # Answers are quick to compute again, so the folder always holds the last question.
+    # Answers are fast to recompute, so the folder only holds those of the last question.
     with replaced_folder(model.evaluation) as new, stage(new, EvalRecord, _recorded(config), inputs):
         answers, report = AnswerFolder(new), Report(config.report_views)
         with Background() as background:
@@ -154,7 +154,7 @@ def _write(
 
 
 def _views(config: QueryConfig, session: Session, labels: Labels | None) -> list[View]:
-    """The views asked for, of these the labelled ones."""
+    """The selected views, only the labelled ones when there are labels."""
     views = choose_views(session.scene, config.split, config.names)
     if labels is None:
         return views

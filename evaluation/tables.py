@@ -39,5 +39,5 @@ def runs_table(spread: Mapping[str, Mapping[str, Any]], runs: int) -> str:
 
 
 def percent(value: float) -> str:
-    """A part of one as per cent."""
+    """A fraction in [0, 1] as per cent."""
     return f"{100 * value:.1f}"

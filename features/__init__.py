@@ -1,1 +1,1 @@
-"""What the photographs show, as vectors: segment masks, image and text encoders, and the files they are kept in."""
+"""Image features: segment masks, image and text encoders, and the files that store them."""

@@ -60,11 +60,11 @@ class ClipEncoder:
         return torch.nn.functional.normalize(torch.cat(embeddings).float(), dim=-1)
 
     def resize(self, square: UInt8[np.ndarray, "n n 3"]) -> UInt8[np.ndarray, "side side 3"]:
-        """A square RGB picture at `image_size`, with the filter that the model's own preprocessing uses."""
+        """A square RGB picture at `image_size`, with the filter of the model's own preprocessing."""
         from PIL import Image
 
         picture = Image.fromarray(square)
-        for step in self._transform.transforms[:-2]:  # without the conversion to a tensor and the normalisation
+        for step in self._transform.transforms[:-2]:  # without tensor conversion and normalisation
             picture = step(picture)
         return np.asarray(picture)
 

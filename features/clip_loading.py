@@ -1,4 +1,4 @@
-"""Which OpenCLIP models and weights there are, and loading them; what is missing is said in words."""
+"""Loading of OpenCLIP models and weights, with clear errors for missing ones."""
 
 import logging
 from collections import Counter
@@ -16,11 +16,11 @@ from workspace import InputError, read_json
 log = logging.getLogger(__name__)
 
 DEFAULT_MODEL, DEFAULT_WEIGHTS = "ViT-B-16", "laion2b_s34b_b88k"  # LangSplat's
-_WITH_WEIGHTS = ("hf-hub:", "local-dir:")  # a name that begins so includes its weights
+_WITH_WEIGHTS = ("hf-hub:", "local-dir:")  # prefixes of names that include their weights
 
 
 def default_weights(model: str) -> str:
-    """The weights of `model` when the user names none: the only published ones, of ViT-B-16 those of LangSplat.
+    """Default weights of `model`: the only published ones, or LangSplat's for ViT-B-16.
 
     Raises:
         InputError: OpenCLIP has no such model, or its weights are not published, or there are several.
@@ -41,7 +41,7 @@ def default_weights(model: str) -> str:
 def load_clip(model: str, pretrained: str | None, device: torch.device):  # noqa: ANN201 (open_clip's classes share no base)
     """Network in evaluation mode and tokenizer; half precision on a GPU, full precision on a CPU.
 
-    Weights in a file are prepared for as those that OpenCLIP publishes for the model, since the file does not say how.
+    A weights file does not record its preprocessing, so that of the published weights of the model is used.
 
     Raises:
         InputError: the model or its weights are unknown, absent, or damaged, it has no text tower, or a package is missing.
@@ -111,7 +111,7 @@ def _check_names(model: str, pretrained: str | None) -> None:
 
 
 def _config(model: str) -> dict:
-    """OpenCLIP's configuration of the model; empty where only the hub has it."""
+    """OpenCLIP's configuration of the model; empty when only the hub has it."""
     import open_clip
 
     if model.startswith("local-dir:"):
@@ -151,7 +151,7 @@ def _published_preprocessing(model: str, pretrained: str | None) -> dict | None:
     return {name: value for name, value in zip(_FIELDS, common, strict=True) if value is not None}
 
 
-_FIELDS = ("mean", "std", "interpolation", "resize_mode")  # the last makes no difference to square pictures
+_FIELDS = ("mean", "std", "interpolation", "resize_mode")  # resize_mode has no effect on square pictures
 
 
 def _row(config: dict) -> tuple:
@@ -173,7 +173,7 @@ def _explain_tokenizer(model: str, config: dict, error: Exception) -> str:
 
 
 def _reason(error: Exception) -> str:
-    # the first sentence: torch's next ones advise to load without weights_only
+    # only the first sentence: torch's next ones advise loading without weights_only
     return (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
 
 

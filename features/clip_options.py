@@ -1,4 +1,4 @@
-"""Which OpenCLIP model embeds segments and what is recorded of it, for every extractor that uses one."""
+"""The OpenCLIP model that embeds segments, and its recorded settings, for every extractor that uses one."""
 
 import math
 from dataclasses import dataclass
@@ -32,8 +32,8 @@ class ClipOptions:
 
 
 def clip_settings(options: ClipOptions) -> dict[str, object]:
-    """What the record says of the encoder. Records of earlier versions name neither filter nor calibration: nor do ours where
-    these are the published ones.
+    """Settings of the encoder for the record. Published values of filter and calibration are left out, as in records of
+    earlier versions, which have neither.
 
     Raises:
         InputError: no such model, none or several published weights and none named, or a calibration out of range.
@@ -53,13 +53,13 @@ def clip_settings(options: ClipOptions) -> dict[str, object]:
 
 
 def clip_encoder(options: ClipOptions, device: torch.device) -> tuple[ClipEncoder, Resize | None]:
-    """The encoder, and the filter that makes its crops (None: the published one, as in `features.masks.cut_crops`)."""
+    """The encoder, and the resize filter of its crops (None: the published one, as in `features.masks.cut_crops`)."""
     encoder = ClipEncoder(options.clip_model, _weights(options), device)
     return encoder, encoder.resize if _resizes_as_encoder(options) else None
 
 
 def clip_text(settings: FeatureSettings, device: torch.device | str, options: TextOptions) -> ClipText:
-    """Text tower of the model that `clip_settings` recorded; its weights may lie elsewhere now."""
+    """Text tower of the model that `clip_settings` recorded; its weights may have moved since."""
     return ClipText(
         settings.text("clip_model"),
         options.clip_pretrained or settings.text("clip_pretrained"),

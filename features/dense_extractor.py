@@ -1,4 +1,4 @@
-"""From a picture to a grid of patch tokens."""
+"""Extractor of a grid of patch tokens from a picture."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -20,7 +20,7 @@ def dense_extractor(
     window_size: GridSize,
     mode: Literal["bicubic", "bilinear"] = "bicubic",
 ) -> Extractor:
-    """Patch tokens of an image at the grid `grid_size` gives it, encoded in windows of at most `window_size`.
+    """Patch tokens of an image at the grid that `grid_size` returns, encoded in windows of at most `window_size`.
 
     `mode` is the filter that resizes the image to its grid.
     """

@@ -51,15 +51,15 @@ class Dino(ExtractorSpec[DinoOptions]):
         return settings | ({"resize": "bilinear"} if options.square else {"dino_side": options.dino_side})
 
     def resolution(self, given: int, options: DinoOptions) -> int:
-        """A square is made of the whole photograph, whatever its size."""
+        """With `--square` the photograph is read at full size by default."""
         return 1 if options.square and given == -1 else given
 
     def load(self, options: DinoOptions, device: torch.device) -> Extractor:
-        """The network, and the grid it is given.
+        """The network and its patch grid.
 
-        `--square` is DinoSplat's preparation: torchvision's default resizing, single precision. Deviates from it without:
-        the image keeps its aspect, is shrunk to 1080 pixels of height first and then bicubically (DINOv2's own evaluation
-        is bicubic), and a GPU computes in half precision.
+        `--square` is DinoSplat's preprocessing: torchvision's default resizing, single precision. Deviates from it otherwise:
+        the image keeps its aspect, is downscaled to a height of 1080 pixels first and then bicubically (as in DINOv2's own
+        evaluation), and a GPU computes in half precision.
         """
         encoder = DinoEncoder(options.dino_model, options.dino_ckpt, device, half=not options.square)
 
@@ -133,9 +133,9 @@ def _load(model: str, checkpoint: Path | None) -> torch.nn.Module:
     with quiet():
         try:
             network = timm.create_model(model, pretrained=True, num_classes=0, dynamic_img_size=True, **overlay)
-        except TypeError:  # its class does not know dynamic_img_size
+        except TypeError:  # its class has no dynamic_img_size
             raise InputError(_NO_TOKENS.format(model)) from None
-        except Exception as error:  # noqa: BLE001 - a damaged file raises whatever the reader stumbles over
+        except Exception as error:  # noqa: BLE001 - a damaged file can raise any exception
             raise InputError(_explain(model, checkpoint, error)) from error
     if not hasattr(network, "patch_embed") or not hasattr(network, "num_prefix_tokens"):
         raise InputError(_NO_TOKENS.format(model))

@@ -1,4 +1,4 @@
-"""Extractors that installed packages bring, by the entry points of the group `open_vocabulary_3d.features`.
+"""Extractors of installed packages, from the entry points of the group `open_vocabulary_3d.features`.
 
 An entry point names a function of a torch device that returns an object with two methods: `segments(image)`, from an RGB
 picture [h, w, 3] of uint8 to (labels, embeddings) as `features.own_segments.own_segments` takes them, and
@@ -24,7 +24,7 @@ GROUP = "open_vocabulary_3d.features"
 
 
 def registered() -> dict[str, ExtractorSpec]:
-    """The extractors of installed packages, by name. Nothing of them is imported yet."""
+    """The extractors of installed packages, by name. Does not import them."""
     return {entry.name: RegisteredSegments(entry) for entry in entry_points(group=GROUP)}
 
 
@@ -37,11 +37,11 @@ class RegisteredSegments(ExtractorSpec[object]):
         self.entry = entry
 
     def settings(self, options: object) -> dict[str, object]:
-        """The function, and the version of its package: another one may give another space."""
+        """The function, and the version of its package, since another version may have another embedding space."""
         return {"function": self.entry.value, "version": self.entry.dist.version if self.entry.dist else "unknown"}
 
     def load(self, options: object, device: torch.device) -> Extractor:
-        """What the function returns, its segments checked picture by picture."""
+        """Extractor that calls the returned object and checks its segments for every picture."""
         model = self._model(device, "segments")
 
         def segments(image):  # noqa: ANN001, ANN202 - as Step
@@ -51,7 +51,7 @@ class RegisteredSegments(ExtractorSpec[object]):
         return Extractor({"segments": segments})
 
     def text_encoder(self, settings: FeatureSettings, device: torch.device | str, options: TextOptions) -> "RegisteredText":
-        """Its text vectors."""
+        """Text encoder through `embed_text` of the object."""
         return RegisteredText(self._model(torch.device(device), "embed_text"), self.entry.value, options)
 
     def _model(self, device: torch.device, method: str) -> Any:

@@ -25,7 +25,7 @@ from workspace.processes import ignore_interrupts, num_cores
 
 log = logging.getLogger(__name__)
 
-MIN_PARALLEL = 8  # photographs; fewer take less time than starting the processes
+MIN_PARALLEL = 8  # photographs; with fewer, starting processes takes longer
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -86,7 +86,7 @@ def extract_all(
 
 
 class _Prepared(NamedTuple):
-    """A photograph, or the result of the first step for it, with the seconds that this took."""
+    """A photograph, or the result of its first step, with the seconds per part."""
 
     size: tuple[int, int]  # height, width
     digest: str
@@ -94,7 +94,7 @@ class _Prepared(NamedTuple):
     seconds: dict[str, float]
 
 
-Prepare = Callable[[], _Prepared]  # raises InputError when the photograph cannot be read
+Prepare = Callable[[], _Prepared]  # raises InputError when the photograph is unreadable
 
 
 def _prepare(key: str, photograph: Photograph, resolution: int, first: tuple[str, Step] | None = None) -> _Prepared:
@@ -115,8 +115,8 @@ def _one_by_one(photographs: Photographs, resolution: int) -> Iterator[tuple[str
 
 
 def _in_processes(photographs: Photographs, resolution: int, first: tuple[str, Step]) -> Iterator[tuple[str, Prepare]]:
-    """The photographs in order, read and put through the first step by as many processes as there are cores, ahead of the
-    other steps; at most two pictures for each process are in memory."""
+    """The photographs in order. One process per core reads them and runs the first step, ahead of the other steps; at most
+    two pictures per process are in memory."""
     workers = num_cores()
     context = multiprocessing.get_context("spawn")  # a forked child would inherit the locks of torch's threads
     with ProcessPoolExecutor(workers, context, ignore_interrupts) as pool:

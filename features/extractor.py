@@ -15,7 +15,7 @@ from features.text import TextEncoder, TextOptions
 from workspace import SceneFolder
 from workspace.record_types import FeatureSettings, Tokens
 
-Step = Callable[..., object]  # from the result of the step before it
+Step = Callable[..., object]  # maps the result of the previous step to its own
 Options = TypeVar("Options")  # flags of one extractor
 
 
@@ -23,15 +23,15 @@ Options = TypeVar("Options")  # flags of one extractor
 class Extractor:
     """Features of an RGB picture [h, w, 3], in named steps that are timed one by one.
 
-    The first step takes the picture, each other one what the step before returned; the last returns the features. Steps
-    end with their results on the CPU.
+    The first step takes the picture, every other step the result of the previous one; the last returns the features.
+    Results of steps are on the CPU.
     """
 
     steps: Mapping[str, Step]
     first_step_in_processes: bool = False
     """Whether the first step can be pickled and keeps one core busy, so that several pictures go through it at once."""
     takes_key: bool = False
-    """Whether the first step takes the image's key as well, as one that reads files does."""
+    """Whether the first step also takes the image's key, for example to read files."""
 
     def of(self, key: str) -> list[tuple[str, Step]]:
         """The named steps for image `key`."""
@@ -47,12 +47,12 @@ class Extractor:
 
 
 class ExtractorSpec(ABC, Generic[Options]):
-    """One choice of `--features`: its settings, its networks, the text that can be compared with it.
+    """One choice of `--features`: its settings, networks and text encoder.
 
     Attributes:
         store: Kind of features it computes.
         embeddings: Whether they are stored as the network returns them or with unit length.
-        segmenters: The choices of `--segmenter` that it takes.
+        segmenters: The supported choices of `--segmenter`.
         options: Its flags, a frozen dataclass with `kw_only` that the configuration of stage 1 inherits, or None.
     """
 

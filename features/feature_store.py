@@ -1,4 +1,4 @@
-"""Interface of every kind of features: values by image, read and written, and what later stages ask of them."""
+"""Interface of every kind of features: reading and writing of values by image, and the queries of later stages."""
 
 import json
 from abc import ABC, abstractmethod
@@ -24,7 +24,7 @@ class ImageFeatures(Protocol):
     """Features of one image."""
 
     def counts(self) -> dict[str, int]:
-        """How many embeddings of what, for the log."""
+        """Numbers of embeddings by kind, for the log."""
 
 
 Value = TypeVar("Value", bound=ImageFeatures)
@@ -33,14 +33,14 @@ Value = TypeVar("Value", bound=ImageFeatures)
 class FeatureStore(ABC, Generic[Value]):
     """Features of one kind in a scene folder, one value per photograph, by the photograph's key.
 
-    A kind of features is one subclass; no other code depends on which kind it is.
+    A kind of features is one subclass; no other code depends on the kind.
 
     Attributes:
-        levels: Levels that a target can show, in the order of `--feature_level`.
+        levels: Levels that a target can have, in the order of `--feature_level`.
         trained_levels: Levels that a language field is trained on when none is named.
-        dense: One embedding for each patch of the picture: neighbours are nearly equal, so a share of them suffices to fit a
-            compressor. Otherwise one for each segment.
-        code_dtype: Type in which the codes of an image are kept.
+        dense: True for one embedding per patch: neighbours are nearly equal, so a subset suffices to fit a compressor.
+            False for one per segment.
+        code_dtype: Data type of the stored codes of an image.
         settings: Settings that the features were computed with, as recorded; they decide the text encoder
             (`features.registry.text_encoder`).
     """
@@ -67,7 +67,7 @@ class FeatureStore(ABC, Generic[Value]):
     @classmethod
     @abstractmethod
     def folder_of(cls, scene: SceneFolder) -> Path:
-        """Where `scene` keeps features of this kind."""
+        """Folder of features of this kind in `scene`."""
 
     @classmethod
     @abstractmethod
@@ -88,7 +88,7 @@ class FeatureStore(ABC, Generic[Value]):
 
     @abstractmethod
     def write(self, key: str, value: Value) -> None:
-        """Write the features of image `key`, whole or not at all."""
+        """Write the features of image `key`, atomically."""
 
     @abstractmethod
     def embeddings(self, key: str) -> Float[np.ndarray, "*shape d"]:
@@ -98,19 +98,19 @@ class FeatureStore(ABC, Generic[Value]):
     def target(
         self, key: str, codes: Float[np.ndarray, "..."], levels: Sequence[str], camera: Camera, device: torch.device
     ) -> Target:
-        """What the codes of image `key`, one for each embedding, look like in `camera` at some of `levels`.
+        """The codes of image `key`, one per embedding, as a target in `camera` at some of `levels`.
 
         Raises:
             InputError: the codes are not those of the image's embeddings, or the features are of a picture of another shape.
         """
 
     def membership(self, key: str) -> tuple[Int[np.ndarray, "*shape"], Int[np.ndarray, "*shape"]]:
-        """Of each embedding of image `key` the index of its level in `levels`, and the number of pixels that show it."""
+        """For each embedding of image `key`, the index of its level in `levels` and its number of pixels."""
         shape = self.embeddings(key).shape[:-1]
         return np.zeros(shape, np.int64), np.ones(shape, np.int64)
 
     def label_maps(self, key: str, levels: Sequence[str], camera: Camera) -> Int[np.ndarray, "level h w"]:
-        """At each pixel and level the index of the embedding of image `key` that shows there, -1 where there is none.
+        """At each pixel and level, the index of the embedding of image `key`, -1 where there is none.
 
         Raises:
             InputError: the features do not say which embedding a pixel has, or are of a picture of another shape.
@@ -127,7 +127,7 @@ class FeatureStore(ABC, Generic[Value]):
     def made_from(self) -> dict[str, str]:
         """Digest of the photograph behind the features of each image, as the extraction logged it.
 
-        Images whose features come from another program are left out: nothing is known of them.
+        Images whose features come from another program are left out, since it writes no log.
         """
         newest: dict[str, tuple[float, str]] = {}
         for log in self.scene.extraction_logs(self.folder):
@@ -142,12 +142,12 @@ class FeatureStore(ABC, Generic[Value]):
                     TypeError,
                     OverflowError,
                     RecursionError,
-                ):  # a line that a killed run, or another shard just now, has half written
+                ):  # a line half written by a killed run or by a running shard
                     continue
         return {image: digest for image, (_, digest) in newest.items()}
 
     def refuse_replaced(self) -> dict[str, str]:
-        """`made_from`; InputError when photographs were replaced since, with the command that helps."""
+        """`made_from`; InputError when photographs were replaced since, with the command that fixes it."""
         made = self.made_from()
         changed = replaced(made, digests(scene_photographs(self.scene))) if made else []
         if changed:

@@ -16,7 +16,7 @@ from workspace import ASSETS
 
 WEIGHTS = ASSETS / "graph_merge.npz"
 SCALE, BLUR, SMALLEST_REGION = 100.0, 0.5, 20  # of the initial regions; Lab is divided by 50
-PIECE, PART, WHOLE = 0.7, 0.5, 0.5  # minimum probability of a merge: of one part (twice), of one object
+PIECE, PART, WHOLE = 0.7, 0.5, 0.5  # minimum probability of a merge at s, m (same part) and l (same object)
 
 
 class MergeModel:
@@ -47,12 +47,12 @@ def _model() -> MergeModel:
 
 
 def first_regions(lab: Float32[np.ndarray, "h w 3"]) -> Int32[np.ndarray, "h w"]:
-    """Small regions of even colour, counted from 0."""
+    """Labels of small regions of uniform colour, from 0."""
     return felzenszwalb(lab / 50, scale=SCALE, sigma=BLUR, min_size=SMALLEST_REGION, channel_axis=-1).astype(np.int32)
 
 
 def graph_segments(image: UInt8[np.ndarray, "h w 3"]) -> dict[str, Int32[np.ndarray, "h w"]]:
-    """Nested segment ids of every pixel at the levels s (pieces of even look), m (parts), l (wholes), each from 0."""
+    """Nested segment ids of every pixel at the levels s (uniform pieces), m (parts), l (wholes), each from 0."""
     lab = to_lab(image)
     labels = first_regions(lab)
     graph, model = RegionGraph(lab, labels), _model()

@@ -17,7 +17,7 @@ from workspace.record_types import FeatureSettings
 
 DINOSPLAT = FeatureSettings("dino", dino_model="vit_base_patch14_reg4_dinov2.lvd142m")  # what DinoSplat uses
 DINOSPLAT_WIDTH = 768
-LARGEST = np.finfo(np.float16).max  # what is stored; larger tokens would become infinite
+LARGEST = np.finfo(np.float16).max  # largest float16, the stored type; larger tokens would overflow
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class PatchGrid:
 
 
 class GridStore(FeatureStore[PatchGrid]):
-    """`<key>.npy` float16 [h, w, d] in `dino_features/`, at the image's own aspect unless it was squashed on purpose.
+    """`<key>.npy` float16 [h, w, d] in `dino_features/`, at the image's own aspect unless `--square` was used.
 
     DinoSplat's files (`arr_0` [d, h, w] in `<key>.npz`) are read too. Deviates from their float32: half the size.
     """
@@ -59,7 +59,7 @@ class GridStore(FeatureStore[PatchGrid]):
         return store.settings
 
     def has(self, key: str) -> bool:
-        """Whether image `key` has a grid of ours."""
+        """Whether image `key` has a grid in our format."""
         return self.scene.patch_grid(key).is_file()
 
     def write(self, key: str, value: PatchGrid) -> None:

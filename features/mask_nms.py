@@ -7,8 +7,8 @@ from jaxtyping import Float, Float64, Int64
 
 from features.masks import Mask
 
-_BLOCK = 1 << 24  # bytes of the membership matrix held at a time
-_FALLBACK = 3  # masks that survive a criterion which would drop all
+_BLOCK = 1 << 24  # bytes of a block of the membership matrix
+_FALLBACK = 3  # masks kept when a criterion would drop all
 
 
 def mask_nms(
@@ -56,7 +56,7 @@ def mask_nms(
 def thinned(mask: Mask, step: int) -> Mask:
     """Every `step`-th pixel of the frame in both directions, for a comparison in 1 / step^2 of the time.
 
-    A segment that falls between the kept pixels stays as one pixel.
+    A segment that contains none of the kept pixels is kept as one pixel.
     """
     y, x = -mask.top % step, -mask.left % step
     pixels = mask.pixels[y::step, x::step]
@@ -69,7 +69,7 @@ def thinned(mask: Mask, step: int) -> Mask:
 def intersections(masks: Sequence[Mask]) -> Float64[np.ndarray, "m m"]:
     """Number of pixels that each pair of masks has in common; exact.
 
-    Pixels next to each other in a row belong to the same masks except where a mask begins or ends, so a row falls into
+    Pixels next to each other in a row belong to the same masks except where a mask begins or ends, so a row consists of
     few runs. With A the membership of masks in runs (0 or 1) and l the lengths of the runs, the counts are A diag(l) A^T:
     one matrix product over runs instead of pixels, taken in blocks of bounded memory.
     """

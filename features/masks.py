@@ -1,4 +1,4 @@
-"""Segment masks cut to their boxes, and the crops an image encoder sees of them."""
+"""Segment masks cut to their boxes, and their crops for an image encoder."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -33,7 +33,7 @@ def cut_mask(frame: Bool[np.ndarray, "h w"], left: int = 0, top: int = 0) -> Mas
 
 
 def segment_map(masks: Sequence[Mask], height: int, width: int) -> Int32[np.ndarray, "h w"]:
-    """Index of the segment at each pixel, -1 where there is none; later masks cover earlier ones."""
+    """Index of the segment at each pixel, -1 where there is none; later masks overwrite earlier ones."""
     indices = np.full((height, width), -1, np.int32)
     for index, (left, top, pixels) in enumerate(masks):
         region = indices[top : top + pixels.shape[0], left : left + pixels.shape[1]]
@@ -67,7 +67,7 @@ Resize = Callable[[UInt8[np.ndarray, "n n 3"]], UInt8[np.ndarray, "side side 3"]
 def cut_crops(
     image: UInt8[np.ndarray, "h w 3"], masks: Sequence[Mask], side: int, resize: Resize | None = None
 ) -> UInt8[np.ndarray, "m side side 3"]:
-    """What the encoder sees of each segment: black outside the mask, padded to a centred square, resized to `side`.
+    """Crop of each segment for the encoder: black outside the mask, padded to a centred square, resized to `side`.
 
     `resize` is the filter; without it, bilinear as published, which skips pixels where it shrinks by more than two.
     The box excludes the segment's last row and column, as the published crops do: SAM's boxes run from the first to the

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from workspace import ASSETS
 
-MODEL = "mini"  # open_clip names a model after its configuration file
+MODEL = "mini"  # open_clip takes the model name from the configuration file
 CONFIG = ASSETS / "mini.json"
 WEIGHTS = ASSETS / "mini.safetensors"
-MERGES = ASSETS / "mini_bpe.txt.gz"  # byte pairs of the few words it knows; other words fall apart into letters
-REPORT = ASSETS / "mini_report.json"  # what it achieved on unseen worlds
+MERGES = ASSETS / "mini_bpe.txt.gz"  # byte pairs of its vocabulary; other words are split into letters
+REPORT = ASSETS / "mini_report.json"  # its accuracy on held-out worlds
 NOTICE = (
     "The bundled encoder was trained on generated toy worlds and knows nothing else: on photographs it shows that the "
     "pipeline runs, not what the pictures hold. For photographs: --features sam_clip or --features dino."

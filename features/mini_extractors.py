@@ -19,7 +19,7 @@ from workspace.record_types import FeatureSettings
 
 log = logging.getLogger(__name__)
 
-SHORT_SIDE, WINDOW = 480, 24  # pixels, patches: what the bundled encoder's tokens were trained at
+SHORT_SIDE, WINDOW = 480, 24  # pixels, patches: the size that the bundled encoder's tokens were trained at
 
 
 class _Mini(ExtractorSpec[object]):
@@ -70,5 +70,5 @@ class MiniGrid(_Mini):
 
 
 def weights_hash() -> str:
-    """Beginning of the SHA-256 of the bundled encoder's weights, so that features of an older one are recognised."""
+    """Prefix of the SHA-256 of the bundled encoder's weights, so that features of an older one are recognised."""
     return file_digest(mini.WEIGHTS)[:16] if mini.WEIGHTS.is_file() else ""

@@ -1,4 +1,4 @@
-"""`--features own`: label maps that the user brings, with embeddings that the user brings or that OpenCLIP makes of them."""
+"""`--features own`: label maps of the user, with embeddings of the user or of OpenCLIP."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from workspace.image_reader import open_picture
 from workspace.record_types import FeatureSettings
 
 _GUIDE = "docs/features.md, 'Your own masks and features', says how."
-_LEVELS = {1: (0, 0, 0, 0), 3: (1, 0, 1, 2), 4: (0, 1, 2, 3)}  # by number of maps, the map of each of LEVELS
+_LEVELS = {1: (0, 0, 0, 0), 3: (1, 0, 1, 2), 4: (0, 1, 2, 3)}  # by number of maps: index of the map for each of LEVELS
 
 Maps = Mapping[str, Int32[np.ndarray, "h w"]]  # per level the label at each pixel, -1 where there is none
 
@@ -44,7 +44,7 @@ class OwnSegments(ExtractorSpec[OwnOptions]):
     options = OwnOptions
 
     def settings(self, options: OwnOptions) -> dict[str, object]:
-        """Who made the embeddings, and the model whose text they are compared with."""
+        """Source of the embeddings, and the model whose text they are compared with."""
         if options.masks is None:
             raise InputError(
                 f"--features own takes your label maps: add --masks DIR, and --embeddings DIR if you have them. {_GUIDE}"
@@ -64,7 +64,7 @@ class OwnSegments(ExtractorSpec[OwnOptions]):
         return clip_text(settings, device, options)
 
     def announce(self, options: OwnOptions, scene: SceneFolder) -> None:
-        """Refuse folders that lack files of photographs.
+        """Check that the folders have a file for every photograph.
 
         Raises:
             InputError: files are missing.
@@ -89,14 +89,14 @@ def own_segments(
 
     Args:
         labels: Whole numbers [h, w] or [levels, h, w], with 1, 3 (s, m, l) or 4 (default, s, m, l) levels, -1 where there is no
-            segment. Another size of the same aspect is brought to that of the picture.
-        embeddings: Floats [m, d]; row k belongs to label k. They are made unit rows.
+            segment. Maps of another size with the same aspect are resized to the picture.
+        embeddings: Floats [m, d]; row k belongs to label k. They are normalised.
         image: The picture.
-        where: What they come from, for messages.
+        where: Their source, for messages.
         width: The d of other pictures, when known.
 
     Raises:
-        InputError: other shapes or types, a label without a row, rows that are zero or not finite, or another width.
+        InputError: wrong shapes or types, a label without a row, rows that are zero or not finite, or another width.
     """
     maps = level_maps(labels, image.shape[:2], where)
     if embeddings.ndim != 2 or embeddings.dtype.kind != "f" or 0 in embeddings.shape[1:]:
@@ -146,7 +146,7 @@ def level_maps(labels: np.ndarray, size: tuple[int, int], where: str) -> Maps:
 
 
 def _compact(labels: Int32[np.ndarray, "h w"]) -> tuple[Int32[np.ndarray, " k"], Int32[np.ndarray, "h w"]]:
-    """The labels that are there, and the map with their indices instead of them."""
+    """The labels that occur, and the map with labels replaced by their indices."""
     present, index = np.unique(labels, return_inverse=True)
     index = index.reshape(labels.shape).astype(np.int32)
     if len(present) and present[0] == -1:
@@ -165,7 +165,7 @@ def _segmented(folder: Path, image: UInt8[np.ndarray, "h w 3"], key: str) -> Seg
 
 
 class _Width:
-    """Width of the embeddings of the first picture; those of all must be equal."""
+    """Width of the embeddings of the first picture; all pictures must have the same."""
 
     value: int | None = None
 

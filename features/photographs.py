@@ -1,4 +1,4 @@
-"""The photographs of a scene at the size features are made at."""
+"""The photographs of a scene at the size for feature extraction."""
 
 from pathlib import Path
 
@@ -13,14 +13,14 @@ from scene.picture_size import picture_size
 from scene.transforms import read_nerfstudio
 from workspace import InputError, SceneFolder, image_key
 
-Photograph = tuple[Path, tuple[int, int] | None]  # its file, and the size of its camera if it has one
+Photograph = tuple[Path, tuple[int, int] | None]  # file, and size of its camera when it has one
 Photographs = dict[str, Photograph]  # by key
 
 
 def scene_photographs(scene: SceneFolder) -> Photographs:
-    """Photographs of a scene by key: all below `images/`, or where there is no such folder those its cameras name.
+    """Photographs of a scene by key: all below `images/`, or without that folder those that its cameras name.
 
-    The cameras' sizes come with them, because they decide whether a photograph is used as stored or turned
+    The cameras' sizes are included, because they decide whether a photograph is used as stored or rotated
     by its EXIF orientation.
     """
     if not scene.images.is_dir() and scene.root.is_dir():
@@ -43,7 +43,7 @@ def read_photograph(
 ) -> tuple[UInt8[np.ndarray, "h w 3"], str]:
     """One photograph as RGB, and the digest of its file.
 
-    `resolution` is that of `picture_size`; photographs are shrunk as for RGB training (`scene.photographs.load_image`).
+    `resolution` is that of `picture_size`; photographs are downscaled as for RGB training (`scene.photographs.load_image`).
 
     Raises:
         InputError: it cannot be decoded, or does not have the shape of its camera.
@@ -56,6 +56,6 @@ def read_photograph(
     if size is None:
         raise InputError(f"{path} is {stored.width}x{stored.height}, its camera {camera[0]}x{camera[1]}: another shape.")
     width, height = picture_size(*size, resolution)
-    # only the size and the path of a camera matter to reading its photograph
+    # reading a photograph uses only the size and the path of its camera
     camera_of_size = Camera(key, np.eye(4), float(width), float(width), width / 2, height / 2, width, height, path)
     return load_image(camera_of_size), stored.digest

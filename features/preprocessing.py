@@ -1,4 +1,4 @@
-"""Stage 1: features of every photograph of a scene, by the extractor the user chooses."""
+"""Stage 1: features of every photograph of a scene, by the chosen extractor."""
 
 import logging
 from collections.abc import Iterable
@@ -57,7 +57,7 @@ def preprocess(config: PreprocessConfig) -> None:
         raise InputError(
             "--overwrite would delete what other shards have done. Delete the feature folder once, then start the shards."
         )
-    picture_size(1, 1, config.resolution)  # refuses a wrong one before any work
+    picture_size(1, 1, config.resolution)  # validates the resolution before any work
     spec = EXTRACTORS[config.features]
     if config.segmenter is not None and config.segmenter not in spec.segmenters:
         valid = "; ".join(f"{name}: {', '.join(s.segmenters)}" for name, s in EXTRACTORS.items() if s.segmenters)
@@ -79,7 +79,7 @@ def preprocess(config: PreprocessConfig) -> None:
     mine = list(photographs)[shard[0] - 1 :: shard[1]]
     extractor = None
     if config.overwrite or missing(mine):
-        # networks are loaded before the folder is touched, because weights may be missing, and only when there is work
+        # networks are loaded only when there is work, and before the folder is changed, because weights may be missing
         extractor = spec.load(config, device)
         log.info("%s", settings)
         spec.announce(config, scene)

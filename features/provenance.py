@@ -1,4 +1,4 @@
-"""Photographs told apart by their content, so that replaced ones are noticed."""
+"""Photographs identified by content, so that replaced ones are detected."""
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +9,7 @@ from scene.photographs import photograph_digest
 
 
 def digests(photographs: Photographs) -> dict[str, str]:
-    """Digest of every photograph by key; those that cannot be read are left out, their readers report them."""
+    """Digest of every photograph by key; unreadable ones are left out, since reading them reports the error."""
 
     def digest(path: Path) -> str:
         try:
@@ -23,5 +23,5 @@ def digests(photographs: Photographs) -> dict[str, str]:
 
 
 def replaced(made: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Images whose photograph is no longer the one their features were computed from."""
+    """Images whose photograph changed since their features were computed."""
     return [key for key, digest in made.items() if now.get(key, digest) != digest]

@@ -1,7 +1,7 @@
 """Regions of an image as a graph that shrinks as neighbours merge.
 
 The statistics of a region (size, colours, border) and of a border between two regions (length, contrast) are sums over
-pixels, so a merge only adds.
+pixels, so a merge adds them.
 """
 
 import heapq
@@ -17,10 +17,10 @@ BACKGROUND = 0.05  # share of the image from which a region counts as large
 
 
 class RegionGraph:
-    """Region adjacency graph of a label map, with the statistics that merges are scored by."""
+    """Region adjacency graph of a label map, with the statistics for scoring merges."""
 
     def __init__(self, lab: Float32[np.ndarray, "h w 3"], labels: Int32[np.ndarray, "h w"]) -> None:
-        """`lab` is CIELAB (L 0 to 100), `labels` count from 0 without gaps."""
+        """`lab` is CIELAB (L 0 to 100), `labels` run from 0 without gaps."""
         count = int(labels.max()) + 1
         height, width = labels.shape
         self.total = height * width
@@ -48,7 +48,7 @@ class RegionGraph:
         self.parent = np.arange(count)
 
     def _connect(self, lab: Float32[np.ndarray, "h w 3"], labels: Int32[np.ndarray, "h w"]) -> None:
-        # contrast across a border is taken two pixels apart: antialiased borders are two pixels wide
+        # contrast across a border is measured two pixels apart: antialiased borders are two pixels wide
         blurred = cv2.blur(lab, (3, 3))
         pairs, weights = [], []
         for axis in (0, 1):
@@ -113,7 +113,7 @@ class RegionGraph:
         return np.stack(columns, 1).astype(np.float32)
 
     def merge(self, i: int, j: int) -> None:
-        """`j` becomes part of `i`."""
+        """Merge region `j` into region `i`."""
         for sums in (self.size, self.sums, self.squares, self.histogram, self.place, self.frame):
             sums[i] += sums[j]
         self.border[i] += self.border[j] - 2 * self.neighbours[i][j][0]

@@ -1,4 +1,4 @@
-"""The extractors by name, the store of a scene's features, and the text encoder of their space.
+"""Extractors by name, the store of a scene's features, and the text encoder of their space.
 
 A new extractor is one file with an `ExtractorSpec` and one line here. A new kind of features is a `FeatureStore` in that file.
 """
@@ -33,9 +33,9 @@ ExtractorName = Literal[tuple(EXTRACTORS)]
 
 
 def open_store(scene: SceneFolder, extractor: str | None = None) -> FeatureStore:
-    """The finished features of `scene`, of `extractor` or of whichever was run.
+    """The finished features of `scene`, from `extractor` or from the only one that was run.
 
-    Folders written by LangSplat or DinoSplat carry no record; they are taken for what those programs write by default.
+    Folders written by LangSplat or DinoSplat have no record; they are read as the default output of those programs.
 
     Raises:
         InputError: `extractor` was not run, the extraction is incomplete, or `extractor` is None and the scene has features
@@ -73,7 +73,7 @@ def text_encoder(
 
 
 def spec_of(extractor: str) -> ExtractorSpec:
-    """The extractor of a name; InputError for a name that is none, such as in the record of a newer version."""
+    """The extractor of a name; InputError for an unknown name, such as one from the record of a newer version."""
     if extractor not in EXTRACTORS:
         raise InputError(f"No extractor {extractor!r}; there are {', '.join(EXTRACTORS)}.")
     return EXTRACTORS[extractor]

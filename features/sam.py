@@ -1,4 +1,4 @@
-"""Segment Anything at three granularities: LangSplat's four mask lists, from any network of its family."""
+"""Segment Anything at three granularities: LangSplat's four mask lists, from any network of the SAM family."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -47,10 +47,10 @@ class MaskPredictor(Protocol):
     """A network of the SAM family, holding one picture."""
 
     def set_image(self, image: UInt8[np.ndarray, "h w 3"]) -> None:
-        """Encode an RGB picture; the other methods are about it."""
+        """Encode an RGB picture for the other methods."""
 
     def masks(self, points: Float[np.ndarray, "b 2"]) -> tuple[Float[Tensor, "b 3 low low"], Float[Tensor, "b 3"]]:
-        """Of each point (x, y in pixels of the picture) the logits of three masks, subpart, part and whole, and their
+        """For each point (x, y in pixels of the picture), the logits of three masks (subpart, part, whole) and their
         predicted IoU."""
 
     def enlarge(self, logits: Float[Tensor, "c 1 low low"]) -> Float[Tensor, "c h w"]:
@@ -68,10 +68,10 @@ class _Candidates(NamedTuple):
 
 
 class SamGenerator:
-    """Masks of a whole image at the levels default, s, m and l, by any network that answers a point with three masks.
+    """Masks of a whole image at the levels default, s, m and l, from any network that returns three masks per point.
 
-    SAM answers each point prompt with three masks: subpart, part and whole. `s`, `m`, `l` are made of the first, second
-    and third masks alone, `default` of all, and each list is suppressed by box on its own. `default` equals the result of
+    SAM returns three masks per point prompt: subpart, part and whole. `s`, `m`, `l` hold the first, second and third
+    masks alone, `default` all of them, and box NMS runs on each list separately. `default` equals the result of
     the package's own `SamAutomaticMaskGenerator`.
     """
 
@@ -106,7 +106,7 @@ class SamGenerator:
             logits, ious = predictor.masks(points[start : start + settings.points_per_batch])
             parts = torch.arange(3, device=ious.device).repeat(len(ious))
             logits, ious = logits.flatten(0, 1)[:, None], ious.flatten()
-            keep = ious > settings.pred_iou_thresh  # before upsampling, which takes most of the time
+            keep = ious > settings.pred_iou_thresh  # before upsampling, the most expensive step
             logits, ious, parts = logits[keep], ious[keep], parts[keep]
             masks = predictor.enlarge(logits)
             stabilities = calculate_stability_score(masks, 0.0, 1.0)
@@ -118,7 +118,7 @@ class SamGenerator:
         return _Candidates(*(torch.cat(column) for column in zip(*found, strict=True)))
 
     def _suppress_in_crop(self, found: _Candidates, crop: list[int], pool: "_Pool") -> None:
-        """Box NMS of each list among the crop's masks; masks that survive in any list join the pool once."""
+        """Box NMS of each list within the crop; masks that survive in any list are added to the pool once."""
         kept = {}
         for number, level in enumerate(LEVELS):
             members = torch.arange(len(found.ious), device=found.ious.device)
@@ -139,7 +139,7 @@ class SamGenerator:
         pool.crop_areas += [(crop[2] - crop[0]) * (crop[3] - crop[1])] * len(survivors)
 
     def _finish(self, pool: "_Pool", level: str, num_crops: int, size: tuple[int, int]) -> MaskList:
-        """Box NMS between crops, removal of small regions, and box NMS of the masks that this made equal."""
+        """Box NMS between crops, removal of small regions, and box NMS of masks that became duplicates."""
         order = pool.order[level]
         if num_crops > 1:  # masks from smaller crops come first
             order = _nms(order, pool.masks, [1 / pool.crop_areas[i] for i in order], self.settings.box_nms_thresh)
@@ -147,14 +147,14 @@ class SamGenerator:
         if self.settings.min_mask_region_area > 0 and order:
             cleaned = [pool.clean(i, size, self.settings.min_mask_region_area) for i in order]
             masks = [mask for mask, _ in cleaned]
-            unchanged = [float(not changed) for _, changed in cleaned]  # masks without small regions have the higher score
+            unchanged = [float(not changed) for _, changed in cleaned]  # unchanged masks score higher
             kept = _nms(list(range(len(masks))), masks, unchanged, self.settings.box_nms_thresh)
             order, masks = [order[i] for i in kept], [masks[i] for i in kept]
         return MaskList(masks, np.array([pool.ious[i] for i in order]), np.array([pool.stabilities[i] for i in order]))
 
 
 class _Pool:
-    """Masks that survived in the crop they came from. The lists share them, as most masks of s, m and l are in default."""
+    """Masks that survived in the crop they came from. The lists share them, since default has most masks of s, m and l."""
 
     def __init__(self):
         self.masks: list[Mask] = []
@@ -177,7 +177,7 @@ def _nms(order: list[int], masks: list[Mask], scores: list[float], threshold: fl
 
 
 def _box_nms(boxes: Float[Tensor, "m 4"], scores: Float[Tensor, " m"], threshold: float) -> Tensor:
-    """Places of the boxes that survive, best score first."""
-    from torchvision.ops import batched_nms  # two seconds to import, which every stage that reads features would wait
+    """Indices of the boxes that survive, best score first."""
+    from torchvision.ops import batched_nms  # imported late: takes two seconds that stages only reading features need not wait
 
     return batched_nms(boxes, scores, torch.zeros(len(boxes)), threshold)

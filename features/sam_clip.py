@@ -85,7 +85,7 @@ class SamClip(ExtractorSpec[SamClipOptions]):
         return mask_extractor(SamGenerator(predictor, sam).generate, encoder, nms_step, resize)
 
     def text_encoder(self, settings: FeatureSettings, device: torch.device | str, options: TextOptions) -> ClipText:
-        """Text tower of the same model; its weights may lie elsewhere now."""
+        """Text tower of the same model; its weights may have moved since."""
         return clip_text(settings, device, options)
 
     def announce(self, options: SamClipOptions, scene: SceneFolder) -> None:

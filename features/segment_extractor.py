@@ -1,4 +1,4 @@
-"""From a picture to segments with embeddings: of a segmenter that gives masks, such as SAM, or one that gives maps."""
+"""Extractors of segments with embeddings, from a segmenter that returns masks, such as SAM, or label maps."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -28,8 +28,8 @@ class SegmentedPicture(NamedTuple):
 
 
 def mask_extractor(segment: MaskSegmenter, encoder: ClipEncoder, nms_step: int = 1, resize: Resize | None = None) -> Extractor:
-    """Mask lists of the four levels, LangSplat's mask suppression (at every `nms_step`-th pixel), embeddings of crops that
-    `resize` makes (`cut_crops`)."""
+    """Mask lists of the four levels, LangSplat's mask suppression (at every `nms_step`-th pixel), embeddings of crops resized
+    by `resize` (`cut_crops`)."""
     return Extractor(
         {
             "segmenter": lambda image: (image, segment(image)),
@@ -49,7 +49,7 @@ def _suppressed(image: UInt8[np.ndarray, "h w 3"], lists: Mapping[str, MaskList]
     kept: dict[str, list[Mask]] = {}
     for level, (masks, ious, stabilities) in lists.items():
         compared = [thinned(mask, nms_step) for mask in masks] if nms_step > 1 else masks
-        # survivors keep the segmenter's order, because later masks cover earlier ones in the map
+        # survivors keep the segmenter's order, because later masks overwrite earlier ones in the map
         kept[level] = [masks[i] for i in np.sort(mask_nms(compared, ious * stabilities))]
     return SegmentedPicture(image, kept, {level: segment_map(masks, *image.shape[:2]) for level, masks in kept.items()})
 
@@ -74,7 +74,7 @@ def embed_segments(encoder: ClipEncoder, resize: Resize | None, segmented: Segme
 def _embeddings(
     encoder: ClipEncoder, resize: Resize | None, image: UInt8[np.ndarray, "h w 3"], masks: Sequence[Mask]
 ) -> Float32[np.ndarray, "m d"]:
-    """Embeddings of the masks' crops. `default` repeats most masks of s, m and l: each is encoded once."""
+    """Embeddings of the masks' crops. `default` repeats most masks of s, m and l: each mask is encoded once."""
     unique = {id(mask): mask for mask in masks}
     place = {name: i for i, name in enumerate(unique)}
     crops = cut_crops(image, list(unique.values()), encoder.image_size, resize)

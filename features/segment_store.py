@@ -15,7 +15,7 @@ from workspace import InputError, SceneFolder, load_array, save_array
 from workspace.record_types import FeatureSettings
 from workspace.stage_record import RECORD
 
-LEVELS = ("default", "s", "m", "l")  # SAM's masks pooled, then subpart, part and whole; the order in every file
+LEVELS = ("default", "s", "m", "l")  # all of SAM's masks, then subpart, part and whole; the order in every file
 LANGSPLAT = FeatureSettings("sam_clip", clip_model="ViT-B-16", clip_pretrained="laion2b_s34b_b88k")  # what LangSplat uses
 LANGSPLAT_WIDTH = 512
 INT16_SEGMENTS = 2**15 - 1
@@ -79,7 +79,7 @@ class SegmentStore(FeatureStore[Segments]):
         maps = load_array(self.scene.segment_maps(key))
         if maps.dtype.kind not in "fiu":
             raise InputError(f"{self._files(key)}: expected numbers, found {maps.dtype}. {self._remedy()}")
-        if maps.size and not (maps.min() >= -1 and maps.max() < len(embeddings)):  # before the cast, which would wrap
+        if maps.size and not (maps.min() >= -1 and maps.max() < len(embeddings)):  # before the cast, which would overflow
             found = f"found {maps.min()} to {maps.max()}"
             raise InputError(f"{self._files(key)}: expected indices from -1 to {len(embeddings) - 1}, {found}. {self._remedy()}")
         indices = maps.astype(np.int32)
@@ -126,7 +126,7 @@ class SegmentStore(FeatureStore[Segments]):
         )
 
     def membership(self, key: str) -> tuple[Int[np.ndarray, " m"], Int[np.ndarray, " m"]]:
-        """Level and pixels of each segment; a segment that later ones cover has no pixels, and its level is not known."""
+        """Level and pixels of each segment; a segment covered by later ones has no pixels, and its level is unknown."""
         segments = self.read(key)
         count = len(segments.embeddings)
         pixels = np.stack([np.bincount(level[level >= 0], minlength=count) for level in segments.maps])
@@ -139,7 +139,7 @@ class SegmentStore(FeatureStore[Segments]):
         return maps[[LEVELS.index(level) for level in levels]]
 
     def _check_shape(self, key: str, camera: Camera, width: int, height: int) -> None:
-        """A map is a resized photograph: its height is what its width asks for, but for rounding."""
+        """Check that a map has the aspect of its photograph, up to rounding."""
         if abs(height - camera.height * width / camera.width) > 1:
             raise InputError(
                 f"The segment maps of image '{key}' are {width}x{height} pixels, its camera {camera.width}x{camera.height}: "
@@ -165,7 +165,7 @@ class SegmentStore(FeatureStore[Segments]):
 
 
 def refuse_foreign(folder: Path, keys: Sequence[str], present: Sequence[str], width: int, expected: int) -> None:
-    """InputError when files without a record are not of the `expected` width, or are not there for every photograph."""
+    """InputError when files without a record do not have the `expected` width, or are missing for a photograph."""
     if width != expected:
         raise InputError(
             f"{folder} has no {RECORD} and its features are {width} wide; files without a record must be {expected} wide."

@@ -7,12 +7,12 @@ from features.masks import Mask, cut_mask
 
 
 def remove_small_regions(mask: Mask, height: int, width: int, min_area: int) -> tuple[Mask, bool]:
-    """`mask` without holes and then without islands of fewer than `min_area` pixels, and whether that changed it.
+    """`mask` with holes of fewer than `min_area` pixels filled, then islands of fewer removed, and whether it changed.
 
     The largest island stays whatever its size. `height` and `width` are the frame's: background that continues
-    outside the box counts with its whole area, so a small part of it inside is no hole.
+    outside the box counts with its whole area, so that its part inside the box is not taken for a hole.
     """
-    # Even origin: OpenCV numbers components by 2x2 blocks, and equally large islands are told apart by number.
+    # Even origin: OpenCV numbers components by 2x2 blocks, and the number breaks ties between equally large islands.
     left, top = max(0, mask.left - 2) // 2 * 2, max(0, mask.top - 2) // 2 * 2
     right = min(width, mask.left + mask.pixels.shape[1] + 1)
     bottom = min(height, mask.top + mask.pixels.shape[0] + 1)
@@ -41,9 +41,9 @@ def _components(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _outside(labels: np.ndarray, box: tuple[int, int, int, int], height: int, width: int) -> list[tuple[int, int]]:
-    """Labels of the background at the sides where the frame continues beyond `box`, with their areas outside it."""
+    """Background labels at the sides where the frame extends beyond `box`, with their areas outside the box."""
     left, top, right, bottom = box
-    first, last = int(labels[0, 0]), int(labels[-1, -1])  # a margin is one component, so one of its pixels suffices
+    first, last = int(labels[0, 0]), int(labels[-1, -1])  # the margin at a side is one component, so one pixel suffices
     sides = {
         "left": (left > 0, first, left * height),
         "right": (right < width, last, (width - right) * height),
@@ -52,6 +52,6 @@ def _outside(labels: np.ndarray, box: tuple[int, int, int, int], height: int, wi
     }
     beyond = {name: (label, area) for name, (goes_on, label, area) in sides.items() if goes_on}
     if not beyond or beyond.keys() in ({"left", "right"}, {"top", "bottom"}):
-        return list(beyond.values())  # opposite sides alone do not meet outside the box
+        return list(beyond.values())  # opposite sides alone are not connected outside the box
     label, _ = next(iter(beyond.values()))
-    return [(label, height * width - labels.size)]  # sides that meet are one region
+    return [(label, height * width - labels.size)]  # connected sides are one region

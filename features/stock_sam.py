@@ -1,4 +1,4 @@
-"""The stock `segment-anything` package: SAM answering points, and its weights."""
+"""Point prompts and weights of SAM through the stock `segment-anything` package."""
 
 from pathlib import Path
 
@@ -24,11 +24,11 @@ class StockSam:
         self._predictor = SamPredictor(model)
 
     def set_image(self, image: UInt8[np.ndarray, "h w 3"]) -> None:
-        """Encode a picture."""
+        """Encode an RGB picture."""
         self._predictor.set_image(image)
 
     def masks(self, points: Float[np.ndarray, "b 2"]) -> tuple[Float[Tensor, "b 3 low low"], Float[Tensor, "b 3"]]:
-        """Logits of three masks of each point, and their predicted IoU."""
+        """Logits of three masks per point, and their predicted IoU."""
         predictor = self._predictor
         prompts = torch.as_tensor(predictor.transform.apply_coords(points, predictor.original_size), device=predictor.device)
         sparse, dense = predictor.model.prompt_encoder(

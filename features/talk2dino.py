@@ -1,4 +1,4 @@
-"""Talk2DINO's head: from OpenAI CLIP's text space into DINOv2's patch space. Its weights are the user's own download."""
+"""Talk2DINO's head: from OpenAI CLIP's text space into DINOv2's patch space. The user downloads its weights."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from features.text import NEGATIVES, TEMPERATURE
 from workspace import InputError
 from workspace.tensor_files import load_tensors
 
-# OpenAI's ViT-B/16 was trained with the quick approximation of GELU, which OpenCLIP keeps as a model of its own.
+# OpenAI's ViT-B/16 was trained with the quick approximation of GELU, which OpenCLIP has as a separate model.
 TEXT_MODEL, TEXT_WEIGHTS, TEXT_WIDTH = "ViT-B-16-quickgelu", "openai", 512
 _WIDTHS = (768, 1024)  # of ViT-B/14 and ViT-L/14
 
@@ -26,7 +26,7 @@ class Talk2DinoHead(nn.Module):
         self.hidden_layers = nn.ModuleList([nn.Linear(width, width)])
 
     def forward(self, text: Float[Tensor, "p text"]) -> Float[Tensor, "p d"]:
-        """Vectors in the patch space; not unit."""
+        """Vectors in the patch space, not normalised."""
         return self.hidden_layers[0](torch.tanh(self.linear_layer(text)))
 
 
@@ -91,7 +91,7 @@ class Talk2DinoText:
     @torch.inference_mode()
     def embed(self, phrases: Sequence[str]) -> Float[Tensor, "p d"]:
         """Unit rows."""
-        # The head saw CLIP's text embeddings as they come, so they are averaged without being normalised.
+        # The head was trained on unnormalised text embeddings, so they are averaged without normalisation.
         texts = [
             self._clip.embed_text([template(phrase) for template in self._templates], normalize=False).mean(dim=0)
             for phrase in phrases

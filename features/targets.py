@@ -1,4 +1,4 @@
-"""Codes laid over the pixels of a picture: by segment, or interpolated from a patch grid."""
+"""Codes at the pixels of a picture: by segment, or interpolated from a patch grid."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -11,7 +11,7 @@ from torch import Tensor
 
 @runtime_checkable
 class Target(Protocol):
-    """What a language field should show in a view."""
+    """Target of a language field in one view."""
 
     @property
     def width(self) -> int:
@@ -30,12 +30,12 @@ class Target(Protocol):
 
 @dataclass(frozen=True)
 class SegmentTarget:
-    """Segment ids and a table of codes; the image is gathered anew each time."""
+    """Segment ids and a table of codes; the image is gathered on each call."""
 
     ids: Int[Tensor, "l h w"]
     """Column of the table, int16 where that suffices."""
     table: Float[Tensor, "c m"]
-    """Codes of the image's segments; the last column is zero and stands for none."""
+    """Codes of the image's segments; the last column is zero, for pixels without a segment."""
     complete: bool
     """Whether every pixel of every level has a segment."""
 
@@ -64,7 +64,7 @@ class SegmentTarget:
 
 @dataclass(frozen=True)
 class GridTarget:
-    """Codes of a patch grid, interpolated to pixels anew each time.
+    """Codes of a patch grid, interpolated to pixels on each call.
 
     Deviates from DinoSplat, which interpolates the tokens and encodes every pixel: the same for principal components.
     """

@@ -1,4 +1,4 @@
-"""Phrases as vectors in the space of a scene's features: what every text encoder offers, and CLIP's."""
+"""Text vectors in the space of a scene's features: the interface of text encoders, and CLIP's."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from torch import Tensor
 from features.clip import ClipEncoder
 from workspace import InputError
 
-NEGATIVES = ("object", "things", "stuff", "texture")  # the canonical phrases every query is measured against
+NEGATIVES = ("object", "things", "stuff", "texture")  # the canonical negatives of every query
 TEMPERATURE = 10.0  # of the published relevancy; with the negatives it is calibrated for CLIP
 
 
@@ -37,7 +37,7 @@ class TextOptions:
 
 @runtime_checkable
 class TextEncoder(Protocol):
-    """What a query needs of a text encoder."""
+    """Interface of a text encoder for queries."""
 
     negatives: tuple[str, ...]
     temperature: float
@@ -49,7 +49,7 @@ class TextEncoder(Protocol):
 
 
 class ClipText:
-    """Text tower of an OpenCLIP model; a phrase is encoded as it stands."""
+    """Text tower of an OpenCLIP model; phrases are encoded without a template."""
 
     def __init__(
         self,

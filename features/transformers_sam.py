@@ -18,13 +18,13 @@ from workspace import InputError
 
 @dataclass(frozen=True)
 class Family:
-    """One architecture: where its weights are by default, and the `model_type` of its configurations."""
+    """One architecture: its default weights, and the `model_type` of its configurations."""
 
     weights: str
     types: tuple[str, ...]
 
 
-# both Apache 2.0 and free to fetch; weights behind an agreement are never a default
+# both Apache 2.0 and free to fetch; weights that require a licence agreement are never a default
 FAMILIES = {
     "sam2": Family("facebook/sam2.1-hiera-tiny", ("sam2", "sam2_video")),
     "edgetam": Family("yonigozlan/EdgeTAM-hf", ("edgetam", "edgetam_video")),
@@ -32,9 +32,9 @@ FAMILIES = {
 
 
 class TransformersSam:
-    """A `features.sam.MaskPredictor` of a network that takes pictures squashed to a square, as SAM 2 and EdgeTAM do.
+    """A `features.sam.MaskPredictor` for networks that take pictures resized to a square, such as SAM 2 and EdgeTAM.
 
-    Full precision: LangSplat's SAM runs so too.
+    Full precision, as LangSplat's SAM.
     """
 
     def __init__(self, model: Any, processor: Any):
@@ -42,13 +42,13 @@ class TransformersSam:
         self._processor = processor
 
     def set_image(self, image: UInt8[np.ndarray, "h w 3"]) -> None:
-        """Encode a picture."""
+        """Encode an RGB picture."""
         pixels = self._processor(images=np.ascontiguousarray(image), return_tensors="pt")["pixel_values"]
         self._size = image.shape[:2]
         self._embeddings = self._model.get_image_embeddings(pixels.to(self._model.device))
 
     def masks(self, points: Float[np.ndarray, "b 2"]) -> tuple[Float[Tensor, "b 3 low low"], Float[Tensor, "b 3"]]:
-        """Logits of three masks of each point, and their predicted IoU."""
+        """Logits of three masks per point, and their predicted IoU."""
         scaled = points * (self._processor.target_size / np.array(self._size[::-1]))
         prompts = torch.as_tensor(scaled, dtype=torch.float32, device=self._model.device)[None, :, None]
         answer = self._model(image_embeddings=self._embeddings, input_points=prompts, multimask_output=True)
@@ -62,7 +62,7 @@ class TransformersSam:
 def load_transformers_sam(segmenter: str, weights: str | None, device: torch.device | str) -> TransformersSam:
     """The network of `--segmenter` with the weights of a hub repository or a folder (default: that of its family).
 
-    Only safetensors are read, and no code of the repository.
+    Only safetensors are read; code in the repository is never run.
 
     Raises:
         InputError: transformers is missing or too old, or the weights are absent, damaged, incomplete or of another architecture.
@@ -87,7 +87,7 @@ def load_transformers_sam(segmenter: str, weights: str | None, device: torch.dev
         except Exception as error:  # noqa: BLE001 - a damaged file raises any exception
             raise InputError(_explain(segmenter, name, error)) from error
     lacking = sorted(report["missing_keys"]) + sorted(str(row[0]) for row in report["mismatched_keys"])
-    if lacking:  # transformers would go on with random numbers in their place
+    if lacking:  # transformers would continue with random weights
         raise InputError(f"{name} lacks {len(lacking)} of the weights of {segmenter}, such as {lacking[0]}. Fetch it again.")
     return TransformersSam(model.to(device).eval().requires_grad_(False), processor)
 

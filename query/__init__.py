@@ -1,1 +1,1 @@
-"""What answers a question: the language field, phrases, relevancy, answers, pictures, report. It knows no benchmark."""
+"""Text queries: language field, phrases, relevancy, answers, pictures and report. Independent of any benchmark."""

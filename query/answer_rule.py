@@ -13,7 +13,7 @@ from query.filters import box_mean, majority
 
 @dataclass(frozen=True)
 class Answer:
-    """Where one phrase is in one view. Levels are indices into the levels asked; relevancy is in (0, 1)."""
+    """Location of one phrase in one view. Levels are indices into the queried levels; relevancy is in (0, 1)."""
 
     level: int
     """Level of the mask: the one whose smoothed relevancy peaks highest."""
@@ -23,13 +23,13 @@ class Answer:
     """Smoothed relevancy of that level."""
     mask: Bool[Tensor, "h w"]
     point_level: int
-    """Level of the point, chosen without regard to the mask."""
+    """Level of the point, chosen independently of the mask."""
     points: Int[Tensor, "k 2"]
     """Every pixel (x, y) that reaches the maximum of the box mean; one, unless the map has a plateau."""
 
     present: bool | None = None
-    """Whether the phrase is there at all: at the peak of its relevancy, before smoothing, it beats every negative. The mask does
-    not tell, since the rule finds one in nearly every map. None without negatives."""
+    """Whether the phrase is present: at the peak of its unsmoothed relevancy it beats every negative. The mask cannot show
+    this, since the rule yields a mask for nearly every map. None without negatives."""
 
     @property
     def point(self) -> tuple[int, int]:
@@ -41,7 +41,7 @@ class Answer:
 
 
 Rule: TypeAlias = Callable[[Float[Tensor, "levels h w"]], Answer]
-"""From the relevancy maps of a phrase, one per level, to its answer."""
+"""Maps the relevancy maps of a phrase, one per level, to its answer."""
 
 
 @torch.inference_mode()
@@ -50,7 +50,7 @@ def answer(relevancy: Float[Tensor, "levels h w"], mask_thresh: float = 0.4) -> 
 
     Args:
         relevancy: one map per level.
-        mask_thresh: in [0, 1), on the rescaled relevancy (see `threshold`). It cannot move the point.
+        mask_thresh: in [0, 1), on the rescaled relevancy (see `threshold`). It does not affect the point.
     """
     means = box_mean(relevancy)
     smoothed = (relevancy + means) / 2
@@ -69,7 +69,7 @@ def answer(relevancy: Float[Tensor, "levels h w"], mask_thresh: float = 0.4) -> 
 
 
 def threshold(smoothed: Float[Tensor, "h w"], mask_thresh: float) -> Bool[Tensor, "h w"]:
-    """Mask of a smoothed relevancy map: stretched to [-1, 1] over its own range, cut at `mask_thresh`, majority-filtered."""
+    """Mask of a smoothed relevancy map: rescaled from its range to [-1, 1], thresholded at `mask_thresh`, majority-filtered."""
     shifted = smoothed - smoothed.min()
     stretched = (2 * (shifted / (shifted.max() + 1e-9)) - 1).clamp(0, 1)
     return majority(stretched > mask_thresh)

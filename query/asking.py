@@ -16,7 +16,7 @@ from query.views import Split, View
 from workspace.clock import Clock
 
 COVERED = 0.5  # share of a pixel that Gaussians with an embedding must cover
-RELEVANCY_BYTES = 2 << 30  # relevancy maps held at once; more phrases than fit are asked in groups
+RELEVANCY_BYTES = 2 << 30  # memory limit of relevancy maps; phrases are processed in groups that fit
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Row:
     ties: int
     """Pixels that share the maximum; more than one means a map without contrast."""
     area: float
-    """Part of the view that the mask covers, in [0, 1]."""
+    """Share of the view that the mask covers, in [0, 1]."""
     present: bool | None
-    """Whether the phrase beats every negative at some pixel; None without negatives."""
+    """Whether the phrase beats every negative at any pixel; None without negatives."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ class AnsweredView:
 
     view: View
     levels: tuple[str, ...]
-    """Names of the levels that were asked."""
+    """Names of the queried levels."""
     answers: Mapping[str, Answer]
     classes: Int[np.ndarray, "h w"] | None = None
-    """Index of the class that beats all others; -1 where there is no Gaussian. None when no phrases compete."""
+    """Index of the class with the highest relevancy; -1 where there is no Gaussian. None when no phrases compete."""
 
     def only(self, phrases: Iterable[str]) -> "AnsweredView":
         """The same view with the answers to these phrases, in this order."""
@@ -76,14 +76,14 @@ class AnsweredView:
 
 
 def answer_view(question: Question, view: View, phrases: Sequence[str], rule: Rule, clock: Clock) -> AnsweredView:
-    """Answer phrases of a question in one view, and those that compete for every pixel.
+    """Answer phrases of a question in one view, and assign each pixel to one of the competing phrases.
 
     Args:
-        question: knows the field.
-        view: where to look.
-        phrases: some or all of the question's.
-        rule: from the relevancy maps of a phrase to its mask and point.
-        clock: takes the times of render, relevancy and answer.
+        question: phrases, negatives and field.
+        view: the camera to render.
+        phrases: a subset of the question's phrases.
+        rule: maps the relevancy maps of a phrase to its mask and point.
+        clock: records the times of render, relevancy and answer.
     """
     asked = tuple(dict.fromkeys([*phrases, *question.classes]))
     with clock.part("render"):
@@ -108,7 +108,7 @@ def answer_view(question: Question, view: View, phrases: Sequence[str], rule: Ru
 
 
 def _answer(relevancy: Float[Tensor, "levels h w"], rule: Rule, question: Question, view: FieldView) -> Answer:
-    """The rule's answer. Outside the published protocol a mask keeps to pixels of which half is covered."""
+    """The rule's answer. Except in the published protocol, a mask is limited to pixels at least half covered."""
     found = rule(relevancy)
     if question.compare == "decoded":
         found = replace(found, present=bool(relevancy.max() > BEATS_NEGATIVES))
@@ -118,5 +118,5 @@ def _answer(relevancy: Float[Tensor, "levels h w"], rule: Rule, question: Questi
 
 
 def winners(maps: Sequence[Float[Tensor, "h w"]], covered: Bool[Tensor, "h w"]) -> Int[Tensor, "h w"]:
-    """Index of the map with the largest value at every pixel, the first of equals; -1 where not `covered`."""
+    """Index of the map with the largest value at every pixel, the first on ties; -1 where not `covered`."""
     return torch.stack(list(maps)).argmax(0).where(covered, -1)

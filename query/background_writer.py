@@ -10,7 +10,7 @@ MOST_WAITING = 4  # tasks; each holds the answers of a view
 
 
 class Background:
-    """Runs tasks in threads; leaving the block waits for all of them. A task's exception is raised by the block."""
+    """Context manager that runs tasks in threads. Its exit waits for all tasks; `run` or the exit raises a task's exception."""
 
     def __enter__(self) -> "Background":
         self._pool = ThreadPoolExecutor(NUM_THREADS)
@@ -18,7 +18,7 @@ class Background:
         return self
 
     def run(self, task: Callable[..., Any], *arguments: Any) -> None:
-        """Start a task, after waiting while too many are unfinished."""
+        """Start a task; blocks while too many are unfinished."""
         while len(self._pending) >= MOST_WAITING:
             self._pending.popleft().result()
         self._pending.append(self._pool.submit(task, *arguments))

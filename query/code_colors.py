@@ -1,4 +1,4 @@
-"""Codes of any width as colours: one basis per field, so that a colour means the same in every picture."""
+"""Codes of any width as colours: one basis per field, so that colours are comparable between pictures."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ class CodeColors:
 
     @classmethod
     def fit(cls, field: LanguageField) -> "CodeColors":
-        """Basis of the Gaussians' codes at all levels, weighted by opacity; 1 % at each end of the range is cut.
+        """Basis of the Gaussians' codes at all levels, weighted by opacity; the range is from the 1st to the 99th percentile.
 
         Codes of one or two channels leave the remaining colours constant.
         """
@@ -43,7 +43,7 @@ class CodeColors:
 
     @classmethod
     def of(cls, path: Path, field: LanguageField) -> "CodeColors":
-        """The basis kept in `path`, fitted and written when it is missing or belongs to other codes."""
+        """The basis stored in `path`; fitted and written when the file is missing or belongs to other codes."""
         if path.exists():
             kept = cls(**read_json(path))
             if kept.fingerprint == field.fingerprint():

@@ -1,4 +1,4 @@
-"""The published kind of field: every Gaussian carries a code per level, which a compressor decodes."""
+"""The published kind of field: every Gaussian has a code per level, which the compressor decodes."""
 
 from functools import cached_property
 
@@ -15,7 +15,7 @@ from workspace.record_types import FeatureSettings
 
 
 class CodeField(LanguageField):
-    """Codes of all levels side by side, blended as they are and decoded per pixel."""
+    """Concatenated codes of all levels, blended as codes and decoded per pixel."""
 
     def __init__(
         self,
@@ -25,7 +25,7 @@ class CodeField(LanguageField):
         channels: Float[Tensor, "n lc"],
         compressor: Compressor,
     ):
-        """`channels` is what is blended: the codes of all levels side by side."""
+        """`channels` are the blended channels: the concatenated codes of all levels."""
         super().__init__(trained, levels, features)
         self.channels = channels
         self.compressor = compressor
@@ -55,16 +55,16 @@ class CodeField(LanguageField):
 
     @property
     def lengths(self) -> Float[Tensor, "n levels"]:
-        """1: a decoder returns unit vectors."""
+        """Always 1: a decoder returns unit vectors."""
         return self.coverage
 
     @cached_property
     def coverage(self) -> Float[Tensor, "n levels"]:
-        """1 of every Gaussian with a code; codes do not tell how much of one was seen with a feature."""
+        """1 for every Gaussian with a code; codes do not store which share of its weight had a feature."""
         return self.codes.ne(0).any(-1).float()
 
     def view(self, camera: Camera) -> "CodeView":
-        """The field seen by a camera."""
+        """The field in the view of a camera."""
         return CodeView(self, camera)
 
     def _content(self) -> list[Tensor]:
@@ -72,14 +72,14 @@ class CodeField(LanguageField):
 
 
 class CodeView(FieldView):
-    """Rendered codes are kept; they are decoded again for every phrase, since embeddings of all pixels fill gigabytes."""
+    """Caches rendered codes. They are decoded again for every phrase, since embeddings of all pixels take gigabytes."""
 
     field: CodeField
 
     def prepare(self, protocol: bool) -> None:
-        """Render the codes, which only the protocol reads."""
+        """Render the codes; only the protocol reading needs them."""
         if protocol:
-            self.codes  # noqa: B018 - kept
+            self.codes  # noqa: B018 - fills the cache
 
     def protocol_relevancy(self, phrases: Float[Tensor, "p d"], negatives: Negatives) -> Float[Tensor, "levels p h w"]:
         """Relevancy of the decoded codes, which the decoder makes unit vectors."""

@@ -1,4 +1,4 @@
-"""The interface of a language field: what a question needs, whatever its Gaussians carry."""
+"""The interface of a language field: what a question needs, independent of how embeddings are stored."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -18,14 +18,14 @@ from workspace.record_types import FeatureSettings
 
 
 class LanguageField(ABC):
-    """Gaussians, and an embedding of each of them at every level asked for.
+    """Gaussians with an embedding at every queried level.
 
-    An embedding as stored is shorter than 1 where a Gaussian is seen with several things; one that was never seen with any has
-    none: it is unknown and never an answer.
+    A stored embedding is shorter than 1 where a Gaussian belongs to several things. A Gaussian that never appears at a pixel
+    with a feature has no embedding: it is unknown and never an answer.
     """
 
     def __init__(self, trained: TrainedModel, levels: tuple[str, ...], features: FeatureSettings):
-        """`features` are the settings of the features the field was made from; they say which text encoder fits."""
+        """`features` are the settings of the features that the field was trained on; they determine the text encoder."""
         self.trained = trained
         self.levels = levels
         self.features = features
@@ -37,21 +37,21 @@ class LanguageField(ABC):
 
     @abstractmethod
     def encode(self, embeddings: Float[Tensor, "p d"]) -> Float[Tensor, "p c"]:
-        """Text vectors in the space of the rendered codes; InputError when the field has none to compare in."""
+        """Text vectors in the space of the rendered codes; InputError when the field has no such space."""
 
     @abstractmethod
     def scores(self, vectors: Float[Tensor, "v d"]) -> Float[Tensor, "n levels v"]:
-        """Inner products of the Gaussians' embeddings, as stored, with unit vectors; 0 of unknown ones."""
+        """Inner products of the Gaussians' stored embeddings with unit vectors; 0 for unknown ones."""
 
     @property
     @abstractmethod
     def codes(self) -> Float[Tensor, "n levels c"]:
-        """What is rendered to be looked at, and by the published protocol to be read."""
+        """Channels rendered for pictures, and for the reading of the published protocol."""
 
     @property
     @abstractmethod
     def lengths(self) -> Float[Tensor, "n levels"]:
-        """Lengths of the embeddings as stored, in (0, 1]; 0 of unknown ones."""
+        """Lengths of the stored embeddings, in (0, 1]; 0 for unknown ones."""
 
     @property
     @abstractmethod
@@ -60,15 +60,15 @@ class LanguageField(ABC):
 
     @abstractmethod
     def view(self, camera: Camera) -> "FieldView":
-        """The field seen by a camera."""
+        """The field in the view of a camera."""
 
     @abstractmethod
     def _content(self) -> list[Tensor]:
-        """What the answers depend on beside the geometry."""
+        """Tensors that the answers depend on besides the geometry."""
 
     @property
     def known(self) -> Bool[Tensor, "n levels"]:
-        """Gaussians with an embedding."""
+        """True for Gaussians with an embedding."""
         return self.coverage > 0
 
     def fingerprint(self) -> dict[str, str]:
@@ -81,16 +81,16 @@ class LanguageField(ABC):
 
 @dataclass(frozen=True, eq=False)
 class Negatives:
-    """The phrases that stand for everything else, compared with a field once for all questions."""
+    """The negative phrases, compared with a field once for all questions."""
 
     field: LanguageField
     embeddings: Float[Tensor, "m d"]
     temperature: float = TEMPERATURE
-    """How sharply phrases are told from them: the factor of the cosines in relevancy."""
+    """Factor of the cosines in relevancy; larger separates phrases from negatives more sharply."""
 
     @cached_property
     def scores(self) -> Float[Tensor, "n levels m"]:
-        """Inner products with the Gaussians' embeddings as stored."""
+        """Inner products with the Gaussians' stored embeddings."""
         return self.field.scores(self.embeddings)
 
     @cached_property
@@ -100,7 +100,7 @@ class Negatives:
 
 
 class FieldView(ABC):
-    """A field seen by one camera. What depends on the view but not on the text is computed once and kept."""
+    """A field in the view of one camera. Results that depend on the view but not on the text are cached."""
 
     def __init__(self, field: LanguageField, camera: Camera):
         self.field = field
@@ -115,14 +115,14 @@ class FieldView(ABC):
         return self._prepared.rasterize(channels.flatten(1)).image.unflatten(0, channels.shape[1:])
 
     def once(self, key: Hashable, compute: Callable[[], Tensor]) -> Tensor:
-        """What `compute` returns, kept for the next time of the same `key`."""
+        """The result of `compute`, cached under `key`."""
         if key not in self._kept:
             self._kept[key] = compute()
         return self._kept[key]
 
     @abstractmethod
     def prepare(self, protocol: bool) -> None:
-        """Render now what does not depend on the text, for the reading by the `protocol` or for the others."""
+        """Render now everything independent of the text, for the `protocol` reading or for the other readings."""
 
     @cached_property
     def coverage(self) -> Float[Tensor, "levels h w"]:

@@ -8,8 +8,8 @@ from torch import Tensor
 def box_mean(maps: Float[Tensor, "*maps h w"], size: int = 30) -> Float[Tensor, "*maps h w"]:
     """Mean over a `size` x `size` window, equal to OpenCV's `filter2D` with its default anchor and border.
 
-    The window of pixel x covers [x - size // 2, x - size // 2 + size); outside the image it reads the reflection that
-    does not repeat the edge pixel.
+    The window of pixel x covers [x - size // 2, x - size // 2 + size); outside the image it reads the reflection without
+    a repeated edge pixel.
     """
     before = size // 2
     for axis in (-1, -2):
@@ -20,9 +20,9 @@ def box_mean(maps: Float[Tensor, "*maps h w"], size: int = 30) -> Float[Tensor, 
 def majority(masks: Bool[Tensor, "*masks h w"], radius: int = 3) -> Bool[Tensor, "*masks h w"]:
     """Majority vote over 7x7 windows; ties are false.
 
-    Windows are cut at the image as the published loops cut them: the last row and the last column belong to no window.
+    Windows are clipped to the image as in the published loops: the last row and the last column belong to no window.
     """
-    votes = masks.to(torch.uint8)  # 49 votes, and twice as many, fit
+    votes = masks.to(torch.uint8)  # 49 votes, and their double, fit
     votes[..., -1, :] = 0
     votes[..., -1] = 0
     counts, areas = torch.nn.functional.pad(votes, (radius,) * 4), []
@@ -56,7 +56,7 @@ def window_sums(values: Tensor, size: int, axis: int) -> Tensor:
 
 
 def _reflected(maps: Tensor, before: int, after: int, axis: int) -> Tensor:
-    """Padded by reflections at both ends, repeatedly where the padding exceeds the map."""
+    """Reflection padding at both ends, repeated where the padding exceeds the map."""
     length = maps.shape[axis]
     period = max(2 * (length - 1), 1)
     ends = []

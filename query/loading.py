@@ -19,10 +19,10 @@ from workspace.stage_record import require
 
 
 def load_field(model: ModelFolder, device: torch.device, level: str | None = None) -> LanguageField:
-    """The finished language field of `model`, at one `level` or at all that a query chooses among.
+    """The finished language field of `model`, at one `level` or at all levels that a query chooses among.
 
-    A query chooses among the levels s, m, l as published; `default`, SAM's own pooled list, counts only when asked for
-    or when there is no other.
+    A query chooses among the levels s, m, l as published; `default`, SAM's own pooled list, is used only when requested
+    or when there is no other level.
 
     Raises:
         InputError: a stage has not run, the codes belong to other Gaussians, or there is no such level.
@@ -52,7 +52,7 @@ def load_field(model: ModelFolder, device: torch.device, level: str | None = Non
 
 @dataclass(frozen=True)
 class _Parts:
-    """What every kind of field is made of."""
+    """Inputs that every kind of field is built from."""
 
     model: ModelFolder
     trained: TrainedModel
@@ -60,7 +60,7 @@ class _Parts:
     features: FeatureSettings
     compressor: Compressor
     command: str
-    """Makes the field again."""
+    """Command that trains the field again."""
 
 
 def _code_field(parts: _Parts) -> CodeField:

@@ -1,4 +1,4 @@
-"""The stage of objects: phrases in; instances with positions and boxes out, and edited splat files where asked for."""
+"""The locate stage: from phrases to instances with positions and boxes, and edited splat files on request."""
 
 import logging
 import sys
@@ -24,7 +24,7 @@ from workspace import InputError, ModelFolder, save_array, write_json
 
 log = logging.getLogger(__name__)
 
-VIEWS = 3  # views named for each instance
+VIEWS = 3  # views listed for each instance
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,9 @@ def locate(config: LocateConfig) -> None:
 
 
 def find_phrases(question: Question, config: LocateConfig) -> list[FoundPhrase]:
-    """The instances of every phrase. Gaussians never seen with a feature are no answer.
+    """The instances of every phrase. Gaussians without an embedding are excluded.
 
-    The level is the one whose smoothed relevancy is highest at any Gaussian, the first of equals.
+    The level is the one whose smoothed relevancy is highest at any Gaussian, the first on ties.
     """
     field = question.field
     known = field.known.any(1).cpu().numpy()
@@ -144,7 +144,7 @@ def _refuse_meaningless(config: LocateConfig) -> None:
 
 
 def _frame(config: LocateConfig, model: ModelFolder) -> Frame:
-    """The frame remembered with the model, with what the command line says of it."""
+    """The frame stored with the model, updated from the command line."""
     frame = read_frame(model.frame)
     scale = config.scale if config.measured is None else measured_scale(config.measured, config.metres)
     given = checked(config.up or frame.up, scale or frame.scale)
@@ -161,7 +161,7 @@ def _edit(
     means: np.ndarray,
     found: Sequence[FoundPhrase],
 ) -> None:
-    """Write the splat files asked for, from the rows of the trained file itself, so that nothing else changes."""
+    """Write the requested splat files from the rows of the trained file, so that nothing else changes."""
     if not (config.extract or config.remove or config.recolor is not None):
         return
     vertices = read_vertices(model.point_cloud(iteration))

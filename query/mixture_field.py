@@ -1,5 +1,5 @@
-"""The lifted kind of field: every Gaussian carries a mixture of a codebook's codes per level. Questions are compared with the
-codes, a few hundred of them, so that they cost a render of as many channels as there are phrases."""
+"""The lifted kind of field: every Gaussian has a mixture of codebook codes per level. Phrases are compared with the few
+hundred codes, so a question costs one render with as many channels as phrases."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -18,7 +18,7 @@ from workspace.record_types import FeatureSettings
 
 
 class MixtureField(LanguageField):
-    """Mixtures of all levels, and the codebook whose codes they mix."""
+    """Mixtures of all levels, and their codebook."""
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class MixtureField(LanguageField):
         mixtures: tuple[Mixtures, ...],
         codebook: Codebook,
     ):
-        """`mixtures` has an entry for each level."""
+        """`mixtures` has one entry per level."""
         super().__init__(trained, levels, features)
         self.mixtures = mixtures
         self.codebook = codebook
@@ -39,7 +39,7 @@ class MixtureField(LanguageField):
         return self.codebook.feature_width
 
     def encode(self, embeddings: Float[Tensor, "p d"]) -> Float[Tensor, "p c"]:
-        """Refused: a codebook has no space of codes that a phrase could be compared in."""
+        """Raises InputError: a codebook has no code space in which a phrase could be compared."""
         raise InputError("--compare latent needs codes of an autoencoder or of principal components; this field is lifted.")
 
     def scores(self, vectors: Float[Tensor, "v d"]) -> Float[Tensor, "n levels v"]:
@@ -53,7 +53,7 @@ class MixtureField(LanguageField):
 
     @cached_property
     def residuals(self) -> Float[Tensor, "n levels"]:
-        """Mean length of the mixed codes' parts off the principal directions."""
+        """Mean over the mixed codes of the length of the component orthogonal to the principal directions."""
         return self._blend(self._off_basis)[..., 0]
 
     @cached_property
@@ -67,7 +67,7 @@ class MixtureField(LanguageField):
         return torch.stack([mixture.coverage for mixture in self.mixtures], 1)
 
     def view(self, camera: Camera) -> "MixtureView":
-        """The field seen by a camera."""
+        """The field in the view of a camera."""
         return MixtureView(self, camera)
 
     def _blend(self, table_of: Callable[[str], Float[Tensor, "codes c"]]) -> Float[Tensor, "n levels c"]:
@@ -83,21 +83,21 @@ class MixtureField(LanguageField):
 
 
 class MixtureView(FieldView):
-    """What is kept of a view is the length of the rendered embedding: with it a phrase costs one channel per level."""
+    """Caches the lengths of the rendered embeddings, so that a phrase costs one channel per level."""
 
     field: MixtureField
 
     def prepare(self, protocol: bool) -> None:
         """Render what does not depend on the text."""
         if protocol:
-            self.lengths  # noqa: B018 - kept
+            self.lengths  # noqa: B018 - fills the cache
 
     @cached_property
     def lengths(self) -> Float[Tensor, "levels h w"]:
         """Lengths of the rendered embeddings.
 
-        Along the principal directions they are exact. What is left of a code is taken to point the same way in all codes of a
-        pixel, which is exact where one code covers it, and an upper bound elsewhere. (The measured error is in
+        Components along the principal directions are exact. The residuals of all codes at a pixel are assumed to be parallel,
+        which is exact where one code covers the pixel and an upper bound elsewhere. (The measured error is in
         docs/protocols.md.)
         """
         codes = self.field.codes
@@ -106,7 +106,7 @@ class MixtureView(FieldView):
 
     @torch.inference_mode()
     def protocol_relevancy(self, phrases: Float[Tensor, "p d"], negatives: Negatives) -> Float[Tensor, "levels p h w"]:
-        """Relevancy of the rendered embedding, normalised at every pixel; a pixel without any is 0.5, as of the zero vector."""
+        """Relevancy of the rendered embedding, normalised at every pixel; 0.5, as for a zero vector, where there is none."""
         lengths = self.lengths.clamp_min(1e-12)[:, None]
         rival = self.once((negatives, "protocol"), lambda: self.render(negatives.scores).amax(1, keepdim=True) / lengths)
         return torch.sigmoid(negatives.temperature * (self.render(self.field.scores(phrases)) / lengths - rival))

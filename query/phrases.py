@@ -1,4 +1,4 @@
-"""Phrases as vectors, each encoded once."""
+"""Text vectors of phrases, each encoded once."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from features.text import TextEncoder
 
 
 class PhraseMemory:
-    """A text encoder that remembers: encoding takes longer than comparing, and a session asks phrases again."""
+    """A text encoder with a cache: encoding takes longer than comparing, and a session repeats phrases."""
 
     def __init__(self, encoder: TextEncoder, device: torch.device):
         self._encoder = encoder
@@ -19,16 +19,16 @@ class PhraseMemory:
 
     @property
     def negatives(self) -> tuple[str, ...]:
-        """Phrases that stand for everything else in the encoder's space."""
+        """Negative phrases for the encoder's space."""
         return self._encoder.negatives
 
     @property
     def temperature(self) -> float:
-        """Factor of the cosines in relevancy that the encoder's space needs."""
+        """Factor of the cosines in relevancy for the encoder's space."""
         return self._encoder.temperature
 
     def embed(self, phrases: Sequence[str]) -> Float[Tensor, "p d"]:
-        """Unit rows, one per phrase; only phrases not asked before are encoded, all in one batch."""
+        """Unit rows, one per phrase; only new phrases are encoded, in one batch."""
         new = tuple(dict.fromkeys(phrase for phrase in phrases if phrase not in self._rows))
         if new:
             self._rows |= zip(new, self._encoder.embed(new).to(self._device), strict=True)

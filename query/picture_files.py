@@ -14,7 +14,7 @@ from workspace.slugs import slug
 
 log = logging.getLogger(__name__)
 
-PLATEAU = 100  # pixels sharing the maximum; more than that is a map without contrast
+PLATEAU = 100  # pixels sharing the maximum; more indicate a map without contrast
 PAINT_OPACITY = 0.65
 
 

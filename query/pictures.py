@@ -11,11 +11,11 @@ from query.answer_rule import Answer
 
 OUTLINE = (255, 255, 255)
 UNPAINTED = (40, 40, 40)
-GOLDEN_ANGLE = 0.381966  # of a turn: successive hues never come close to each other
+GOLDEN_ANGLE = 0.381966  # fraction of a turn: successive hues are well separated
 
 
 def stretched(relevancy: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
-    """A map scaled from its range to 0..255; 0 for a constant map."""
+    """A map rescaled from its range to 0..255; 0 for a constant map."""
     low, high = float(relevancy.min()), float(relevancy.max())
     return np.rint((relevancy - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
 
@@ -66,7 +66,7 @@ def blend(photo: UInt8[np.ndarray, "h w 3"], colors: UInt8[np.ndarray, "h w 3"],
 
 
 def encoded(picture: UInt8[np.ndarray, "h w *c"], suffix: str, params: Sequence[int] = ()) -> bytes:
-    """The picture (RGB or grey) as the bytes of a file of that suffix."""
+    """The picture (RGB or grey) encoded in the file format of `suffix`."""
     pixels = picture[..., ::-1] if picture.ndim == 3 else picture
     done, buffer = cv2.imencode(suffix, np.ascontiguousarray(pixels), list(params))
     assert done, suffix

@@ -1,4 +1,4 @@
-"""Phrases prepared for one field: encoded once, then compared with any number of views, or with the Gaussians."""
+"""Phrases encoded once for one field, then compared with any number of views or with the Gaussians."""
 
 import os
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from query.field import FieldView, LanguageField, Negatives
 from query.relevancy import latent_similarity
 from workspace import InputError
 
-# Deviates from DinoSplat, which compares in the compressed space and without negatives (latent).
+# Deviates from DinoSplat, which compares in the compressed space without negatives (`latent`).
 Compare = Literal["decoded", "latent"]
 Reading = Literal["protocol", "fast", "gaussian"]
 
 
 def clean_phrases(phrases: Sequence[str]) -> tuple[str, ...]:
-    """Phrases without surrounding spaces; InputError when one is blank or is not valid text."""
+    """Phrases without surrounding spaces; InputError when one is blank or not valid text."""
     for phrase in phrases:
         if not phrase.strip():
             raise InputError("An empty phrase means nothing; leave it out.")
@@ -35,11 +35,11 @@ def clean_phrases(phrases: Sequence[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """Phrases, negatives, and how both are compared with a field."""
+    """Phrases, negatives, and the method that compares both with a field."""
 
     field: LanguageField
     phrases: tuple[str, ...]
-    """Each once, those that compete for every pixel included."""
+    """Unique phrases, including those that compete for every pixel."""
     embeddings: Float[Tensor, "p d"]
     negatives: Negatives
     reading: Reading = "protocol"
@@ -60,9 +60,9 @@ class Question:
     def relevancy(self, view: FieldView, phrases: Sequence[str] | None = None) -> Float[Tensor, "levels p h w"]:
         """Relevancy of every pixel, at every level, to every phrase (of `phrases`, when given).
 
-        - `protocol`: of the rendered embedding, normalised per pixel, in (0, 1); what benchmarks are measured by.
-        - `fast`: of the rendered scores, which are not normalised, in (0, 1): the same winner at every pixel, weaker contrast
-          where a pixel is covered in part or shows several things.
+        - `protocol`: of the rendered embedding, normalised per pixel, in (0, 1); used by the benchmarks.
+        - `fast`: of the rendered scores, which are not normalised, in (0, 1): the same winner at every pixel, lower contrast
+          where a pixel is partly covered or shows several things.
         - `gaussian`: computed per Gaussian and rendered, in [0, 1): a mean of relevancies, lower where little is covered.
 
         With `latent`, the cosine in the compressed space as (1 + cos) / 2.
@@ -80,17 +80,17 @@ class Question:
 
     @cached_property
     def scores(self) -> Float[Tensor, "n levels p"]:
-        """Inner products of the phrases with the Gaussians' embeddings as stored."""
+        """Inner products of the phrases with the Gaussians' stored embeddings."""
         return self.field.scores(self.embeddings)
 
     @property
     def gaussian_cosines(self) -> Float[Tensor, "n levels p"]:
-        """Cosine of every Gaussian, at every level, with every phrase; 0 of unknown Gaussians."""
+        """Cosine of every Gaussian, at every level, with every phrase; 0 for unknown Gaussians."""
         return self.scores / self.field.lengths.clamp_min(1e-12)[..., None]
 
     @cached_property
     def gaussian_relevancy(self) -> Float[Tensor, "n levels p"]:
-        """Relevancy of every Gaussian, at every level, to every phrase, in (0, 1); 0 of unknown Gaussians."""
+        """Relevancy of every Gaussian, at every level, to every phrase, in (0, 1); 0 for unknown Gaussians."""
         excess = self.gaussian_cosines - self.negatives.rival[..., None]
         return torch.sigmoid(self.negatives.temperature * excess) * self.field.known[..., None]
 

@@ -1,4 +1,4 @@
-"""The views that show most of the phrases, ranked without answering any of them."""
+"""Views ranked by how much they show of the phrases, without computing answers."""
 
 from collections.abc import Sequence
 
@@ -12,8 +12,8 @@ from query.question import Question
 from query.relevancy import BEATS_NEGATIVES
 from query.views import View
 
-SHRINK = 4  # ranking needs shares of a view, not its details
-OF_THE_PEAK = 0.9  # where no Gaussian beats the negatives, those near the highest relevancy decide
+SHRINK = 4  # downscaling of ranked views; ranking needs shares of a view, not details
+OF_THE_PEAK = 0.9  # where no Gaussian beats the negatives, those above this share of the highest relevancy count
 
 
 @torch.inference_mode()
@@ -21,7 +21,7 @@ def best_views(question: Question, views: Sequence[View], count: int) -> list[Vi
     """The `count` views that show most of the phrases, in the order of `views`.
 
     A view is ranked by the sum over its pixels and Gaussians of blending weight times the relevancy in excess of one half. The
-    best views of every phrase are taken in turn, so that a phrase of a small thing is not left out.
+    best views of every phrase are taken in turn, so that phrases for small objects are represented.
     """
     if len(views) <= count:
         return list(views)

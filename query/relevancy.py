@@ -8,7 +8,7 @@ from autoencoder.readout import Readout
 from features.text import TEMPERATURE
 
 BEATS_NEGATIVES = 0.5  # relevancy above which a phrase is more similar than every negative
-CHUNK_BYTES = 32 << 20  # of the widest intermediate held at once, whatever the size of the view
+CHUNK_BYTES = 32 << 20  # memory limit of the largest intermediate, independent of the size of the view
 
 
 def relevancy(
@@ -25,14 +25,14 @@ def contrast(cosines: Float[Tensor, "*pixels v"], num_phrases: int, temperature:
     """Relevancy from the cosines with the phrases, which come first, and with the negatives.
 
     The published score is the minimum over negatives of the softmax of the pair (T s_p, T s_n), with temperature T = 10.
-    That softmax is sigmoid(T (s_p - s_n)), which falls as s_n grows, so the minimum belongs to the most similar negative.
+    That softmax is sigmoid(T (s_p - s_n)), which decreases in s_n, so the minimum is at the most similar negative.
     """
     rival = cosines[..., num_phrases:].amax(-1, keepdim=True)
     return torch.sigmoid(temperature * (cosines[..., :num_phrases] - rival)).movedim(-1, 0)
 
 
 def latent_similarity(codes: Float[Tensor, "*pixels c"], phrases: Float[Tensor, "p c"]) -> Float[Tensor, " p *pixels"]:
-    """Cosine similarity in the compressed space, as DinoSplat compares, mapped from [-1, 1] to [0, 1]; no negatives."""
+    """Cosine similarity in the compressed space, as in DinoSplat, mapped from [-1, 1] to [0, 1]; no negatives."""
     unit = torch.nn.functional.normalize(codes, dim=-1)
     return (unit @ torch.nn.functional.normalize(phrases, dim=-1).T).movedim(-1, 0).add(1).div(2)
 
@@ -41,9 +41,9 @@ def latent_similarity(codes: Float[Tensor, "*pixels c"], phrases: Float[Tensor, 
 def relevancy_maps(
     codes: Float[Tensor, "c h w"], readout: Readout, num_phrases: int, temperature: float = TEMPERATURE
 ) -> Float[Tensor, "p h w"]:
-    """Relevancy of a code map to the first `num_phrases` vectors of `readout`, the others being negatives.
+    """Relevancy of a code map to the first `num_phrases` vectors of `readout`; the rest are negatives.
 
-    Pixels that no Gaussian covers share the zero code, which is decoded once.
+    Pixels without Gaussians share the zero code, which is decoded once.
     """
     channels, height, width = codes.shape
     pixels = codes.reshape(channels, -1).T

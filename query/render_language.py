@@ -46,10 +46,10 @@ class LanguageRenderConfig(ViewQueryConfig):
 
 
 def render_language(config: LanguageRenderConfig) -> None:
-    """Draw the language of a trained scene (stage 4); maps that are there already are kept.
+    """Render the language field of a trained scene (stage 4); existing maps are kept.
 
     Raises:
-        InputError: no language field, scene gone, or no image of a name.
+        InputError: no language field, scene missing, or a name matches no image.
     """
     config = replace(config, text=clean_phrases(config.text), negatives=clean_phrases(config.negatives))
     session = Session.open(config, ModelFolder(config.model_path), config.level, config.resolution)
@@ -103,7 +103,7 @@ def _draw_split(
 
 
 def _map_file(folder: Path, camera: Camera) -> Path:
-    """The array of a view. It is written after the picture beside it, so where it is, the view is finished."""
+    """The array of a view. It is written after the picture, so its existence marks the view as finished."""
     return inside(folder, f"{camera.name}.npy")
 
 

@@ -20,7 +20,7 @@ from workspace.slugs import slug
 PAGE = Path(__file__).parent / "report_page"
 PHOTO_SIDE = 960  # pixels; about 120 KB as JPEG
 RELEVANCY_SIDE = 320  # pixels; relevancy is smooth at the scale of its 30-pixel window
-LARGEST = 24 << 20  # bytes of pictures in one report, what a browser still opens at once
+LARGEST = 24 << 20  # bytes of pictures in one report, what a browser can still open
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Report:
         )
 
     def write(self, path: Path, metrics: Mapping[str, Any], settings: Mapping[str, Any], classes: Sequence[str]) -> None:
-        """Write the page with the views of the highest scores, as many as were asked for and fit."""
+        """Write the page with the highest-scoring views, limited by the requested number and the page size."""
         self._views.sort(key=lambda view: view["image"])
         ranked = sorted(self._views, key=lambda view: -max((a["score"] for a in view["answers"]), default=0.0))
         shown, size = [], 0
@@ -76,7 +76,7 @@ class Report:
             ],
             "turbo": turbo().tolist(),
         }
-        # "</script>" would end the script element and "<!--<script>" keep it open, whatever phrase they stand in.
+        # A phrase with "</script>" would end the script element, and "<!--<script>" would keep it open.
         text = json.dumps(data, ensure_ascii=False, allow_nan=False, default=str).replace("<", "\\u003c")
         page = (PAGE / "page.html").read_text(encoding="utf-8")
         for mark, part in (("STYLE", "page.css"), ("SCRIPT", "page.js")):

@@ -1,4 +1,4 @@
-"""A trained scene opened for questions, and the settings shared by every command that asks."""
+"""A trained scene opened for queries, and the settings shared by all query commands."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -73,10 +73,10 @@ class Session:
     def open(
         cls, config: SessionConfig, model: ModelFolder, level: str | None = None, resolution: int | None = None
     ) -> "Session":
-        """Load the field of `model` that `config` names, at one `level` or all, and the scene's cameras at a `resolution`.
+        """Load the field of `model` that `config` names, at one `level` or all levels, and the scene's cameras at `resolution`.
 
         Raises:
-            InputError: no finished language field of that name or level, or the scene is gone.
+            InputError: no finished language field of that name or level, or the scene is missing.
         """
         device = chosen_device(config.device)
         language = load_field(model.reading(config.field), device, level)
@@ -84,12 +84,12 @@ class Session:
 
     @property
     def model(self) -> ModelFolder:
-        """The model folder, with the field that was chosen."""
+        """The model folder, with the chosen field."""
         return self.field.trained.folder
 
     @cached_property
     def memory(self) -> PhraseMemory:
-        """The text encoder of the field's features, loaded at the first phrase."""
+        """The text encoder of the field's features, loaded on the first phrase."""
         encoder = text_encoder(self.field.features, self.device, self.config)
         return PhraseMemory(encoder, self.device)
 
@@ -103,7 +103,7 @@ class Session:
     ) -> Question:
         """The phrases, and the `classes` that compete for every pixel, ready to be compared with the field.
 
-        `negatives` stand for everything else, the canonical ones when none are given.
+        `negatives` default to the canonical ones.
 
         Raises:
             InputError: weights of the text encoder are missing, or its space is not the field's.

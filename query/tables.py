@@ -5,11 +5,11 @@ from statistics import fmean
 
 from query.asking import Row
 
-_PHRASE = 60  # characters of a phrase on the terminal; metrics.json has all of it
+_PHRASE = 60  # maximum characters of a phrase on the terminal; metrics.json has all of it
 
 
 def table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns padded to their widest entry: the first left-aligned, the others right-aligned."""
+    """Columns padded to the widest entry: the first left-aligned, the others right-aligned."""
     widths = [max(len(row[i]) for row in (heading, *rows)) for i in range(len(heading))]
 
     def line(cells: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Which views of a scene a question looks at."""
+"""Selection of the views that a question is answered in."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,10 +29,10 @@ class View:
 
 
 def choose_views(scene: Scene, split: SplitChoice = "all", names: Sequence[str] = ()) -> list[View]:
-    """Views of the split, or of these the named ones, sorted by name.
+    """Views of the split, only those in `names` when given, sorted by name.
 
     Raises:
-        InputError: a name is no image of the scene, or no view is left.
+        InputError: a name is not an image of the scene, or no view is left.
     """
     views = [View(camera, TRAINING) for camera in scene.train] + [View(camera, HELD_OUT) for camera in scene.test]
     views.sort(key=lambda view: view.name)
@@ -45,7 +45,7 @@ def choose_views(scene: Scene, split: SplitChoice = "all", names: Sequence[str] 
 
 
 def no_views(scene: Scene, split: SplitChoice, asked: int, kind: str = "") -> InputError:
-    """The error that no view (of that `kind`) is left of those `asked` for."""
+    """Error for no view (of that `kind`) left among the `asked` ones."""
     return InputError(
         f"No {kind}view to look at, of {len(scene.train)} training and {len(scene.test)} held-out "
         f"views, {asked} asked for, with --split {split}. Views are held out when RGB training runs with --eval."

@@ -1,4 +1,4 @@
-"""Composition of a toy world from a seed: which objects in which looks stand where, the room, the light, the cameras."""
+"""A toy world from a seed: its objects with their materials and positions, the room, the light and the cameras."""
 
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -16,9 +16,9 @@ from toy_world.shapes import Polytope, Primitive, rotation
 TABLE = (1.4, 1.0)  # half edges of the table top, world units; objects are about 0.4 across
 FLOOR = -1.35  # height of the floor; the table top is at 0
 ROOM = (4.2, 4.2, 2.6)  # half edges of the room
-PAIRS = 2  # object kinds of which a world holds two in different colours
+PAIRS = 2  # object kinds that appear twice in a world, in different colours
 STONES = ("white", "black", "green", "pink", "red", "blue")  # colours of marble
-SPACING = 0.5  # least distance between object centres
+SPACING = 0.5  # minimum distance between object centres
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Light:
-    """Rectangular lamp and the light that comes from everywhere else. Colours are linear RGB."""
+    """Rectangular lamp and ambient light. Colours are linear RGB."""
 
     corner: Float[np.ndarray, "3"]
     edges: Float[np.ndarray, "2 3"]
@@ -73,8 +73,8 @@ class World:
         return named
 
     def _part_phrase(self, item: Item, part: Part) -> str | None:
-        """`snowman's hat`; where there are two mugs, `mug's red handle`, which can be told by looking at the handle. None
-        for what has no name of its own, or is alike on both."""
+        """Phrase for a part: `snowman's hat`, or with two mugs `mug's red handle`. None for an unnamed part, for the only
+        part of an item, and where the material does not distinguish the parts of that name."""
         if part.name is None or len(item.parts) == 1:
             return None
         rivals = [p for other in self.items if other.kind == item.kind for p in other.parts if p.name == part.name]
@@ -86,7 +86,7 @@ class World:
 
 
 def adjectives(color: str, texture: str) -> str:
-    """A look in words: `striped red`, `white marble`, `wooden`."""
+    """Adjectives of a material: `striped red`, `white marble`, `wooden`."""
     return {"plain": color, "wooden": "wooden", "marble": f"{color} marble"}.get(texture, f"{texture} {color}")
 
 
@@ -106,7 +106,7 @@ def _choose_kinds(rng: np.random.Generator, count: int) -> list[Kind]:
 
 
 def make_look(rng: np.random.Generator, kind: Kind, avoid: frozenset[str] = frozenset()) -> Material:
-    """A colour and texture the kind may have, in a colour that is not in `avoid`."""
+    """Random material that the kind may have, with a colour that is not in `avoid`."""
     while True:
         texture, color = str(rng.choice(kind.textures)), str(rng.choice(kind.colors))
         if texture == "wooden":
@@ -147,7 +147,7 @@ def build_item(
 
 
 def _spots(rng: np.random.Generator, count: int) -> Float[np.ndarray, "n 2"]:
-    """Spread-out places on the table, front ones first."""
+    """Well-separated positions on the table, front ones first."""
     limit = np.array(TABLE) - 0.28
     spacing = SPACING
     while True:
@@ -222,7 +222,7 @@ def compose(seed: int, num_objects: int = 12) -> World:
         look = make_look(rng, kind, used.get(kind.name, frozenset()))
         used[kind.name] = used.get(kind.name, frozenset()) | {look.color}
         drafts.append((kind, look, _phrase(rng, kind, look, counts[kind.name] == 1)))
-    # tall objects tend to stand behind short ones, so that most are seen whole
+    # tall objects tend to stand behind short ones, so that most are fully visible
     order = np.argsort([_height(kind.build(look, np.random.default_rng(0))) + rng.normal(0, 0.08) for kind, look, _ in drafts])
     items = []
     for spot, index in zip(_spots(rng, len(drafts)), order, strict=True):
@@ -232,7 +232,7 @@ def compose(seed: int, num_objects: int = 12) -> World:
 
 
 def cameras(seed: int, count: int, width: int, height: int) -> list[Camera]:
-    """Views from the front half of the room towards the table, along three rising arcs walked to and fro."""
+    """Views from the front half of the room towards the table, along three rising arcs in alternating direction."""
     rng = np.random.default_rng([seed, 1])
     views = []
     for i in range(count):

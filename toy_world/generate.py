@@ -1,4 +1,4 @@
-"""The bundled scene: a generated tabletop in a room, photographed, with exact ground truth.
+"""The bundled scene: rendered photographs of a tabletop in a room, with exact ground truth.
 
 `python -m toy_world -s <folder>` writes photographs, a COLMAP model, and for every held-out view (every 8th, the
 ones `--eval` holds out) exact masks and LERF-OVS labels of objects and their parts. Any seed makes another world.
@@ -29,7 +29,7 @@ from workspace.processes import ignore_interrupts, num_cores
 
 MOST_OBJECTS = 20
 SMALLEST_SIDE = 16  # pixels; training reads nothing smaller
-WORTH_PROCESSES = 3_000_000  # pixels in all, a few seconds of one process; starting others takes one
+WORTH_PROCESSES = 3_000_000  # pixels in total: a few seconds in one process, while starting more processes takes one second
 HELD_OUT = 8  # every 8th view, from the first, is for testing; the split of `--eval`
 log = logging.getLogger(__name__)
 
@@ -59,10 +59,10 @@ def write_toy_world(
 ) -> World:
     """Write a scene folder with photographs, COLMAP model, labels, masks and part ids; returns the world.
 
-    A folder that already holds this very world is left as it is. An interrupted one is written again.
+    A folder that already holds the same world is left unchanged. An interrupted one is written again.
 
     Raises:
-        InputError: a setting without a meaning, or the folder holds another world or something else.
+        InputError: a setting is invalid, or the folder holds another world or something else.
     """
     if not 1 <= objects <= MOST_OBJECTS:
         raise InputError(f"--objects {objects}: expected 1 to {MOST_OBJECTS}.")
@@ -99,7 +99,7 @@ def write_toy_world(
 
 
 def render_views(renderer: Renderer, shots: Sequence[Camera]) -> dict[str, Picture]:
-    """Pictures by camera name, drawn by as many processes as there are cores; threads would wait for the interpreter."""
+    """Pictures by camera name, rendered by one process per core; threads would contend for the interpreter lock."""
     workers = min(num_cores(), len(shots))
     bar = partial(tqdm, total=len(shots), desc="toy world", unit="view")
     if workers == 1 or sum(camera.width * camera.height for camera in shots) < WORTH_PROCESSES:
@@ -110,7 +110,7 @@ def render_views(renderer: Renderer, shots: Sequence[Camera]) -> dict[str, Pictu
 
 
 def _begin_process(renderer: Renderer) -> None:
-    global _renderer  # noqa: PLW0603 - what every task of this process draws with
+    global _renderer  # noqa: PLW0603 - the renderer that all tasks of this process share
     _renderer = renderer
     ignore_interrupts()
     threadpool_limits(1)

@@ -1,4 +1,4 @@
-"""Household things of the toy world, each built from a look. They stand on z = 0, are about 0.4 across, and face -y."""
+"""Household objects of the toy world, each built from a material. They stand on z = 0, are about 0.4 across, and face -y."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Exact masks of a toy world and the same as LERF-OVS labels."""
+"""Exact masks of a toy world, and the same masks as LERF-OVS labels."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,14 +7,14 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Int
 
-LEAST_AREA = 0.0015  # share of the image a thing must cover to be asked for; less is a few pixels
-LEAST_SHARE = 0.4  # of its median area over the views; less is a sliver behind something else
+LEAST_AREA = 0.0015  # minimum share of the image for a phrase to be labelled; less is a few pixels
+LEAST_SHARE = 0.4  # minimum share of its median area over the views; less is mostly occluded
 
 
 def visible_masks(
     ids: Int[np.ndarray, "h w"], phrases: Mapping[str, list[int]], usual_area: Mapping[str, float]
 ) -> dict[str, Bool[np.ndarray, "h w"]]:
-    """Mask of each phrase whose parts show well enough to be asked for. `usual_area` is in pixels."""
+    """Mask of each phrase whose parts are visible enough to be labelled. `usual_area` is the median over the views, pixels."""
     masks = {}
     for phrase, parts in phrases.items():
         mask = np.isin(ids, parts)
@@ -24,10 +24,10 @@ def visible_masks(
 
 
 def polygons(mask: Bool[np.ndarray, "h w"]) -> list[Int[np.ndarray, "k 2"]]:
-    """Outlines (x, y) of the mask's pieces; filled with their border they give the mask back.
+    """Outlines (x, y) of the mask's connected components; filled including their border they reproduce the mask.
 
-    One outline holds no holes in this format, so each hole is reached by a cut from the nearest point of the outline.
-    Pieces of one or two pixels have no outline and are left out.
+    An outline cannot have holes in this format, so each hole is joined by a cut from the nearest point of the outline.
+    Components of one or two pixels have no outline and are omitted.
     """
     contours, hierarchy = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     outlines = []
@@ -51,7 +51,7 @@ def _cut_to(outline: Int[np.ndarray, "k 2"], hole: Int[np.ndarray, "j 2"]) -> In
 
 
 def lerf_label(name: str, masks: Mapping[str, Bool[np.ndarray, "h w"]]) -> dict[str, Any]:
-    """Label of one image in the LERF-OVS format; the pieces of a mask are objects of one category."""
+    """Label of one image in the LERF-OVS format; the connected components of a mask are objects of one category."""
     objects = []
     height, width = next(iter(masks.values())).shape if masks else (0, 0)
     for phrase, mask in masks.items():

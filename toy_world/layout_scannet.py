@@ -52,7 +52,7 @@ def _pose(camera: Camera) -> list[list[float]]:
 def _surface(
     cameras: Sequence[Camera], pictures: Sequence[Picture], count: int, seed: int
 ) -> tuple[Float[np.ndarray, "n 3"], UInt8[np.ndarray, "n 3"], Integer[np.ndarray, " n"]]:
-    """Points behind pixels drawn evenly from all pictures: positions, colours, part ids."""
+    """Surface points behind pixels sampled uniformly from all pictures: positions, colours, part ids."""
     rng = np.random.default_rng([seed, 3])
     shares = np.diff(np.linspace(0, count, len(cameras) + 1).astype(int))
     positions, colors, parts = [], [], []

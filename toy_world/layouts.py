@@ -1,7 +1,7 @@
-"""Toy worlds in the exact layouts of public benchmarks, for those whose data is not at hand.
+"""Toy worlds in the exact layouts of public benchmarks, for use without the benchmark data.
 
 `python -m toy_world.layouts -o <folder> --benchmark lerf_ovs` writes every scene of the benchmark under its published name, each
-another world, so that the benchmark's script runs on them as it does on the data. Figures are of the toy worlds alone.
+a different world, so that the benchmark's script runs on them as on its data. Results apply to the toy worlds only.
 """
 
 import logging
@@ -47,7 +47,7 @@ SCENES: Mapping[Benchmark, tuple[str, ...]] = {
     "mipnerf360_goi": ("room", "counter", "garden", "bonsai"),
     "mipnerf360_gags": ("room", "counter", "garden", "bonsai"),
 }
-SURROUNDINGS = ("floor", "wall")  # not asked for by phrase: they reach out of every picture
+SURROUNDINGS = ("floor", "wall")  # not queried: they extend beyond every picture
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class LayoutConfig:
 
 @dataclass(frozen=True)
 class Shot:
-    """One generated photograph with the masks of what can be asked for in it."""
+    """One generated photograph with the mask of each phrase that can be queried in it."""
 
     camera: Camera
     picture: Picture
@@ -86,7 +86,7 @@ class Shot:
 
 
 def write_layout(config: LayoutConfig) -> None:
-    """Write the scenes of a benchmark. A finished scene of the same settings stays; an interrupted one is written again.
+    """Write the scenes of a benchmark. A finished scene with the same settings is kept; an interrupted one is written again.
 
     Raises:
         InputError: no such scene, or a scene folder holds something else.
@@ -186,7 +186,7 @@ def _mipnerf360_goi(root: Path, name: str, world: World, shots: list[Shot], conf
 
 
 def _mipnerf360_gags(root: Path, name: str, world: World, shots: list[Shot], config: LayoutConfig) -> None:
-    """Labels `label/<scene>/frame_00001.json`, named by the place of the image in the sorted list, counted from 1."""
+    """Labels `label/<scene>/frame_00001.json`, named by the 1-based position of the image in the sorted list."""
     shots = _renamed(shots, lambda i: f"DSCF{4600 + i}")
     _colmap_scene(root / name, shots, ".JPG", config)
     for i, shot in enumerate(shots):

@@ -1,4 +1,4 @@
-"""Light of the toy world: baked onto the large level surfaces, and shown on a screen."""
+"""Light of the toy world: lightmaps of the large horizontal surfaces, and tone mapping for display."""
 
 from dataclasses import dataclass
 

@@ -23,7 +23,7 @@ PALETTE = {  # sRGB, 0 to 255
     "turquoise": (48, 182, 178),
 }
 TEXTURES = ("plain", "striped", "checkered", "dotted", "zigzag", "wooden", "marble")
-PARTNERS = {"white": "gray"}  # second colour of a pattern; white for the others
+PARTNERS = {"white": "gray"}  # second colour of a pattern; white for colours not listed
 LATTICE = 32  # edge of the repeating noise cube
 
 
@@ -63,7 +63,7 @@ def turbulence(points: Points) -> Distances:
 
 @dataclass(frozen=True)
 class Material:
-    """A named colour and texture, with the numbers that make each instance differ a little."""
+    """A named colour and texture, with parameters that vary slightly between instances."""
 
     color: str
     texture: str = "plain"

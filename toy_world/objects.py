@@ -1,4 +1,4 @@
-"""The kinds of objects a toy world chooses from, and the looks each may have."""
+"""The kinds of objects in a toy world, and the materials that each may have."""
 
 import toy_world.household as household
 import toy_world.toys as toys

@@ -1,4 +1,4 @@
-"""What the objects of the toy world are made of: parts, and short ways to make and place their surfaces."""
+"""Parts of the objects of the toy world, and short functions that create and place their surfaces."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ VIVID = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "turquois
 
 @dataclass(frozen=True)
 class Part:
-    """Primitives of one material. `name` is None for the bulk of the object, which is not asked for by itself."""
+    """Primitives of one material. `name` is None for the main body of the object, which has no phrase of its own."""
 
     name: str | None
     shape: str
@@ -25,7 +25,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Kind:
-    """A sort of object: its word, the looks it may have, and how it is built from a look."""
+    """A kind of object: its noun, the materials it may have, and the function that builds it from a material."""
 
     name: str
     shape: str
@@ -46,7 +46,7 @@ def box(x: Number, y: Number, z: Number, hx: Number, hy: Number, hz: Number, tur
 
 
 def turned(*profile: tuple[Number, Number], at: tuple[Number, Number, Number] = (0, 0, 0), tilt: Number = 0.0) -> Revolution:
-    """Body turned about z from (radius, height) rows, tilted about y, moved to `at`."""
+    """Surface of revolution about z from (radius, height) rows, tilted about y, moved to `at`."""
     return Revolution(rotation("y", tilt), np.float32(at), np.float32(profile))
 
 
@@ -81,10 +81,10 @@ def prism(x: Number, y: Number, z: Number, hx: Number, hy: Number, height: Numbe
 
 
 def other(rng: np.random.Generator, avoid: str, choices: tuple[str, ...] = VIVID) -> Material:
-    """A plain material in one of the choices that is not the colour `avoid`."""
+    """Plain material in a random colour of `choices` other than `avoid`."""
     return Material(str(rng.choice([c for c in choices if c != avoid])), gloss=0.12)
 
 
 def mirrored(primitive: Primitive) -> Primitive:
-    """The primitive turned half around z."""
+    """The primitive rotated by 180 degrees about z."""
     return primitive.placed(rotation("z", 180), np.zeros(3, np.float32))

@@ -1,4 +1,4 @@
-"""What structure from motion would have found in a toy world, as a COLMAP model."""
+"""A COLMAP model of a toy world, as structure from motion would reconstruct it."""
 
 import struct
 from collections.abc import Mapping, Sequence
@@ -13,15 +13,15 @@ from scene.camera import Camera
 from toy_world.render import Picture
 from workspace import atomic
 
-PINHOLE = 1  # COLMAP's number of the camera model
+PINHOLE = 1  # COLMAP's id of the camera model
 POSITION_NOISE = 0.002  # world units, standard deviation; the table is 2.8 wide
 KEYPOINT_NOISE = 0.4  # pixels, standard deviation
-KEPT = 0.5  # share of the views of a visible point in which it was matched
-DETAIL = 0.5  # share of points drawn where the picture has detail, as feature detectors do
+KEPT = 0.5  # share of the views of a visible point that have an observation of it
+DETAIL = 0.5  # share of points sampled where the picture has detail, as feature detectors do
 
 
 class Cloud(NamedTuple):
-    """Points and the views that saw them, one observation a row, sorted by view."""
+    """Points and their observations, one per row, sorted by view."""
 
     xyz: Float[np.ndarray, "n 3"]
     rgb: UInt8[np.ndarray, "n 3"]
@@ -31,7 +31,7 @@ class Cloud(NamedTuple):
 
 
 def sample_cloud(cameras: Sequence[Camera], pictures: Mapping[str, Picture], count: int, seed: int) -> Cloud:
-    """About `count` points on visible surfaces with noise, each with the views in which it can be seen (two at least)."""
+    """About `count` points on visible surfaces with noise, each with the views in which it is visible (at least two)."""
     rng = np.random.default_rng([seed, 2])
     share = np.diff(np.linspace(0, count, len(cameras) + 1).astype(int))
     drawn = [_draw(rng, camera, pictures[camera.name], int(k)) for camera, k in zip(cameras, share, strict=True)]

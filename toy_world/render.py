@@ -1,6 +1,6 @@
 """Ray caster of the toy world: exact visibility, an area light with soft shadows, ambient occlusion, antialiasing.
 
-Nothing is random and surfaces are nearly diffuse, so every view of a point agrees with every other.
+Nothing is random and surfaces are nearly diffuse, so a point looks the same in all views.
 """
 
 from collections.abc import Iterator
@@ -14,18 +14,18 @@ from toy_world.compose import FLOOR, ROOM, TABLE, World
 from toy_world.light import Lightmap, display
 from toy_world.shapes import EPSILON, Distances, Ellipsoid, Points, Polytope, dot, length
 
-SUBSAMPLES = np.float32([[-0.33, -0.12], [0.12, -0.33], [0.33, 0.12], [-0.12, 0.33]])  # a rotated grid within the pixel
-CONTRAST = 0.035  # difference to a neighbour, in displayed brightness, above which a pixel is sampled again
-SMOOTH_NORMALS = 0.95  # cosine between normals above which neighbouring points share their light
-RAYS = 1 << 17  # towards the lamp, followed at a time
-BAND = 1 << 15  # rays traced at a time; their working set stays in the cache of a core
-MARGIN = np.float32(1.02)  # of squared bounding radii, far above the rounding of float32
-LAMP_SAMPLES = 3  # per edge of the lamp, seen from a point on an object
-BAKED_SAMPLES = 7  # per edge of the lamp, seen from the table and the floor
+SUBSAMPLES = np.float32([[-0.33, -0.12], [0.12, -0.33], [0.33, 0.12], [-0.12, 0.33]])  # rotated grid of subpixel offsets
+CONTRAST = 0.035  # difference to a neighbour, in displayed brightness, above which a pixel is supersampled
+SMOOTH_NORMALS = 0.95  # cosine between normals above which neighbouring pixels may share their light
+RAYS = 1 << 17  # shadow rays traced at a time
+BAND = 1 << 15  # rays traced at a time; their working set fits in the cache of a core
+MARGIN = np.float32(1.02)  # factor on squared bounding radii, far above float32 rounding
+LAMP_SAMPLES = 3  # shadow rays per edge of the lamp, from a point on an object
+BAKED_SAMPLES = 7  # shadow rays per edge of the lamp, from the table and the floor
 
 
 class Picture(NamedTuple):
-    """What a camera sees: colours, the part at each pixel's centre, and its depth along the optical axis."""
+    """One rendered view: colours, and at each pixel's centre the part id and the depth along the optical axis."""
 
     image: UInt8[np.ndarray, "h w 3"]
     parts: Int[np.ndarray, "h w"]
@@ -43,7 +43,7 @@ class Hits(NamedTuple):
 
 
 class Renderer:
-    """Draws one world. Making it samples the light on the table and the floor; `detail` scales that work."""
+    """Renders one world. The constructor samples the lightmaps of the table and the floor; `detail` scales their cost."""
 
     def __init__(self, world: World, detail: float = 1.0) -> None:
         self.world = world
@@ -90,7 +90,7 @@ class Renderer:
         best = np.full(len(directions), np.inf, np.float32)
         hit = np.zeros(len(directions), np.int32)
         offsets = self.centres - origin
-        towards = offsets @ directions.T  # [items, k]: each item looks at its own row
+        towards = offsets @ directions.T  # [items, k]: row i belongs to item i
         near_ball = ((offsets**2).sum(1)[:, None] - towards**2 < self.radii[:, None] ** 2) & (towards > -self.radii[:, None])
         for i in range(len(self.world.items)):
             near = np.arange(len(directions))
@@ -104,14 +104,14 @@ class Renderer:
         return best, hit
 
     def _towards(self, primitive: int, origin: Float[np.ndarray, " 3"], directions: Points) -> Bool[np.ndarray, " k"]:
-        """Whether each ray from `origin` comes near the ball around a primitive."""
+        """Whether each ray from `origin` meets the bounding ball of a primitive."""
         centre, radius = self.bounds[primitive]
         offset = centre - origin
         along = directions @ offset
         return (offset @ offset - along * along < MARGIN * radius * radius) & (along > -radius)
 
     def lamp_points(self, per_edge: int) -> Points:
-        """Points spread over the lamp."""
+        """Sample points on the lamp, `per_edge` by `per_edge`."""
         light = self.world.light
         s = (np.arange(per_edge, dtype=np.float32) + np.float32(0.5)) / per_edge
         a, b = np.meshgrid(s, s)
@@ -155,7 +155,7 @@ class Renderer:
         hit: Int[np.ndarray, " k"],
         square: Float[np.ndarray, "items k"],
     ) -> Bool[np.ndarray, " k"]:
-        """Whether an object lies within `distances` along each ray. A convex primitive never hides its own lit side.
+        """Whether an object lies within `distances` along each ray. A convex primitive does not shadow its own lit side.
 
         `square` are the squared distances of the origins from the centres of all items.
         """
@@ -179,7 +179,7 @@ class Renderer:
         return result
 
     def openness(self, points: Points, normals: Points) -> Distances:
-        """Share of ambient light that reaches a point past the balls that stand in for the objects."""
+        """Share of ambient light that reaches a point, with the objects approximated by balls."""
         blocked = np.zeros(len(points), np.float32)
         for ball in self.blockers:
             offset = ball[:3] - points
@@ -194,7 +194,7 @@ class Renderer:
         for k, here in _grouped(hit):
             normals[here] = self.world.primitives[k][1].normals(points[here])
         away = dot(normals, directions) > 0
-        normals[away] *= -1  # the inner side of a thin wall
+        normals[away] *= -1  # back face of a thin wall
         return normals
 
     def albedo(self, points: Points, hit: Int[np.ndarray, " k"]) -> Points:
@@ -277,8 +277,8 @@ class Renderer:
         return Picture(image, parts, hits.depth.reshape(height, width))
 
     def _light_of_pixels(self, hits: Hits, chosen: Bool[np.ndarray, " p"], width: int) -> Float[np.ndarray, "p 2"]:
-        """Light at every pixel: computed at the chosen ones, interpolated on smooth surfaces between them. Where it is
-        only looked up, it is looked up everywhere."""
+        """Light at every pixel: computed at the chosen ones, interpolated on smooth surfaces between them. Lightmapped
+        surfaces and walls need only a look-up, so all their pixels are computed."""
         chosen = chosen | np.isin(self.item_of[hits.primitive], (self.wall, *self.lightmaps))
         light = np.full((len(chosen), 2), np.nan, np.float32)
         light[chosen] = self.illuminate(hits.points[chosen], hits.normals[chosen], hits.primitive[chosen])
@@ -289,8 +289,8 @@ class Renderer:
     def _borrow_light(
         self, wanted: Hits, index: Int[np.ndarray, " k"], hits: Hits, light: Float[np.ndarray, "p 2"], width: int
     ) -> Float[np.ndarray, "k 2"]:
-        """Mean light of those pixels around `index` that lie on the same smooth surface and are known; computed where
-        there is none."""
+        """Mean of the known light in the 3x3 pixels around `index` on the same smooth surface; computed where no
+        neighbour qualifies."""
         total, count = np.zeros((len(index), 2), np.float32), np.zeros(len(index), np.float32)
         height = len(light) // width
         row, column = np.divmod(index, width)
@@ -307,7 +307,7 @@ class Renderer:
 
 
 def _grouped(hit: Int[np.ndarray, " k"]) -> Iterator[tuple[int, Int[np.ndarray, " m"]]]:
-    """Each primitive that was hit, with the positions of its points."""
+    """Each primitive that was hit, with the indices of its points."""
     order = np.argsort(hit.astype(np.int16), kind="stable")  # a radix sort; a world has some hundred primitives
     primitives, starts = np.unique(hit[order], return_index=True)
     return zip(primitives.tolist(), np.split(order, starts[1:]), strict=True)

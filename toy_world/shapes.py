@@ -1,7 +1,7 @@
 """Analytic surfaces of the toy world: ray intersection, normals and surface coordinates, vectorised over rays.
 
-A primitive is defined in its own frame and placed by an affine map. Rays are taken into that frame without normalising
-their directions, so a ray parameter means the same in every frame. All arrays are float32.
+A primitive is defined in its own frame and placed by an affine map. Rays are transformed to that frame without normalising
+their directions, so a ray parameter is the same in every frame. All arrays are float32.
 """
 
 from abc import ABC, abstractmethod
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 Points = Float[np.ndarray, "k 3"]
-Origins = Float[np.ndarray, "#k 3"]  # one for all rays, or one each
+Origins = Float[np.ndarray, "#k 3"]  # one origin for all rays, or one per ray
 Distances = Float[np.ndarray, "k"]
 Number = int | float
 
@@ -46,7 +46,7 @@ class Primitive(ABC):
     offset: Float[np.ndarray, "3"]
 
     def placed(self, linear: Float[np.ndarray, "3 3"], offset: Float[np.ndarray, "3"]) -> "Primitive":
-        """The same surface carried by a further affine map."""
+        """The same surface under a further affine map."""
         return replace(
             self,
             linear=(linear @ self.linear).astype(np.float32),
@@ -59,7 +59,7 @@ class Primitive(ABC):
         return self._cross((origins - self.offset) @ inverse.T, directions @ inverse.T, np.float32(nearest))
 
     def local(self, points: Points) -> Points:
-        """World points in the primitive's own frame."""
+        """World points in the primitive's frame."""
         return (points - self.offset) @ np.linalg.inv(self.linear).T
 
     def normals(self, points: Points) -> Points:
@@ -68,7 +68,7 @@ class Primitive(ABC):
         return normals / np.maximum(length(normals), np.float32(1e-12))[:, None]
 
     def balls(self) -> Float[np.ndarray, "b 4"]:
-        """Balls (centre, radius) that stand in for the primitive when it blocks ambient light."""
+        """Balls (centre, radius) that approximate the primitive for ambient occlusion."""
         local = self._local_balls()
         size = np.abs(np.linalg.det(self.linear)) ** (1 / 3)
         return np.concatenate([local[:, :3] @ self.linear.T + self.offset, local[:, 3:] * size], axis=1).astype(np.float32)
@@ -86,7 +86,7 @@ class Primitive(ABC):
         """Circumference at pattern height `v`, relative to the widest one; patterns with rows thin out by it."""
         return np.ones_like(v)
 
-    # What a shape defines, all in its own frame: `intersect`, `normals` (of any length), `pattern_coordinates`,
+    # Subclasses define these in their own frame: `intersect`, `normals` (of any length), `pattern_coordinates`,
     # `bounding_ball` and `balls`.
 
     @abstractmethod
@@ -162,7 +162,7 @@ class Polytope(Primitive):
 
     def _surface(self, p: Points) -> Float[np.ndarray, "k 2"]:
         normals = np.abs(self._gradient(p))
-        axis = (normals * np.float32([1.0, 1.01, 1.02])).argmax(1)  # ties at 45 degrees fall on one side
+        axis = (normals * np.float32([1.0, 1.01, 1.02])).argmax(1)  # breaks ties at 45 degrees consistently
         scale = np.linalg.norm(self.linear, axis=0) / np.linalg.norm(self.linear, axis=0).max()
         q = p * scale
         u = np.where(axis == 0, q[:, 1], q[:, 0])

@@ -9,14 +9,14 @@ from jaxtyping import Float, Int
 from toy_world.shapes import TURN, Distances, Number, Origins, Points, Primitive, dot, length
 
 SMOOTH = 0.75  # cosine between neighbouring profile facets above which they are shaded as one round surface
-CHINK = 1e-5  # facets of a turned profile overlap by this much of its unit, so that no ray slips between two
-STEEP = 8.0  # radius over height above which the two halves of a cone are too close together for float32
-TRACE_STEPS = 48  # of the distance-field march; tubes are thin, so a ray converges or leaves within these
+CHINK = 1e-5  # overlap of neighbouring facets in profile units, so that no ray passes between them
+STEEP = 8.0  # radius over height above which the two halves of a cone cannot be separated in float32
+TRACE_STEPS = 48  # sphere tracing steps; tubes are thin, so a ray converges or leaves within them
 
 
 @dataclass(frozen=True)
 class Revolution(Primitive):
-    """The polyline `profile` of (radius, height) rows turned about z. Walk it with the outside on the right hand."""
+    """The polyline `profile` of (radius, height) rows turned about z. The outside is on the right of its direction."""
 
     profile: Float[np.ndarray, "m 2"]
 
@@ -45,10 +45,10 @@ class Revolution(Primitive):
                 if not len(crossing):
                     continue
                 a, b, discriminant = a[crossing], b[crossing], discriminant[crossing]
-                c, start = (x[crossing] if len(x) == len(d) else x for x in (c, o[:, 2]))  # one origin, or one each
+                c, start = (x[crossing] if len(x) == len(d) else x for x in (c, o[:, 2]))  # one origin for all, or one per ray
                 root = np.sqrt(discriminant)
                 low, high = min(z0, z1) - CHINK, max(z0, z1) + CHINK
-                # q avoids the cancellation of -b + root, which tears thin lines into cones seen end-on
+                # q avoids the cancellation in -b + root, which shows as thin gaps in cones viewed along their axis
                 q = -(b + np.where(b >= 0, root, -root))
                 step, nearer = axial[crossing], best[crossing]
                 for t in (q / a, c / q):
@@ -61,7 +61,7 @@ class Revolution(Primitive):
         return best.astype(np.float32)
 
     def nearest_on_profile(self, p: Points) -> tuple[Int[np.ndarray, " k"], Distances]:
-        """Profile segment nearest to each point, and how far along it, 0 to 1."""
+        """Profile segment nearest to each point, and the fraction along it, 0 to 1."""
         start, edge = self.profile[:-1], np.diff(self.profile, axis=0)
         q = np.stack([length(p[:, :2]), p[:, 2]], 1)
         best, segment, fraction = np.full(len(p), np.inf), np.zeros(len(p), np.int32), np.zeros(len(p), np.float32)
@@ -75,7 +75,7 @@ class Revolution(Primitive):
 
     def _gradient(self, p: Points) -> Points:
         edge = np.diff(self.profile, axis=0)
-        normal = np.stack([edge[:, 1], -edge[:, 0]], 1) / length(edge)[:, None]  # the right hand of the walk
+        normal = np.stack([edge[:, 1], -edge[:, 0]], 1) / length(edge)[:, None]  # the outside is on the right of the profile
         # vertex normals where the profile bends gently, facet normals at its edges
         smooth = dot(normal[1:], normal[:-1]) > SMOOTH
         joint = (normal[1:] + normal[:-1]) / length(normal[1:] + normal[:-1])[:, None].clip(1e-6)
@@ -89,7 +89,7 @@ class Revolution(Primitive):
 
     @cached_property
     def walked(self) -> Float[np.ndarray, " m"]:
-        """Length of the profile up to each of its points, in turns of the widest circumference."""
+        """Arc length of the profile up to each of its points, in units of the widest circumference."""
         steps = length(np.diff(self.profile, axis=0)) / (TURN * self.profile[:, 0].max())
         return np.concatenate([[0], np.cumsum(steps)]).astype(np.float32)
 
@@ -130,7 +130,7 @@ class Tube(Primitive):
     straight: bool = False
 
     def nearest_on_curve(self, p: Points) -> tuple[Points, Distances]:
-        """Nearest curve point of each local point, and how far along the curve it lies, 0 to 1."""
+        """Nearest curve point of each local point, and its fraction along the curve, 0 to 1."""
         curve = np.zeros_like(p)
         if self.straight:
             along = np.clip(p[:, 0], -1, 1)

@@ -1,1 +1,1 @@
-"""Published ways to measure answers, one per file. `catalogue` names them and states the rules of each."""
+"""Published evaluation protocols, one per file. `catalogue` names them and states the rules of each."""

@@ -1,4 +1,4 @@
-"""Which Gaussians answer a phrase, from scores per Gaussian: the selections that tables of LERF-OVS in 3D were made with."""
+"""Selection of the Gaussians that answer a phrase from scores per Gaussian, as in the published tables of LERF-OVS in 3D."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-NEIGHBOURS = 10  # the Gaussian itself is one of them
+NEIGHBOURS = 10  # including the Gaussian itself
 
 
 @dataclass(frozen=True)
@@ -19,18 +19,18 @@ class Selection:
     level: Int[Tensor, " p"]
     """Index of the level that was chosen for each phrase."""
     score: Float[Tensor, "levels p"]
-    """Peak of the smoothed relevancy, which the choice of the level compares."""
+    """Peak of the smoothed relevancy, by which the level is chosen."""
 
 
 def select_vala(relevancy: Float[Tensor, "levels p n"], means: Float[Tensor, "n 3"], threshold: float) -> Selection:
     """VALA's selection for fields with a relevancy per Gaussian (changandao/VALA@48902a54).
 
-    Relevancy is averaged with its mean over the ten nearest Gaussians and stretched from its range over the scene to [-1, 1].
-    So `threshold` t selects above (1 + t) / 2 of that range, and something is always selected, for an absent phrase too.
-    Size and opacity do not count in the mean: a large faint floater weighs as much as a small solid Gaussian.
+    Relevancy is averaged with its mean over the ten nearest Gaussians and rescaled from its range over the scene to [-1, 1].
+    So `threshold` t selects above (1 + t) / 2 of that range, and something is always selected, even for an absent phrase.
+    The mean ignores size and opacity: a large faint floater counts as much as a small opaque Gaussian.
 
     Args:
-        relevancy: in (0, 1), of the features as stored (not renormalised).
+        relevancy: in (0, 1), from the features as stored (not renormalised).
         means: centres, in scene units.
         threshold: 0.4 in the published program, 0.6 in the published shell script.
     """
@@ -44,11 +44,11 @@ def select_vala(relevancy: Float[Tensor, "levels p n"], means: Float[Tensor, "n 
 
 
 def select_argmax(cosines: Float[Tensor, "p n"]) -> Bool[Tensor, "p n"]:
-    """Every Gaussian belongs to its most similar phrase, the first of equals: no negatives, no threshold, no background.
+    """Assigns every Gaussian to its most similar phrase, the first on ties: no negatives, no threshold, no background.
 
-    This is how OpenGaussian's author says that LangSplat and others were tested for its tables (yanmin-wu/OpenGaussian#9). No
-    code of it was published, so there is nothing to compare with; level and opacity threshold are not known. An answer
-    depends on which other phrases are in the list.
+    This is how OpenGaussian's author says that LangSplat and others were tested for its tables (yanmin-wu/OpenGaussian#9). The
+    code was not published, so there is nothing to compare with; level and opacity threshold are unknown. An answer
+    depends on the other phrases in the list.
     """
     winner = cosines.argmax(0)
     return winner == torch.arange(len(cosines), device=cosines.device)[:, None]

@@ -1,6 +1,6 @@
 """LangSplatV2's variant of the LERF-OVS protocol in 2D (ZhaoYujie2002/LangSplatV2@9a513cf5).
 
-It differs from LangSplat's in both windows: each is centred and counts the pixels inside the picture only.
+Both windows differ from LangSplat's: each is centred and uses only the pixels inside the picture.
 """
 
 import torch
@@ -34,14 +34,14 @@ def answer(relevancy: Float[Tensor, "levels h w"], mask_thresh: float = 0.4) -> 
 
 
 def threshold(smoothed: Float[Tensor, "h w"], mask_thresh: float) -> Bool[Tensor, "h w"]:
-    """Mask of a smoothed relevancy map: stretched as LangSplat does, then a vote of every pixel's window."""
+    """Mask of a smoothed relevancy map: rescaled and thresholded as in LangSplat, then a majority vote over each window."""
     shifted = smoothed - smoothed.min()
     stretched = (2 * (shifted / (shifted.max() + 1e-9)) - 1).clamp(0, 1)
     return inside_mean((stretched > mask_thresh).float(), VOTE) > 0.5
 
 
 def inside_mean(maps: Float[Tensor, "*maps h w"], size: int) -> Float[Tensor, "*maps h w"]:
-    """Mean over centred `size` x `size` windows (odd), of the pixels that are inside the picture."""
+    """Mean over centred `size` x `size` windows (odd), over the pixels inside the picture."""
     sums = torch.nn.functional.pad(maps, (size // 2,) * 4)
     counts = torch.nn.functional.pad(maps.new_ones(maps.shape[-2:]), (size // 2,) * 4)
     for axis in (-1, -2):

@@ -12,7 +12,7 @@ def read(folder: Path) -> LabelSet:
 
 
 # From the papers of LangSplat (CVPR 2024), LangSplatV2 (2025) and, for Occam's LGS, VALA's comparison. The overall
-# figure is mostly the mean of the scenes.
+# figure is usually the mean over the scenes.
 PROTOCOL = LabelProtocol(
     read,
     ("ramen", "figurines", "teatime", "waldo_kitchen"),

@@ -1,8 +1,8 @@
 """LERF-OVS in 3D: only the selected Gaussians are rendered, and their accumulated opacity is compared with the outlines.
 
-Nothing occludes a selected Gaussian, so an object behind another one shows in full while its outline covers the visible part.
+Nothing occludes a selected Gaussian, so an object behind another one is rendered in full; its outline covers the visible part.
 The rules are those of OpenGaussian (yanmin-wu/OpenGaussian@b70dcc6c) and VALA (changandao/VALA@48902a54), which differ in the
-opacity that counts.
+opacity threshold.
 """
 
 import json
@@ -31,13 +31,13 @@ def opengaussian_mask(alpha: Float[Tensor, "h w"]) -> Bool[Tensor, "h w"]:
 
 
 def vala_mask(alpha: Float[Tensor, "h w"]) -> Bool[Tensor, "h w"]:
-    """Pixels above 10 after rounding to 8 bits, that is alpha >= 10.5 / 255: a veil of 5 % opacity counts."""
+    """Pixels above 10 after rounding to 8 bits, that is alpha >= 10.5 / 255: 5 % opacity already counts."""
     return (alpha * 255 + 0.5).clamp(0, 255).to(torch.uint8) > 10
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """How one selection overlaps with the outline of its phrase in one view."""
+    """Overlap of one selection with the outline of its phrase in one view."""
 
     image: str
     phrase: str
@@ -49,11 +49,11 @@ class Overlap:
 
 @dataclass(frozen=True)
 class Figures:
-    """Means over every labelled (view, phrase) of a scene, as parts of one."""
+    """Means over every labelled (view, phrase) of a scene, in [0, 1]."""
 
     miou: float
     accuracy_25: float
-    """Part of the units with an IoU strictly above 0.25; tables call it mAcc."""
+    """Share of the units with an IoU strictly above 0.25; tables call it mAcc."""
     accuracy_50: float
     units: int
     missing: int
@@ -65,11 +65,11 @@ def overlaps(frames: Sequence[OutlinedFrame], alphas: Mapping[Unit, Float[Tensor
     Args:
         frames: the labels.
         alphas: accumulated opacity in [0, 1] of the selection, by name of the labelled view and phrase; a unit without a map is
-            counted as missing. A phrase that the view has no label of is ignored.
-        rule: opacity to mask.
+            counted as missing. Phrases without a label in the view are ignored.
+        rule: turns opacity into a mask.
 
     Raises:
-        InputError: a map has another size than its labels; the protocol does not resize.
+        InputError: a map and its labels differ in size; the protocol does not resize.
     """
     found = []
     for frame in sorted(frames, key=lambda frame: frame.name):
@@ -108,7 +108,7 @@ class SceneLists:
     frames: tuple[str, ...]
     """Names of the labelled views."""
     phrases: tuple[str, ...]
-    """What is asked. A label whose phrase is not in the list has no prediction."""
+    """Queried phrases. A label whose phrase is not in the list counts as missing."""
 
 
 def published_lists() -> dict[str, SceneLists]:

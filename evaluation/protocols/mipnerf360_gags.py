@@ -39,12 +39,12 @@ def read(folder: Path) -> LabelSet:
 def gags_views(names: Sequence[str], keys: Sequence[str], training: Sequence[str]) -> dict[str, str]:
     """Image key of every label of GAGS.
 
-    Labels named like images belong to those. The published evaluator takes `frame_<number>` as the place of the view among
-    the training views, sorted by name and counted from 1; this is wrong as soon as that list differs from the authors', so
-    it is only done where no image has the label's name, and with a warning.
+    A label named like an image belongs to that image. The published evaluator reads `frame_<number>` as the 1-based index into
+    the training views sorted by name. That is wrong whenever the list differs from the authors', so it is only used when no
+    image has the label's name, with a warning.
 
     Raises:
-        InputError: a label is neither an image nor a place in the list.
+        InputError: a label is neither an image name nor an index into the list.
     """
     by_place = [re.fullmatch(r"frame_(\d+)", name) for name in names]
     named_like_images = {Path(key).name for key in keys}

@@ -1,7 +1,7 @@
 """Mip-NeRF360-OV with GOI's labels: one mask per prompt and picture (Quyans/GOI-Hyperplane@56fd429f, `eval_seg.py`).
 
 Layout: labels `<scene>/<prompt>/masks/<image>.png`, predictions `<scene>/<prompt>/<image>.png`. GAGS' labels of the same
-name are another data set, see `mipnerf360_gags`.
+name are a different data set, see `mipnerf360_gags`.
 """
 
 import math
@@ -26,7 +26,7 @@ SCENES = ("room", "counter", "garden", "bonsai")
 
 @dataclass(frozen=True)
 class Figures:
-    """Parts of one; NaN is a division of nothing by nothing and spoils every mean it enters, as published."""
+    """Figures in [0, 1]; NaN is 0 / 0 and propagates to every mean, as published."""
 
     iou: float
     """NaN when label and prediction are both empty."""
@@ -46,9 +46,9 @@ class Scene:
 
     means: Figures
     images: Mapping[str, Figures]
-    """By "<prompt>/<image>"."""
+    """Keyed by "<prompt>/<image>"."""
     missing: tuple[str, ...]
-    """Those without a prediction."""
+    """Keys without a prediction."""
 
 
 def compare(label: Bool[np.ndarray, "h w"], predicted: Bool[np.ndarray, "h w"]) -> Figures:
@@ -61,12 +61,12 @@ def compare(label: Bool[np.ndarray, "h w"], predicted: Bool[np.ndarray, "h w"]) 
 
 
 def prediction(picture: UInt8[np.ndarray, "h w"], width: int, height: int) -> Bool[np.ndarray, "height width"]:
-    """Mask at the size of the label: resized bilinearly, and any touch counts, which thickens a mask that is resized."""
+    """Mask at the size of the label: resized bilinearly, and every value above 0 counts, which dilates a resized mask."""
     return cv2.resize(picture, (width, height)) > 0
 
 
 def published_layout(folder: Path) -> Callable[[str, str], Path]:
-    """Predictions as the published evaluator finds them: `<prompt>/<image>.png`."""
+    """Prediction paths of the published evaluator: `<prompt>/<image>.png`."""
     return lambda prompt, image: folder / prompt / f"{image}.png"
 
 
@@ -75,7 +75,7 @@ def scene_figures(labels: Path, prediction_of: Callable[[str, str], Path], missi
 
     Args:
         labels: `<prompt>/masks/<image>.png`.
-        prediction_of: path of the mask of a prompt in an image, which need not be there.
+        prediction_of: path of the mask of a prompt in an image; the file may be missing.
         missing: a picture without a prediction is left out of the means, as published (a prompt with none left is NaN, and so is
             its scene), or counts as 0 like in the LERF-OVS protocols.
 
@@ -102,7 +102,7 @@ def scene_figures(labels: Path, prediction_of: Callable[[str, str], Path], missi
 
 
 def mean(parts: Sequence[Figures]) -> Figures:
-    """Plain mean, NaN of nothing: of pictures, prompts or scenes."""
+    """Unweighted mean over pictures, prompts or scenes; NaN without any."""
     if not parts:
         return NOTHING
     return Figures(*(fmean(getattr(part, name) for part in parts) for name in ("iou", "mpa", "mp")))
@@ -127,7 +127,7 @@ def read(folder: Path) -> LabelSet:
 
 
 def goi_measures(labels: Path, answers: Mapping[str, Path]) -> dict[str, float | int | None]:
-    """GOI's means of one scene; None where they are nothing divided by nothing.
+    """GOI's means of one scene; None where they are NaN (0 / 0).
 
     Args:
         labels: one scene of GOI's layout.
@@ -147,7 +147,7 @@ def goi_measures(labels: Path, answers: Mapping[str, Path]) -> dict[str, float |
     return measures
 
 
-# GOI's paper was not at hand: no figure is known to be of these labels.
+# GOI's paper was not available: no published figure is known to use these labels.
 PROTOCOL = LabelProtocol(
     read,
     SCENES,

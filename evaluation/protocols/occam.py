@@ -1,4 +1,4 @@
-"""Occam's LGS: threshold and level from the range of thresholds in which a mask barely changes.
+"""Occam's LGS: threshold and level from the range of thresholds over which a mask barely changes.
 
 Published as its evaluator of 3D-OVS (insait-institute/OccamLGS@70d2e696). Relevancy is not smoothed.
 """
@@ -16,19 +16,19 @@ from query.filters import majority
 from workspace import InputError
 
 THRESHOLDS = np.arange(0.01, 1.0, 0.01)
-SHORTEST = 5  # thresholds in a stable range
+SHORTEST = 5  # minimum number of thresholds in a stable range
 MEDIAN = 5
 
 
 @dataclass(frozen=True)
 class Stability:
-    """When a threshold is stable. The defaults are those of the published program."""
+    """Criteria for a stable threshold. The defaults are those of the published program."""
 
     gradient: float = 0.3
     """Limit for the change of score and of size, per unit of threshold."""
     smallest: float = 0.001
     largest: float = 0.95
-    """Limits for the part of the picture that the mask covers, both exclusive."""
+    """Limits for the share of the picture that the mask covers, both exclusive."""
 
 
 PROGRAM = Stability()
@@ -47,7 +47,7 @@ class StableThreshold:
 
 @dataclass(frozen=True)
 class Choice:
-    """Where a phrase is cut."""
+    """Level and threshold chosen for a phrase."""
 
     level: int
     threshold: float
@@ -56,10 +56,10 @@ class Choice:
 
 @torch.inference_mode()
 def answer(relevancy: Float[Tensor, "levels h w"], stability: Stability = PROGRAM) -> Answer:
-    """Answer one phrase at the level whose stable range is flattest, the first of equals.
+    """Answer one phrase at the level whose stable range is flattest, the first on ties.
 
     Raises:
-        InputError: no threshold gives a mask within the limits of size, where the published program stops too.
+        InputError: no threshold gives a mask within the size limits; the published program stops there too.
     """
     choice = choose(relevancy, stability)
     best = relevancy[choice.level]

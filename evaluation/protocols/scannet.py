@@ -1,6 +1,6 @@
 """Semantic segmentation of ScanNet's points (yanmin-wu/OpenGaussian@b70dcc6c; naver/ludvig@4461fc51 has the same text).
 
-Gaussian i is point i of the scan: positions are frozen and nothing is added or removed, so nothing is matched.
+Gaussian i is point i of the scan: positions are frozen and nothing is added or removed, so no matching is needed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,20 +44,20 @@ CLASSES: Mapping[int, tuple[int, ...]] = {
     15: (*range(1, 11), 12, 14, 16, 33, 34),
     10: (1, 2, *range(4, 11), 33),
 }
-"""NYU40 ids by the number of classes. Fewer classes also leave fewer competitors."""
+"""NYU40 ids by the number of classes. With fewer classes, fewer phrases compete."""
 UNLABELLED = 0
-FAINT = 0.1  # opacity
+FAINT = 0.1  # opacity below which a point is ignored
 
 
 def phrases(num_classes: int) -> list[str]:
-    """What is asked: the names alone, without a template."""
+    """Class names as phrases, without a prompt template."""
     return [NYU40_NAMES[name] for name in CLASSES[num_classes]]
 
 
 def ground_truth(nyu40: Int[Tensor, " n"], opacities: Float[Tensor, " n"], num_classes: int) -> Int[Tensor, " n"]:
     """Class 1..C of every point, 0 for ignored ones: other NYU40 ids, and points whose Gaussian is fainter than 0.1.
 
-    A class that is left on faint Gaussians only is absent from the scene.
+    A class that only faint Gaussians have is absent from the scene.
     """
     table = torch.zeros(int(nyu40.max().clamp(min=40)) + 1, dtype=torch.long, device=nyu40.device)
     for position, name in enumerate(CLASSES[num_classes]):
@@ -66,7 +66,7 @@ def ground_truth(nyu40: Int[Tensor, " n"], opacities: Float[Tensor, " n"], num_c
 
 
 def predict(cosines: Float[Tensor, "n c"]) -> Int[Tensor, " n"]:
-    """Class 1..C of every Gaussian: the phrase with the largest cosine, the first of equals; no negatives, no class for "other".
+    """Class 1..C of every Gaussian: the phrase with the largest cosine, the first on ties; no negatives, no class for "other".
 
     A Gaussian without an embedding has cosine 0 with every phrase and so becomes class 1, wall, as published.
     """
@@ -75,23 +75,23 @@ def predict(cosines: Float[Tensor, "n c"]) -> Int[Tensor, " n"]:
 
 @dataclass(frozen=True)
 class Figures:
-    """One scene; NaN where no point is labelled. Points count alike, whatever the size of their Gaussian."""
+    """One scene; NaN where no point is labelled. All points count equally, whatever the size of their Gaussian."""
 
     miou: float
-    """Mean over the classes that the ground truth has. A class predicted without being there costs the others points."""
+    """Mean over the classes in the ground truth. Predicting an absent class lowers the IoU of the others."""
     macc: float
     """Mean recall over the same classes."""
     accuracy: float
-    """Part of the labelled points that are right."""
+    """Share of the labelled points that are correct."""
     iou: Mapping[int, float]
-    """By class 1..C, of those in the ground truth."""
+    """By class 1..C, for the classes in the ground truth."""
 
 
 def figures(truth: Int[Tensor, " n"], predicted: Int[Tensor, " n"], num_classes: int) -> Figures:
     """Figures of one scene over its labelled points.
 
     Raises:
-        InputError: there are more or fewer Gaussians than points.
+        InputError: the numbers of Gaussians and points differ.
     """
     if truth.shape != predicted.shape:
         raise InputError(
@@ -115,5 +115,5 @@ def figures(truth: Int[Tensor, " n"], predicted: Int[Tensor, " n"], num_classes:
 
 
 def over_scenes(scenes: Sequence[Figures]) -> dict[str, float]:
-    """Plain means over the scenes; a scene without labelled points makes them NaN, as in LUDVIG's sums."""
+    """Unweighted means over the scenes; a scene without labelled points makes them NaN, as in LUDVIG's sums."""
     return {name: fmean(getattr(scene, name) for scene in scenes) for name in ("miou", "macc", "accuracy")}

@@ -1,7 +1,7 @@
 """VALA's volume-aware variant of ScanNet's protocol (changandao/VALA@48902a54, `eval/evaluator3D.py`).
 
-Gaussians need not be points of the scan: each takes its label from the points around it, and counts by its volume and opacity.
-The class is published without a program that calls it, and no published figure is known to come from it.
+Gaussians need not be points of the scan: each takes its label from nearby points and is weighted by its volume and opacity.
+The published class is not called by any published program, and no published figure is known to come from it.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree
 
 UNLABELLED = 0
 CANDIDATES = 1000
-REACH = 5.0  # in units of the largest scale
+REACH = 5.0  # search radius in units of the largest scale
 THINNEST = 1e-6
 
 
@@ -31,15 +31,15 @@ def pseudo_labels(
     Candidates are the nearest 1000 points within 5 times the largest scale. Each votes with exp(-d^2 / 2), d the Mahalanobis
     distance, and with `class_balance` a label's votes are divided by its number of candidates.
 
-    Deviates from the published code, which for at most 10,000 Gaussians and 10,000 points takes another branch: the label with
-    the largest sum of Mahalanobis distances over all points, that is, the far and frequent one.
+    Deviates from the published code, which takes another branch for at most 10,000 Gaussians and 10,000 points: the label with
+    the largest sum of Mahalanobis distances over all points, which favours distant and frequent labels.
 
     Args:
-        points: of the scan, in scene units.
-        point_labels: 0 is no label and takes part like any other.
+        points: positions of the scan, in scene units.
+        point_labels: 0 means no label and votes like any other.
         means: centres in scene units.
         scales: standard deviations in scene units.
-        quats: (w, x, y, z), of any length above 0.
+        quats: (w, x, y, z), any non-zero norm.
         class_balance: the published default.
     """
     tree = cKDTree(points)
@@ -61,13 +61,13 @@ def pseudo_labels(
 
 
 def significance(scales: Float[np.ndarray, "n 3"], opacities: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """How much every Gaussian counts: product of its scales times its opacity."""
+    """Weight of every Gaussian: product of its scales times its opacity."""
     return scales.prod(1) * opacities
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Weighted figures over the classes 1..C that the labels of the Gaussians have."""
+    """Weighted figures over the classes 1..C that occur in the labels of the Gaussians."""
 
     miou: float
     macc: float

@@ -1,1 +1,1 @@
-"""Answers in 3D: which Gaussians a phrase names, as instances with positions and boxes, and what to do with them."""
+"""Answers in 3D: the Gaussians of a phrase as instances with positions and boxes, and edits of the scene with them."""

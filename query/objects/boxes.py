@@ -1,4 +1,4 @@
-"""Where a group of Gaussians is: centre, axis-aligned box, oriented box."""
+"""Position of a group of Gaussians: centre, axis-aligned box, oriented box."""
 
 from dataclasses import dataclass
 
@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
-PERCENTILES = (1.0, 99.0)  # of the members' centres: floaters do not stretch a box
+PERCENTILES = (1.0, 99.0)  # of the members' centres, so that floaters do not enlarge a box
 
 
 @dataclass(frozen=True)
 class Box:
-    """Axis-aligned."""
+    """Axis-aligned box."""
 
     min: tuple[float, float, float]
     max: tuple[float, float, float]
@@ -27,7 +27,7 @@ class OrientedBox:
 
 
 def weighted_center(points: Float[np.ndarray, "m 3"], weights: Float[np.ndarray, " m"]) -> Float[np.ndarray, "3"]:
-    """Mean position by weight; the plain mean when all weights are zero."""
+    """Weighted mean position; the plain mean when all weights are zero."""
     return np.average(points, axis=0, weights=weights if weights.sum() > 0 else None)
 
 
@@ -38,10 +38,10 @@ def axis_aligned(points: Float[np.ndarray, "m 3"]) -> Box:
 
 
 def oriented(points: Float[np.ndarray, "m 3"], upright: bool) -> OrientedBox:
-    """Box of the 1st to 99th percentile along directions of its own.
+    """Box of the 1st to 99th percentile along the directions of the group.
 
-    With `upright` (z points up) it stands: its floor is the smallest rectangle around the points seen from above. Otherwise the
-    directions are the principal axes, longest first.
+    With `upright` (z points up) one edge is vertical, and the base is the smallest rectangle around the points seen from
+    above. Otherwise the directions are the principal axes, longest first.
     """
     if upright:
         inside = _trimmed(points)

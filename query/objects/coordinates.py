@@ -1,4 +1,4 @@
-"""The frame in which positions are told: the scene's own, or upright and in metres once the user has said how."""
+"""Output frame of positions: the scene's own, or upright and in metres once the user has defined it."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,43 +14,43 @@ UNKNOWN_UNITS = "unknown: structure from motion has no scale; give --scale, or -
 
 @dataclass(frozen=True)
 class Frame:
-    """Map from the scene's coordinates to those that answers are told in: turn `up` to +z, then scale."""
+    """Map from scene coordinates to output coordinates: rotate `up` to +z, then scale."""
 
     up: tuple[float, float, float] | None = None
     """Direction in scene coordinates that points up; None leaves the scene as it is."""
     scale: float | None = None
-    """Metres per scene unit; None where nobody knows."""
+    """Metres per scene unit; None when unknown."""
 
     @property
     def rotation(self) -> Float[np.ndarray, "3 3"]:
-        """Scene to told coordinates; the shortest turn that takes `up` to +z."""
+        """Rotation from scene to output coordinates: the smallest one that takes `up` to +z."""
         if self.up is None:
             return np.eye(3)
         up = np.array(self.up) / np.linalg.norm(self.up)
         axis, cosine = np.cross(up, [0.0, 0.0, 1.0]), up[2]
         if cosine < -1 + 1e-12:
-            return np.diag([1.0, -1.0, -1.0])  # upside down: half a turn about x
+            return np.diag([1.0, -1.0, -1.0])  # upside down: 180 degrees about x
         x, y, z = axis
         cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
         return np.eye(3) + cross + cross @ cross / (1 + cosine)
 
     @property
     def units(self) -> str:
-        """What a length of 1 means."""
+        """Unit of lengths, or why it is unknown."""
         return "metres" if self.scale is not None else UNKNOWN_UNITS
 
     @property
     def name(self) -> str:
-        """Which axes these are."""
+        """Name of the axes: "z up" or "scene"."""
         return "z up" if self.up is not None else "scene"
 
     def told(self, points: Float[np.ndarray, "m 3"]) -> Float[np.ndarray, "m 3"]:
-        """Scene coordinates as they are told."""
+        """Scene coordinates in the output frame."""
         return points @ self.rotation.T * (1.0 if self.scale is None else self.scale)
 
 
 def read_frame(path: Path) -> Frame:
-    """The frame remembered with a model; the scene's own where none was given. InputError when the file is damaged."""
+    """The frame stored with a model; the scene's own when none was given. InputError when the file is damaged."""
     if not path.exists():
         return Frame()
     found = read_json(path)
@@ -65,7 +65,7 @@ def read_frame(path: Path) -> Frame:
 
 
 def checked(up: Sequence[float] | None, scale: float | None) -> Frame:
-    """A frame with a meaning; InputError for a zero direction or a scale that is not positive."""
+    """A validated frame; InputError for a zero direction or a scale that is not positive."""
     if up is not None and not (np.isfinite(up).all() and np.linalg.norm(up) > 1e-9):
         raise InputError(f"--up {' '.join(map(str, up))}: expected a direction, such as 0 -1 0, not of length zero.")
     if scale is not None and not 0 < scale < np.inf:
@@ -84,5 +84,5 @@ def measured_scale(ends: Sequence[float], metres: float) -> float:
 
 
 def write_frame(path: Path, frame: Frame) -> None:
-    """Remember the frame with the model."""
+    """Store the frame with the model."""
     write_json(path, asdict(frame))

@@ -1,4 +1,4 @@
-"""`objects.json`: what a robot or a script reads. Its schema is docs/objects.schema.json; `version` counts its changes."""
+"""`objects.json`: the output for robots and scripts. Its schema is docs/objects.schema.json; `version` counts its changes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ DIGITS = 6  # significant digits of lengths; float32 positions have seven
 
 @dataclass(frozen=True)
 class LocatedObject:
-    """One instance of a phrase, told in the frame of the model."""
+    """One instance of a phrase, in the output frame of the model."""
 
     phrase: str
     instance: int
@@ -63,7 +63,7 @@ class LocatedObject:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """As objects.json holds it."""
+        """The entry in objects.json."""
         return {
             "phrase": self.phrase,
             "instance": self.instance,
@@ -83,7 +83,7 @@ class LocatedObject:
 
 
 def document(phrases: Sequence[str], located: Sequence[LocatedObject], frame: Frame, settings: dict[str, Any]) -> dict[str, Any]:
-    """The whole of objects.json. A phrase without an object is among `phrases` only: nothing found is an answer."""
+    """The whole of objects.json. A phrase without an object is listed in `phrases` only: no instance is a valid answer."""
     return {
         "version": VERSION,
         "frame": {"axes": frame.name, "rotation": [_rounded(row) for row in frame.rotation.tolist()], "scale": frame.scale},

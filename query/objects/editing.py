@@ -1,4 +1,4 @@
-"""Objects taken out of a splat file, removed from it, or coloured: standard 3DGS PLY, untouched properties bit by bit."""
+"""Objects taken out of a splat file, removed from it, or coloured: standard 3DGS PLY, other properties bit-identical."""
 
 from pathlib import Path
 
@@ -37,13 +37,13 @@ def recolored(vertices: np.ndarray, members: Bool[np.ndarray, " n"], color: UInt
 def with_unknown_inside(
     members: Bool[np.ndarray, " n"], known: Bool[np.ndarray, " n"], means: Float[np.ndarray, "n 3"]
 ) -> Bool[np.ndarray, " n"]:
-    """The members and the Gaussians inside their convex hull that were never seen with a feature.
+    """The members and the Gaussians without an embedding inside their convex hull.
 
-    Inner Gaussians are hidden behind the surface, so that no photograph labels them; left behind, they stay as a ghost.
+    Inner Gaussians are hidden behind the surface, so no photograph labels them; if they stayed, a ghost would remain.
     """
     try:
         hull = ConvexHull(means[members])
-    except (QhullError, ValueError):  # too few members, or all in one plane
+    except (QhullError, ValueError):  # too few members, or coplanar ones
         return members
     unknown = np.flatnonzero(~known & ~members)
     inside = (means[unknown] @ hull.equations[:, :3].T + hull.equations[:, 3] <= FLAT).all(1)
@@ -53,6 +53,6 @@ def with_unknown_inside(
 
 
 def write_vertices(path: Path, vertices: np.ndarray) -> None:
-    """Write a vertex table as binary PLY with the properties, order and types it has, whole or not at all."""
+    """Write a vertex table as binary PLY with its properties, order and types; atomic."""
     with atomic(path) as temporary:
         PlyData([PlyElement.describe(vertices, "vertex")], byte_order="<").write(str(temporary))

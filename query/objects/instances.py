@@ -1,4 +1,4 @@
-"""From the relevancy of every Gaussian to instances: smoothed over neighbours, cut, and split into connected groups."""
+"""From the relevancy of every Gaussian to instances: smoothed over neighbours, thresholded, and split into connected groups."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from skimage.filters import threshold_otsu
 
-LINK = 2.0  # members of one instance are linked up to this many times their usual distance to the tenth member
+LINK = 2.0  # maximum link length, in multiples of the median distance to the tenth nearest member
 LINKED_NEIGHBOURS = 10
 
 ThresholdRule = Literal["fixed", "relative", "otsu"]
@@ -28,7 +28,7 @@ class Instance:
 
 
 class Neighbours:
-    """The nearest known Gaussians of each known one, found once and used by every phrase and level."""
+    """The nearest known Gaussians of each known one, computed once for all phrases and levels."""
 
     def __init__(self, means: Float[np.ndarray, "n 3"], count: int):
         """`count` neighbours, the Gaussian itself included; 1 leaves relevancy as it is."""
@@ -47,13 +47,13 @@ def _fixed(relevancy: np.ndarray, value: float) -> float:
 
 
 def _relative(relevancy: np.ndarray, value: float) -> float:
-    """A share of the way from the usual relevancy to the highest."""
+    """Fraction `value` of the range from the median relevancy to the maximum."""
     low, high = float(np.median(relevancy)), float(relevancy.max())
     return low + value * (high - low)
 
 
 def _otsu(relevancy: np.ndarray, value: float) -> float:
-    """Where the histogram parts best, but not below `value`: an absent phrase would always select something."""
+    """Otsu's threshold, but at least `value`; otherwise an absent phrase would always select something."""
     return max(value, float(threshold_otsu(relevancy))) if np.ptp(relevancy) > 0 else value
 
 

@@ -1,4 +1,4 @@
-"""Which photographs see an object best, and where in them it is."""
+"""The photographs that show an object best, and its box in each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from gaussian_renderer import prepare_view
 from scene.camera import Camera
 from scene.gaussian_model import GaussianModel
 
-CANDIDATES = 8  # views that are rendered, those where the object is largest if nothing hid it
+CANDIDATES = 8  # rendered views: those where the object would be largest without occlusion
 WIDTH = 320  # pixels of these renderings
-SEEN = 0.5  # share of a pixel's colour that comes from the object
+SEEN = 0.5  # minimum share of a pixel's colour that comes from the object
 
 
 @dataclass(frozen=True)
@@ -22,16 +22,16 @@ class ObjectView:
 
     image: str
     box: tuple[int, int, int, int]
-    """x_min, y_min, x_max, y_max in pixels of the view, the last ones included."""
+    """x_min, y_min, x_max, y_max in pixels of the view, inclusive."""
     share: float
-    """Part of the view that the object fills, hidden parts left out."""
+    """Share of the view that the visible part of the object covers."""
 
 
 @torch.inference_mode()
 def best_views(
     members: Bool[np.ndarray, " n"], gaussians: GaussianModel, cameras: Sequence[Camera], count: int
 ) -> list[ObjectView]:
-    """At most `count` views, largest share first; views that do not see it are left out."""
+    """At most `count` views, largest share first; views that do not show it are left out."""
     means = gaussians.means[torch.from_numpy(members).to(gaussians.means.device)].cpu().numpy().astype(np.float64)
     ranked = sorted(cameras, key=lambda camera: -_projected_share(means, camera))[:CANDIDATES]
     channel = torch.from_numpy(members).to(gaussians.means).unsqueeze(1)

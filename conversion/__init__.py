@@ -1,1 +1,1 @@
-"""Photographs or a video to cameras: structure from motion with pycolmap, and a verdict on the result."""
+"""Cameras from photographs or a video: structure from motion with pycolmap, and a verdict on the result."""

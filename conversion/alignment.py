@@ -1,4 +1,4 @@
-"""How well two sets of cameras of the same photographs agree, whatever frame each is in."""
+"""Agreement of two sets of camera poses of the same photographs, up to a similarity transform."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from jaxtyping import Float
 
 @dataclass(frozen=True)
 class Agreement:
-    """Differences after alignment. Centres in fractions of the radius, the mean distance of the second set's cameras from
-    their mean; rotations in degrees."""
+    """Pose differences after alignment. Centre differences are fractions of the radius, the mean distance of the second set's
+    cameras from their mean; rotation differences are in degrees."""
 
     cameras: int
     mean_center: float
@@ -22,7 +22,7 @@ class Agreement:
 def similarity(
     source: Float[np.ndarray, "n 3"], target: Float[np.ndarray, "n 3"]
 ) -> tuple[float, Float[np.ndarray, "3 3"], Float[np.ndarray, "3"]]:
-    """Scale, rotation and translation that take `source` to `target` with the least squared error (Umeyama 1991)."""
+    """Scale, rotation and translation of the least-squares similarity from `source` to `target` (Umeyama 1991)."""
     a, b = source - source.mean(0), target - target.mean(0)
     u, singular, vt = np.linalg.svd(b.T @ a)
     signs = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])  # a rotation, never a reflection
@@ -32,7 +32,7 @@ def similarity(
 
 
 def compare_poses(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> Agreement | None:
-    """Agreement of two sets of world-to-camera matrices [3 or 4, 4] by name; None with fewer than 3 names in both."""
+    """Agreement of two sets of world-to-camera matrices [3 or 4, 4] by name; None with fewer than 3 shared names."""
     names = sorted(first.keys() & second.keys())
     if len(names) < 3:
         return None
@@ -41,7 +41,7 @@ def compare_poses(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarr
     scale, rotation, translation = similarity(centers_a, centers_b)
     radius = np.linalg.norm(centers_b - centers_b.mean(0), axis=1).mean()
     distances = np.linalg.norm(scale * centers_a @ rotation.T + translation - centers_b, axis=1) / radius
-    # a camera sees the same in both worlds when R_a = R_b Q, with Q the rotation between the worlds
+    # equal orientations have R_a = R_b Q, where Q rotates the first world frame to the second
     between = np.einsum("nij,kj,nlk->nil", a[:, :, :3], rotation, b[:, :, :3])
     angles = np.degrees(np.arccos(np.clip((np.trace(between, axis1=1, axis2=2) - 1) / 2, -1, 1)))
     return Agreement(len(names), float(distances.mean()), float(distances.max()), float(angles.mean()), float(angles.max()))

@@ -1,4 +1,4 @@
-"""What a user brings to `convert.py`: a folder of photographs or a video, made ready for structure from motion."""
+"""Input of `convert.py`, a folder of photographs or a video, prepared for structure from motion."""
 
 import logging
 import shutil
@@ -24,7 +24,7 @@ _PLAIN_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 @dataclass(frozen=True)
 class Photograph:
-    """One photograph as it lies on disk: path below its folder, upright size, lens, and whether it is used as it is."""
+    """One photograph on disk: path below its folder, upright size, lens, and whether it is used unchanged."""
 
     name: str
     size: tuple[int, int]
@@ -33,7 +33,7 @@ class Photograph:
 
 
 def find_capture(source: Path) -> tuple[Path, list[str]]:
-    """Folder of the photographs (`images` or `input` inside `source` when there is one) and their sorted names below it.
+    """Folder of the photographs (`images` or `input` inside `source`, else `source`) and their sorted names below it.
 
     Raises:
         InputError: there are fewer than three, two share a key, or some cannot be read (all are listed).
@@ -60,7 +60,7 @@ def find_capture(source: Path) -> tuple[Path, list[str]]:
 
 
 def inspect(folder: Path, names: Sequence[str]) -> list[Photograph]:
-    """Headers of the photographs `names` below `folder`."""
+    """Read size, lens and format of the photographs `names` below `folder` from their headers."""
     with ThreadPoolExecutor() as pool:
         return list(pool.map(lambda name: _inspect(folder, name), names))
 
@@ -76,10 +76,10 @@ def _inspect(folder: Path, name: str) -> Photograph:
 
 
 def make_upright(folder: Path, photographs: Sequence[Photograph], target: Path) -> list[str]:
-    """Fill `target` with the photographs as plain upright 8-bit RGB files and return their names there.
+    """Write the photographs to `target` as upright 8-bit RGB files and return their names there.
 
-    COLMAP ignores the EXIF orientation. Photographs that need no change are linked; the rest are written once, with their
-    EXIF data, whose focal length structure from motion starts from.
+    COLMAP ignores the EXIF orientation. Photographs that need no change are linked; the rest are written once and
+    keep their EXIF data, whose focal length initialises structure from motion.
     """
     names = []
     for photograph in tqdm(photographs, desc="upright", unit="image"):
@@ -105,17 +105,17 @@ def make_upright(folder: Path, photographs: Sequence[Photograph], target: Path) 
 def _link(source: Path, path: Path) -> None:
     try:
         path.symlink_to(source.resolve())
-    except OSError:  # Windows without the privilege
+    except OSError:  # Windows without the privilege to create links
         shutil.copy2(source, path)
 
 
 def camera_groups(
     photographs: Sequence[Photograph], camera: Literal["auto", "single", "per_folder", "per_image"]
 ) -> list[list[int]]:
-    """Indices of the photographs that share one camera, group by group.
+    """Groups of indices of the photographs that share one camera.
 
-    `auto` puts together what has the same size, camera model and focal length in its EXIF data: one camera in the
-    ordinary case, more when a phone was turned or zoomed.
+    `auto` groups photographs of the same size, EXIF camera model and EXIF focal length: usually one camera, more when a phone
+    was rotated or zoomed.
 
     Raises:
         InputError: photographs that should share a camera have different sizes.

@@ -1,6 +1,6 @@
-"""One function in a process of its own: it can be interrupted at any moment, and its native output goes to a log.
+"""Run one function in a child process: it can be interrupted at any time, and its native output goes to a log.
 
-Structure from motion spends minutes inside C++ that does not see Ctrl-C and writes to the terminal as it likes.
+Structure from motion spends minutes inside C++ code that ignores Ctrl-C and writes to the terminal.
 """
 
 import errno
@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-_POLL = 0.5  # seconds between two looks at the progress
+_POLL = 0.5  # seconds between checks of the progress
 
 
 class ChildError(Exception):
@@ -23,15 +23,15 @@ class ChildError(Exception):
 
 
 def run_in_child(function: Callable[..., Any], *arguments: Any, log: Path, watch: Callable[[], None]) -> Any:
-    """Call `function(*arguments)` in a fresh process and return what it returns; `watch` is called twice a second.
+    """Call `function(*arguments)` in a new process and return what it returns; `watch` is called twice a second.
 
-    Everything the process prints is appended to `log`. An exception here (Ctrl-C above all) kills the process first.
+    Everything the process prints is appended to `log`. An exception in the caller, such as Ctrl-C, kills the process first.
 
     Raises:
         ChildError: the function raised, or the process died.
         OSError: (ENOSPC) the disk of `log` is full.
     """
-    context = multiprocessing.get_context("spawn")  # fork would copy the locks of threads that do not come along
+    context = multiprocessing.get_context("spawn")  # fork would copy locks held by threads that the child does not have
     receiver, sender = context.Pipe(duplex=False)
     log.parent.mkdir(parents=True, exist_ok=True)
     log.touch()
@@ -57,7 +57,7 @@ def run_in_child(function: Callable[..., Any], *arguments: Any, log: Path, watch
 
 
 def _run(function: Callable[..., Any], arguments: tuple, log: Path, sender: Connection, parent: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     with log.open("ab") as file:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())
@@ -66,7 +66,7 @@ def _run(function: Callable[..., Any], arguments: tuple, log: Path, sender: Conn
 
 
 def _end_with(parent: int) -> None:
-    """A parent that was killed cannot take its child along; without this the child would go on writing."""
+    """Exit when the parent is gone: a killed parent cannot end its child, which would continue to write."""
     while os.getppid() == parent:
         time.sleep(_POLL)
     os._exit(1)

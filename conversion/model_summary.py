@@ -1,4 +1,4 @@
-"""What a verdict needs to know of a reconstructed model, measured by pycolmap in a process of its own."""
+"""Figures of a reconstructed model for the verdict, computed by pycolmap in a child process."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-EPIPOLAR_ERROR = 4.0  # pixels at a width of 1600; COLMAP's own threshold when it verifies matches
-MAX_MATCHES_PER_PAIR = 200  # enough for a share to within a few per cent of a pair
+EPIPOLAR_ERROR = 4.0  # pixels at a width of 1600; COLMAP's threshold for verifying matches
+MAX_MATCHES_PER_PAIR = 200  # enough to estimate a pair's share of explained matches to a few per cent
 
 
 @dataclass(frozen=True)
@@ -19,20 +19,20 @@ class ModelSummary:
 
     path: Path
     mapper: str  # "global", "incremental", or "given"
-    poses: dict[str, Float[np.ndarray, "3 4"]]  # world to camera, of the photographs that were placed
+    poses: dict[str, Float[np.ndarray, "3 4"]]  # world to camera, of the registered photographs
     num_points: int
     mean_error: float
     mean_track_length: float
     cameras: tuple[tuple[str, int, int, float, float], ...]  # model, width, height, fx, fy
     explained: float | None  # share of all verified matches that agree with the model's poses; None without a database
-    misplaced: tuple[str, ...]  # photographs whose own matches mostly disagree with their pose
+    misplaced: tuple[str, ...]  # photographs whose matches mostly disagree with their pose
 
 
 def summarize_models(folders: Sequence[Path], mappers: Sequence[str], database: Path | None) -> list[ModelSummary]:
-    """Summaries, the best first: the model that explains most verified matches, else the one with most photographs.
+    """Summaries, best first: sorted by share of explained matches, then by registered photographs, then by points.
 
-    The reprojection error of a model is measured on the points it kept, so a bent model that threw out what contradicts it
-    looks good. The matches were verified pair by pair before there was any model, which makes them a fair judge.
+    The reprojection error of a model is measured on the points it kept, so a bent model that discarded contradicting points
+    looks good. The verified matches do not have this bias: they were verified pair by pair before any model existed.
     """
     import pycolmap
 
@@ -64,13 +64,13 @@ def _focals(camera) -> tuple[float, float]:  # noqa: ANN001 (pycolmap.Camera, im
 
 
 def explained_matches(model, database: Path) -> tuple[float, tuple[str, ...]]:  # noqa: ANN001 (pycolmap.Reconstruction)
-    """Share of the verified matches whose epipolar error in the model is small, and the photographs where most is not.
+    """Share of the verified matches with a small epipolar error in the model, and the photographs where most have a large one.
 
-    Matches of photographs that were not placed count as not explained.
+    Matches of unregistered photographs count as not explained.
     """
     images = {image.name: image for image in model.images.values() if image.has_pose}
     total, explained = 0.0, 0.0
-    shares = {name: [0.0, 0.0] for name in images}  # explained and all matches of each placed photograph
+    shares = {name: [0.0, 0.0] for name in images}  # explained and all matches of each registered photograph
     rays: dict[str, np.ndarray] = {}
     for first, second, matches, keypoints in _verified_pairs(database):
         total += len(matches)
@@ -95,7 +95,7 @@ def explained_matches(model, database: Path) -> tuple[float, tuple[str, ...]]:  
 
 
 def _verified_pairs(database: Path) -> Iterator[tuple]:
-    """(name, name, matches [m, 2], reader of a photograph's keypoints [n, 2]) of every verified pair."""
+    """For every verified pair: both names, matches [m, 2], and a function that reads a photograph's keypoints [n, 2]."""
     with closing(sqlite3.connect(database)) as connection:
         names = dict(connection.execute("SELECT image_id, name FROM images"))
         ids = {name: image_id for image_id, name in names.items()}
@@ -116,7 +116,7 @@ def _sampson(
     a: Float[np.ndarray, "m 2"],
     b: Float[np.ndarray, "m 2"],
 ) -> Float[np.ndarray, " m"]:
-    """First-order distance of matches from the epipolar geometry, in units of the focal length (Hartley-Zisserman 11.9)."""
+    """Sampson (first-order epipolar) error of matches, in units of the focal length (Hartley-Zisserman 11.9)."""
     x, y, z = translation
     essential = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]]) @ rotation
     a, b = (np.column_stack([points, np.ones(len(points))]) for points in (a, b))

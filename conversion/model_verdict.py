@@ -1,4 +1,4 @@
-"""Whether a reconstruction can be trusted: every photograph placed does not mean that it was placed well."""
+"""Whether a reconstruction can be trusted: a registered photograph can still have a wrong pose."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,36 +7,36 @@ from conversion.alignment import Agreement, compare_poses
 from conversion.model_summary import ModelSummary
 from workspace.record_types import ConvertedCamera, ConvertReport, SecondOpinion
 
-FOCAL_RATIO = 0.02  # square pixels give fx = fy; lenses and fits stay within this
+FOCAL_RATIO = 0.02  # maximum |fx / fy - 1|; square pixels give fx = fy, up to lens and fitting errors
 MIN_REGISTERED = 0.9  # share of the photographs
-# Share of the verified matches. Measured on two captures: 0.95 and 0.98 right, 0.92 some cameras wrong, 0.78 to 0.81 bent.
+# Share of the verified matches. Measured on two captures: correct 0.95 and 0.98, some cameras wrong 0.92, bent 0.78 to 0.81.
 MIN_EXPLAINED = 0.85
-MIN_TRACK_LENGTH = 3.0  # photographs that see a point; below it the points tie pairs only
+MIN_TRACK_LENGTH = 3.0  # mean number of photographs that observe a point; below it points connect only pairs
 MIN_POINTS_PER_PHOTOGRAPH = 30
-SAME = 0.02  # of the radius; models of two mappers that differ by less are the same model
-# The two mappers start differently (all rotations at once, or photograph by photograph), so that a bend of one is not the
-# bend of the other. Measured: right models 0.001 of the radius apart with 0.99 of the matches explained, bent ones 0.76 apart.
-AGREED, AGREED_WORST, AGREED_EXPLAINED = 0.005, 0.05, 0.95  # mean and largest difference of centres, share of matches of each
-TOLERATED = 1.5  # times the largest good error, where the mappers agree: soft photographs raise the error, a bend does not agree
+SAME = 0.02  # of the radius; models of two mappers whose cameras differ by less count as the same
+# The two mappers start differently (all rotations at once, or photograph by photograph), so they do not bend a model alike.
+# Measured: correct models differ by 0.001 of the radius with 0.99 of the matches explained, bent ones by 0.76.
+AGREED, AGREED_WORST, AGREED_EXPLAINED = 0.005, 0.05, 0.95  # mean and maximum centre difference, minimum share of matches
+TOLERATED = 1.5  # times `largest_good_error` if the mappers agree: blurred photographs raise the error, bent models disagree
 
 
 def largest_good_error(width: int) -> float:
-    """Mean reprojection error in pixels that a sound model of photographs `width` wide stays under.
+    """Maximum mean reprojection error, in pixels, of a good model of photographs `width` pixels wide.
 
-    Measured: sound captures 0.44 px at 800, 0.81 px at 1008 (a phone's) and 0.89 px at 1920, bent ones 1.04 to 1.09 px at 800.
-    The error alone does not tell them apart, so it is judged together with the agreement of the mappers.
+    Measured: good captures 0.44 px at 800, 0.81 px at 1008 (a phone's) and 0.89 px at 1920, bent ones 1.04 to 1.09 px at 800.
+    The error alone does not separate them, so it is judged together with the agreement of the mappers.
     """
     return 0.2 + 0.4 * width / 800
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Figures of the chosen model, the best one of the other mapper, and what makes the choice doubtful."""
+    """The chosen model, the best model of the other mapper, and warnings about the choice."""
 
     model: ModelSummary
-    failed: tuple[str, ...]  # photographs that were not placed
+    failed: tuple[str, ...]  # photographs that were not registered
     second: ModelSummary | None
-    agreement: Agreement | None  # of the second with the chosen one
+    agreement: Agreement | None  # between the second and the chosen model
     warnings: tuple[str, ...]
 
     def report(self) -> ConvertReport:
@@ -66,7 +66,7 @@ class Verdict:
 
 
 def judge(models: Sequence[ModelSummary], names: Sequence[str]) -> Verdict:
-    """Verdict on the best of `models` (the first), made from the photographs `names`."""
+    """Verdict on the best model, `models[0]`, reconstructed from the photographs `names`."""
     model = models[0]
     failed = tuple(sorted(set(names) - set(model.poses)))
     second = next((other for other in models if other.mapper != model.mapper), None)
@@ -87,7 +87,7 @@ def judge(models: Sequence[ModelSummary], names: Sequence[str]) -> Verdict:
 
 
 def agree(model: ModelSummary, second: ModelSummary | None, agreement: Agreement | None) -> bool:
-    """Whether both mappers have the same model: nearly all cameras in the same places, and the matches explained by each."""
+    """Whether both mappers agree: nearly all cameras at the same positions, and both models explain the matches."""
     if second is None or agreement is None or model.explained is None or second.explained is None:
         return False
     return (
@@ -154,7 +154,7 @@ def _warnings(model: ModelSummary, num_photographs: int, evidence: _Evidence) ->
 
 
 def verdict_table(report: ConvertReport) -> str:
-    """The figures of a report, one a line, warnings last."""
+    """The figures of a report, one per line, warnings last."""
     widest = max(max(camera.width, camera.height) for camera in report.cameras)
     rows = [
         ("photographs placed", f"{report.registered} of {report.photographs}"),

@@ -1,6 +1,6 @@
-"""Structure from motion, step by step, through pycolmap. Each function runs in a process of its own.
+"""Steps of structure from motion through pycolmap. Each function runs in a child process.
 
-Every step continues from what an earlier, killed run left in its database, or begins again in its own folder.
+Every step continues from the database of a killed run, or starts again in an empty output folder.
 """
 
 import shutil
@@ -14,7 +14,7 @@ UNDISTORTED_JPEG_QUALITY = 97
 
 
 def remove(path: Path) -> None:
-    """Remove a folder, or a file with the journals a killed SQLite leaves beside it; they would be replayed into the next."""
+    """Remove a folder, or a file and its SQLite journals: those of a killed run would be replayed into the next database."""
     if path.is_dir():
         shutil.rmtree(path)
         return
@@ -26,7 +26,7 @@ def extract_features(
     database: Path, photographs: Path, groups: Sequence[Sequence[str]], camera_model: str, image_size: int, num_features: int,
     num_threads: int, device: str,
 ) -> None:  # fmt: skip
-    """SIFT features of every photograph; each group of names shares one camera. Photographs done before are passed over."""
+    """SIFT features of every photograph; each group of names shares one camera. Photographs already done are skipped."""
     import pycolmap
 
     options = pycolmap.FeatureExtractionOptions(max_image_size=image_size, num_threads=num_threads)
@@ -39,7 +39,7 @@ def extract_features(
     for names, mode in jobs:
         reader = pycolmap.ImageReaderOptions(camera_model=camera_model)
         if mode == pycolmap.CameraMode.SINGLE:
-            # a killed run has written this group's camera already; a second one would split the group
+            # a killed run may have written this group's camera; a second one would split the group
             reader.existing_camera_id = _camera_of(database, names)
         pycolmap.extract_features(
             database, photographs, list(names), camera_mode=mode, reader_options=reader, extraction_options=options,
@@ -57,7 +57,7 @@ def _camera_of(database: Path, names: Sequence[str]) -> int:
 
 
 def match_all_pairs(database: Path, num_threads: int, device: str) -> None:
-    """Match every photograph with every other, passing over pairs that are in the database."""
+    """Match every photograph with every other, skipping pairs that are in the database."""
     import pycolmap
 
     options = pycolmap.FeatureMatchingOptions(num_threads=num_threads)
@@ -65,7 +65,7 @@ def match_all_pairs(database: Path, num_threads: int, device: str) -> None:
 
 
 def match_pairs(database: Path, pairs: Path, num_threads: int, device: str) -> None:
-    """Match the pairs of names listed in the file `pairs`, passing over pairs that are in the database."""
+    """Match the pairs of names listed in the file `pairs`, skipping pairs that are in the database."""
     import pycolmap
 
     options = pycolmap.FeatureMatchingOptions(num_threads=num_threads)
@@ -84,8 +84,8 @@ def _verification():  # noqa: ANN202 (pycolmap is imported in the child only)
 
 
 def sequential_pairs(names: Sequence[str], overlap: int = 10) -> list[tuple[str, str]]:
-    """Pairs of an ordered capture: each with its next `overlap`, with those 2^k further on, and every `overlap`-th with
-    all of its kind, which closes loops without a vocabulary."""
+    """Pairs of an ordered capture: each photograph with the next `overlap` and with those 2^k further on, and every `overlap`-th
+    with all other `overlap`-th ones, which closes loops without a vocabulary tree."""
     count = len(names)
     offsets = {*range(1, overlap + 1), *(2**k for k in range(count.bit_length()))}
     pairs = {(i, i + offset) for i in range(count) for offset in offsets if i + offset < count}
@@ -95,9 +95,9 @@ def sequential_pairs(names: Sequence[str], overlap: int = 10) -> list[tuple[str,
 
 
 def calibrate(source: Path, target: Path) -> bool:
-    """Copy the database and find focal lengths there from the pairs' fundamental matrices; False when too few agree.
+    """Copy the database and estimate focal lengths there from the pairs' fundamental matrices; False if too few agree.
 
-    Photographs without EXIF start from a guessed focal length, and mapping from a wrong one bends the whole scene.
+    Photographs without EXIF data start from a guessed focal length, and mapping with a wrong one bends the whole scene.
     """
     import pycolmap
 
@@ -108,7 +108,7 @@ def calibrate(source: Path, target: Path) -> bool:
 
 
 def map_scene(database: Path, photographs: Path, output: Path, mapper: str, num_threads: int) -> None:
-    """Poses and points: `global` solves all photographs at once, `incremental` adds them one by one. Models in `output`/<i>."""
+    """Estimate poses and points: `global` all at once, `incremental` one photograph at a time. Models go to `output`/<i>."""
     import pycolmap
 
     remove(output)
@@ -122,7 +122,7 @@ def map_scene(database: Path, photographs: Path, output: Path, mapper: str, num_
 
 
 def undistort(model: Path, photographs: Path, output: Path, registered: Sequence[str], num_threads: int) -> None:
-    """Write `output`/images and `output`/sparse with pinhole cameras. Photographs that need no change are copied as they are."""
+    """Write `output`/images and `output`/sparse with pinhole cameras. Undistorted photographs are copied unchanged."""
     import pycolmap
 
     remove(output)

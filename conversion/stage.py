@@ -1,4 +1,4 @@
-"""From photographs or a video to a scene folder, without touching anything this command did not make."""
+"""Convert photographs or a video to a scene folder, without changing files that this command did not write."""
 
 import dataclasses
 import hashlib
@@ -17,7 +17,7 @@ from workspace.stage_record import RECORD, stage
 
 log = logging.getLogger(__name__)
 
-SMALLEST_SIDE = 16  # pixels; no feature fits in less
+SMALLEST_SIDE = 16  # pixels; smaller images are too small for a feature
 
 
 def convert(config: ConvertConfig) -> None:
@@ -33,7 +33,7 @@ def convert(config: ConvertConfig) -> None:
     inputs = {"capture": str(config.source_path.resolve()), "fingerprint": _fingerprint(config.source_path)}
 
     with stage(scene.sparse.parent, ConvertRecord, settings, inputs, config.overwrite) as run:
-        finished = run.report is not None  # a conversion that did not finish has none
+        finished = run.report is not None  # an unfinished conversion has no report
         if not finished:
             run.report = Conversion(config, scene, inputs).run()
     log.info("Scene %s%s:\n%s", scene.root, " is finished" if finished else "", verdict_table(run.report))
@@ -49,13 +49,13 @@ def _refuse_meaningless(config: ConvertConfig) -> None:
 
 
 def _require_pycolmap() -> None:
-    # looked up, not imported: importing it installs handlers for signals that this process answers itself
+    # not imported here: importing it installs handlers for signals that this process handles itself
     if importlib.util.find_spec("pycolmap") is None:
         raise InputError("convert.py needs pycolmap. Run: pip install pycolmap")
 
 
 def _refuse_foreign_output(config: ConvertConfig, scene: SceneFolder) -> None:
-    """The user's photographs and scenes are never touched: only a folder that this command made is written over."""
+    """Protect the user's photographs and scenes: only a folder written by this command may be overwritten."""
     source, output = config.source_path.resolve(), scene.root.resolve()
     if not source.exists():
         raise InputError(f"No folder or video {config.source_path}.")
@@ -71,7 +71,7 @@ def _refuse_foreign_output(config: ConvertConfig, scene: SceneFolder) -> None:
 
 
 def _fingerprint(source: Path) -> str:
-    """Names and sizes of the capture: photographs that were added or replaced start the conversion again."""
+    """Hash of the capture's file names and sizes: added or replaced photographs restart the conversion."""
     files: Sequence[Path] = (
         [source]
         if source.is_file()

@@ -28,7 +28,7 @@ from workspace.record_types import ConvertReport
 log = logging.getLogger(__name__)
 
 STEPS = "steps.json"
-MANY_PHOTOGRAPHS = 300  # above, matching all pairs takes hours on a laptop
+MANY_PHOTOGRAPHS = 300  # above this, matching all pairs takes hours on a laptop
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class ConvertConfig:
 
 
 class Conversion:
-    """The steps of one conversion, each skipped when it was finished with the same settings on the same input."""
+    """The steps of one conversion, each skipped if it has already finished with the same settings and input."""
 
     def __init__(self, config: ConvertConfig, scene: SceneFolder, inputs: dict[str, str]):
         self.config, self.scene, self.inputs = config, scene, inputs
@@ -78,7 +78,7 @@ class Conversion:
         self.key = ""
 
     def run(self) -> ConvertReport:
-        """All steps in order; the report of the verdict."""
+        """Run all steps in order and return the verdict's report."""
         remove_abandoned(self.work)
         photographs, names, is_video = self._capture()
         if self.config.distorted_model is None:
@@ -113,7 +113,7 @@ class Conversion:
             folder, names = find_capture(config.source_path)
             photographs = inspect(folder, names)
             if config.distorted_model is not None or all(photograph.plain for photograph in photographs):
-                return folder, names, False  # a foreign model knows the photographs as they lie there
+                return folder, names, False  # a given model refers to the photographs as stored
             return target, make_upright(folder, photographs, target), False
 
     def _features(self, photographs: Path, names: list[str]) -> None:
@@ -131,7 +131,7 @@ class Conversion:
     def _matches(self, names: list[str], is_video: bool) -> None:
         config, pairs_path = self.config, self.work / "pairs.txt"
         sequential = config.matching == "sequential"
-        spaced = [name for name in names if " " in name]  # COLMAP's lists of pairs are split at spaces
+        spaced = [name for name in names if " " in name]  # COLMAP splits its lists of pairs at spaces
         if config.matching == "auto":
             numbered = all(Path(name).stem[-1:].isdigit() for name in names)
             sequential = is_video or (len(names) > MANY_PHOTOGRAPHS and numbered and not spaced)
@@ -163,7 +163,7 @@ class Conversion:
                 log.warning("Focal lengths could not be found from the matches; the guess from EXIF or image size is used.")
         matched = self.key
         for mapper in ("global", "incremental"):
-            self.key = matched  # neither builds on the other
+            self.key = matched  # the mappers do not depend on each other
             if config.mapper not in ("auto", mapper):
                 shutil.rmtree(self.models / mapper, ignore_errors=True)
                 continue
@@ -185,7 +185,7 @@ class Conversion:
             "undistorted", sfm_steps.undistort, model.path, photographs, self.undistorted, names, self.config.num_threads,
             total=len(names), folder=self.undistorted / "images",
         )  # fmt: skip
-        # a full disk or a broken file must not become half a scene
+        # a full disk or a broken file must not result in an incomplete scene
         check_photographs(find_photographs(self.undistorted / "images", names))
         for part, target in (("images", scene.images), ("sparse", scene.sparse)):
             _place(self.undistorted / part, target)
@@ -193,7 +193,7 @@ class Conversion:
 
     @contextmanager
     def _step(self, name: str, settings: dict[str, Any], outputs: Path | Callable[[], None]) -> Iterator[bool]:
-        """Yield whether the step is needed. Its outputs are removed when they belong to other settings, here or upstream."""
+        """Yield whether the step must run. Its outputs are removed first if this or an earlier step had other settings."""
         self.key = hashlib.sha256(json.dumps([self.key, name, settings], sort_keys=True).encode()).hexdigest()
         path = self.work / STEPS
         steps = read_json(path) if path.exists() else {}
@@ -219,7 +219,7 @@ class Conversion:
         table: str = "",
         folder: Path | None = None,
     ) -> Any:
-        """Run a step in its own process under a progress bar that counts rows of a table or files of a folder."""
+        """Run a step in a child process with a progress bar that counts rows of a table or files of a folder."""
         timed = None if total else "{desc}: {elapsed} {postfix}"  # nothing to count
         log_path = self.work / "colmap.log"
         start = log_path.stat().st_size if log_path.exists() else 0
@@ -241,7 +241,7 @@ class Conversion:
 
 
 def _place(made: Path, target: Path) -> None:
-    """Put the files below `made` into `target`, in place of those that an earlier conversion put there and of no others."""
+    """Move the files below `made` to `target`, replacing only the files of an earlier conversion."""
     owned = OwnedFiles(target)
     owned.remove()
     files = [path for path in sorted(made.rglob("*")) if path.is_file()]
@@ -267,7 +267,7 @@ def _rows(database: Path, table: str) -> int:
 
 
 def _last_message(path: Path, start: int) -> str:
-    """End of COLMAP's log from byte `start`, without its prefix: the only sign of life of steps that count nothing."""
+    """Last message of COLMAP's log after byte `start`, without its prefix: shows progress for steps that count nothing."""
     with path.open("rb") as file:
         file.seek(max(start, path.stat().st_size - 2000))
         lines = file.read().decode(errors="replace").splitlines()

@@ -13,8 +13,8 @@ from workspace import InputError, atomic
 
 log = logging.getLogger(__name__)
 
-JPEG_QUALITY = 98  # frames are encoded twice on their way to a scene: here and after undistortion
-_MEASURED_WIDTH = 640  # pixels; sensor noise counts as sharpness at full size, and small frames are quick to measure
+JPEG_QUALITY = 98  # frames are encoded twice: here and after undistortion
+_MEASURED_WIDTH = 640  # pixels; at full size sensor noise counts as sharpness, and small frames are faster to measure
 
 
 def sharpness(image: UInt8[np.ndarray, "h w 3"]) -> float:
@@ -25,12 +25,12 @@ def sharpness(image: UInt8[np.ndarray, "h w 3"]) -> float:
 
 
 def extract_frames(video: Path, folder: Path, count: int) -> list[str]:
-    """Write the sharpest frame of each of `count` equal stretches of `video` as `frame_<index>.jpg`; return the names.
+    """Write the sharpest frame of each of `count` equal intervals of `video` as `frame_<index>.jpg`; return the names.
 
-    A video with fewer frames gives all of them. The rotation a phone stores beside the pixels is applied.
+    A video with fewer frames gives all of them. The rotation in the video's metadata is applied.
 
     Raises:
-        InputError: the file is no video, or holds fewer than 3 readable frames.
+        InputError: the file is not a video, or holds fewer than 3 readable frames.
     """
     total = sum(1 for _ in _frames(video, decode=False))
     if total < 3:
@@ -66,7 +66,7 @@ def extract_frames(video: Path, folder: Path, count: int) -> list[str]:
 
 
 def _frames(video: Path, decode: bool) -> Iterator[np.ndarray | None]:
-    """Frames in order, BGR, or None for each when they only have to be counted: container headers are often wrong."""
+    """Frames in order as BGR, or None per frame to count them only: the counts in container headers are often wrong."""
     capture = cv2.VideoCapture(str(video))
     try:
         while capture.isOpened() and capture.grab():

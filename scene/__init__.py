@@ -1,1 +1,1 @@
-"""Cameras, photographs, points and Gaussians: what the pipeline reads, and the readers of every accepted format."""
+"""Cameras, photographs, point clouds and Gaussians, with a reader for every accepted file format."""

@@ -1,7 +1,7 @@
 """COLMAP models: `cameras`, `images` and `points3D` in binary or text.
 
-Read by hand rather than through pycolmap: training needs three small tables out of a model, the formats of these files
-have not changed since COLMAP 3, and a machine that only trains need not have structure-from-motion software on it.
+Parsed here rather than through pycolmap: training needs only three small tables of a model, these formats have not changed
+since COLMAP 3, and a machine that only trains should not need structure-from-motion software.
 Format: https://colmap.github.io/format.html. The rigs and frames that COLMAP 4 adds repeat these poses and are not needed.
 """
 
@@ -51,7 +51,7 @@ class ColmapCamera:
     params: tuple[float, ...]
 
     def pinhole(self) -> tuple[float, float, float, float] | None:
-        """(fx, fy, cx, cy) without the distortion, or None when the model is no perspective one."""
+        """(fx, fy, cx, cy), ignoring distortion; None if the model is not perspective."""
         if self.model in ("PINHOLE", "OPENCV"):
             return self.params[:4]
         if self.model in ("SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL"):
@@ -60,7 +60,7 @@ class ColmapCamera:
         return None
 
     def largest_shift(self) -> float:
-        """Largest distance in pixels by which the lens moves a pixel; infinite when the model is no perspective one."""
+        """Maximum displacement of a pixel by the lens distortion, in pixels; infinite if the model is not perspective."""
         pinhole = self.pinhole()
         if pinhole is None:
             return math.inf
@@ -73,7 +73,7 @@ class ColmapCamera:
 
 @dataclass(frozen=True)
 class ColmapImage:
-    """A registered photograph: its name below the image folder, its camera, its pose."""
+    """A registered photograph: file name relative to the image folder, camera and pose."""
 
     name: str
     camera_id: int
@@ -82,7 +82,7 @@ class ColmapImage:
 
 @dataclass(frozen=True)
 class ColmapModel:
-    """What training needs of a COLMAP model."""
+    """The parts of a COLMAP model that training needs."""
 
     cameras: dict[int, ColmapCamera]
     images: list[ColmapImage]
@@ -91,10 +91,10 @@ class ColmapModel:
 
 
 def read_model(folder: Path) -> ColmapModel:
-    """Read the model in `folder`, binary when both forms are there.
+    """Read the model in `folder`; binary is preferred when both formats exist.
 
     Raises:
-        InputError: a file is missing, cut short or not of this format, or an image refers to a camera that is not there.
+        InputError: a file is missing, truncated or not of this format, or an image refers to a missing camera.
     """
     forms = {suffix: readers for suffix, readers in _FORMS.items() if (folder / f"cameras{suffix}").is_file()}
     if not forms:
@@ -190,13 +190,13 @@ def _points_binary(path: Path) -> tuple[np.ndarray, np.ndarray]:
         if 51 + 8 * track > len(data) - offset:
             raise ValueError(f"point {i} is seen {track} times, which does not fit in {len(data)} bytes")
         offset += 51 + 8 * track
-    records = np.frombuffer(data, np.uint8)[starts[:, None] + np.arange(8, 35)]  # after the id: 3 doubles, 3 bytes
+    records = np.frombuffer(data, np.uint8)[starts[:, None] + np.arange(8, 35)]  # skip the id: xyz 3 doubles, rgb 3 bytes
     with np.errstate(over="ignore"):
         return records[:, :24].copy().view("<f8").astype(np.float32), records[:, 24:].copy()
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """Lines without comments; empty ones are kept, because an image without keypoints has one."""
+    """Lines without comments. Empty lines are kept: an image without keypoints has an empty keypoint line."""
     with path.open(encoding="utf-8") as file:
         for line in file:
             if not line.startswith("#"):
@@ -219,7 +219,7 @@ def _images_text(path: Path) -> list[ColmapImage]:
         fields = line.split(maxsplit=9)  # the name is the rest of the line, spaces included
         pose = tuple(map(float, fields[1:8]))
         images.append(ColmapImage(fields[9].strip(), int(fields[8]), _pose(pose[:4], pose[4:])))
-        next(lines, None)  # its keypoints
+        next(lines, None)  # skip its keypoint line
     return images
 
 

@@ -1,4 +1,4 @@
-"""A scene ready for training: cameras with their photographs, split, sized, and points to start from."""
+"""Load a scene for training: cameras and photographs, resized and split into train and test, and the initial points."""
 
 import logging
 import math
@@ -24,15 +24,15 @@ __all__ = ["PhotographCache", "Scene", "load_image", "load_scene"]
 
 log = logging.getLogger(__name__)
 
-BLENDER_HALF_SIDE = 1.3  # world units; the cube that holds the objects of the Blender scenes
+BLENDER_HALF_SIDE = 1.3  # world units; half the side of the cube that encloses the objects of the Blender scenes
 HOLD_OUT_EVERY = 8
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Cameras sorted by name, points of structure from motion, and the size of the place.
+    """Cameras sorted by name, the initial points, and the spatial extent of the cameras.
 
-    `extent` is 1.1 times the largest distance of a training camera from their mean, in world units.
+    `extent` is 1.1 times the maximum distance of a training camera from the mean camera position, in world units.
     """
 
     folder: SceneFolder
@@ -54,13 +54,13 @@ def load_scene(
         source_path: the scene folder.
         images: folder of the photographs inside it, such as `images_4`; cameras are scaled to the photographs' size.
         resolution: as in `picture_size`; -1 keeps the size, up to 1080 pixels high.
-        eval: hold out every 8th photograph by name (a Blender scene brings its own test views). Without it all train.
-        ignore_distortion: take SIMPLE_RADIAL, RADIAL and OPENCV cameras for pinholes, as LangSplat does. Without it that is
-            done only where the lens moves no pixel by half a pixel.
+        eval: hold out every 8th photograph by name (a Blender scene lists its test views). Otherwise all views are for training.
+        ignore_distortion: treat SIMPLE_RADIAL, RADIAL and OPENCV cameras as pinholes, as LangSplat does. Without it, only
+            where the distortion moves every pixel by less than half a pixel.
 
     Raises:
-        InputError: nothing to read, distorted cameras, photographs that are missing, unreadable or of another shape
-            than their camera, or fewer than two places to look from. Missing and unreadable ones are listed at once.
+        InputError: there is no scene to read, cameras are distorted, photographs are missing, unreadable or differ in aspect
+            ratio from their camera, or there are fewer than two viewpoints. All missing and unreadable ones are listed together.
     """
     folder = SceneFolder(Path(source_path))
     root = folder.root
@@ -71,7 +71,7 @@ def load_scene(
         cameras, xyz, rgb = _read_colmap(folder, images, ignore_distortion)
     elif (root / "transforms_train.json").is_file():
         cameras, test = read_blender(root)
-        cloud = root / "points3d.ply"  # where 3DGS trainers keep the points they start a Blender scene from
+        cloud = root / "points3d.ply"  # where 3DGS trainers store the initial points of a Blender scene
         xyz, rgb = read_point_cloud(cloud) if cloud.is_file() else random_points(cameras, BLENDER_HALF_SIDE)
     elif (root / "transforms.json").is_file():
         cameras, cloud = read_nerfstudio(root, images, ignore_distortion)
@@ -160,7 +160,7 @@ def _refuse_shared_keys(cameras: Sequence[Camera]) -> None:
 
 
 def _usable_points(root: Path, xyz: np.ndarray, rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The points with a finite position that float32 arithmetic can take; InputError when none is left."""
+    """Drop points whose position is not finite or too large for float32 arithmetic; InputError if none remain."""
     usable = (np.abs(xyz) < FARTHEST).all(1)
     if not usable.any():
         raise InputError(
@@ -187,7 +187,7 @@ def _refuse_blind(cameras: Sequence[Camera]) -> None:
 
 
 def _sized(cameras: Sequence[Camera], files: Sequence[PhotographFile], resolution: int) -> list[Camera]:
-    """The cameras at the size that training sees: first the photograph's own, then the wanted resolution."""
+    """Scale each camera to its photograph's size, then to the requested resolution."""
     sized, wrong, found = [], [], {}
     for camera, photograph in zip(cameras, files, strict=True):
         size = photograph.seen_by((camera.width, camera.height))
@@ -196,7 +196,7 @@ def _sized(cameras: Sequence[Camera], files: Sequence[PhotographFile], resolutio
                 f"  {camera.image_path}: {photograph.width}x{photograph.height}, its camera {camera.width}x{camera.height}"
             )
             continue
-        # photographs of one camera size have one size: a folder that mixes sizes was resized by accident
+        # cameras of one size must have photographs of one size; mixed sizes mean that some were resized by accident
         found.setdefault((camera.width, camera.height), {}).setdefault(size, camera.image_path)
         if size[0] < SMALLEST_WIDTH:
             raise InputError(f"{camera.image_path} is {size[0]}x{size[1]}; expected {SMALLEST_WIDTH} pixels of width or more.")

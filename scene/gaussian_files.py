@@ -16,7 +16,7 @@ from scene.ply import read_vertices
 from workspace import InputError, atomic
 from workspace.tensor_files import load_tensors
 
-# Numpy scalars inside a checkpoint (its spatial_lr_scale) are rebuilt by this function, under numpy 2's name and numpy 1's.
+# Function that rebuilds the numpy scalars of a checkpoint (its spatial_lr_scale); numpy 2 and numpy 1 name it differently.
 _NUMPY_SCALAR = np.float64(0).__reduce__()[0]
 _SAFE = [
     (_NUMPY_SCALAR, "numpy._core.multiarray.scalar"),
@@ -47,10 +47,10 @@ def save_ply(path: Path, gaussians: GaussianModel) -> None:
 
 
 def load_ply(path: Path) -> GaussianModel:
-    """Read a 3DGS `.ply` of SH degree 0 to 3; properties beyond the standard ones are passed over.
+    """Read a 3DGS `.ply` of SH degree 0 to 3; extra properties are ignored.
 
     Raises:
-        InputError: the file is missing, cut short, no 3DGS file, or holds values that are not finite.
+        InputError: the file is missing, truncated, not a 3DGS file, or holds values that are not finite.
     """
     vertices = read_vertices(path)
     names = set(vertices.dtype.names)
@@ -85,10 +85,10 @@ def load_ply(path: Path) -> GaussianModel:
 def load_checkpoint(path: Path) -> tuple[GaussianModel, Float[Tensor, "n c"] | None, int]:
     """Read a reference `chkpnt<N>.pth`: the Gaussians, the language feature if it holds one, and the iteration.
 
-    Nothing in the file is executed; optimizer state is not taken over.
+    Nothing in the file is executed; optimizer state is ignored.
 
     Raises:
-        InputError: the file is missing, cut short, unsafe, or not such a checkpoint.
+        InputError: the file is missing, truncated, unsafe, or not such a checkpoint.
     """
     state, iteration = _published(path)
     # RGB: 12 entries. Language: 13, with the feature after opacity. The published order is part of the format.
@@ -117,7 +117,7 @@ def load_checkpoint(path: Path) -> tuple[GaussianModel, Float[Tensor, "n c"] | N
 
 
 def load_gaussians(path: Path) -> GaussianModel:
-    """Read Gaussians from a `.ply` or a reference checkpoint, whichever the file is."""
+    """Read Gaussians from a `.ply` or a reference checkpoint; the format is detected from the first bytes."""
     try:
         with path.open("rb") as file:
             magic = file.read(4)
@@ -127,7 +127,7 @@ def load_gaussians(path: Path) -> GaussianModel:
         raise InputError(f"{path} is a folder; expected a point_cloud.ply or a chkpnt*.pth.") from None
     if magic.startswith(b"ply"):
         return load_ply(path)
-    if magic.startswith((b"PK", b"\x80")):  # torch's zip files, and its older bare pickles
+    if magic.startswith((b"PK", b"\x80")):  # torch's zip format, and its older plain pickles
         return load_checkpoint(path)[0]
     raise InputError(f"{path} is neither a .ply nor a checkpoint of a 3DGS trainer.")
 
@@ -140,7 +140,7 @@ def _floats(name: str, value: Any) -> Tensor:
 
 
 def _whole(name: str, value: Any) -> int:
-    """A number that trainers may have stored as int, float or numpy scalar."""
+    """Convert a number that trainers may have stored as int, float or numpy scalar; ValueError if it is none of these."""
     if not isinstance(value, int | float | np.number) or isinstance(value, bool | np.complexfloating):
         raise ValueError(f"{name} is {str(value)[:40]!r}; expected a number")
     if not 0 <= value < 2**31:
@@ -162,7 +162,7 @@ def _published(path: Path) -> tuple[tuple, Any]:
 
 
 def _drawable(path: Path, gaussians: GaussianModel) -> GaussianModel:
-    """`gaussians`, when every number is finite and float32 can hold what drawing computes from it."""
+    """Return `gaussians`; InputError if any value is not finite, or so large that rendering overflows float32."""
     if not len(gaussians):
         raise InputError(f"{path} holds no Gaussians.")
     for name in ("means", "log_scales", "quats", "opacity_logits", "sh_dc", "sh_rest"):

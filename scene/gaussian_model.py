@@ -1,4 +1,4 @@
-"""The Gaussians of a scene: raw parameters as they are optimised and stored, activated ones as they are drawn."""
+"""The Gaussians of a scene: raw parameters for optimisation and storage, activated parameters for rendering."""
 
 import hashlib
 import math
@@ -21,7 +21,7 @@ def num_sh_rest(degree: int) -> int:
 
 
 def rotated(vectors: Float[Tensor, "n 3"], quats: Float[Tensor, "n 4"]) -> Float[Tensor, "n 3"]:
-    """Each vector turned by its quaternion wxyz of any length; the zero quaternion turns nothing."""
+    """Each vector rotated by its quaternion (wxyz, any norm); the zero quaternion is the identity."""
     unit = torch.nn.functional.normalize(quats, dim=1)
     twice = 2 * torch.linalg.cross(unit[:, 1:], vectors)
     return vectors + unit[:, :1] * twice + torch.linalg.cross(unit[:, 1:], twice)
@@ -29,7 +29,7 @@ def rotated(vectors: Float[Tensor, "n 3"], quats: Float[Tensor, "n 4"]) -> Float
 
 @dataclass
 class GaussianModel:
-    """Raw float32 parameters of n Gaussians, on any one device.
+    """Raw float32 parameters of n Gaussians, all on one device.
 
     Scales are logarithms, quaternions (wxyz) need not have unit length, opacities are logits, colours are spherical
     harmonics. `active_sh_degree` is the degree training has reached; coefficients above it are still zero.
@@ -52,12 +52,12 @@ class GaussianModel:
 
     @property
     def max_sh_degree(self) -> int:
-        """Highest degree there are coefficients for."""
+        """Highest SH degree with stored coefficients."""
         return math.isqrt(self.sh_rest.shape[1] + 1) - 1
 
     @property
     def scales(self) -> Float[Tensor, "n 3"]:
-        """Standard deviations along the Gaussian's own axes, world units."""
+        """Standard deviations along the Gaussian's principal axes, in world units."""
         return self.log_scales.exp()
 
     @property
@@ -72,7 +72,7 @@ class GaussianModel:
 
     @property
     def sh_coeffs(self) -> Float[Tensor, "n c 3"]:
-        """All coefficients, the constant one first."""
+        """All SH coefficients, the constant term first."""
         return torch.cat([self.sh_dc, self.sh_rest], dim=1)
 
     def to(self, device: torch.device | str) -> "GaussianModel":
@@ -81,12 +81,12 @@ class GaussianModel:
         return replace(self, **{k: v.to(device) for k, v in moved.items() if isinstance(v, Tensor)})
 
     def subset(self, kept: Bool[Tensor, " n"]) -> "GaussianModel":
-        """The Gaussians marked, in their order."""
+        """The Gaussians where the mask `kept` is true, in the same order."""
         rows = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(self, **{name: rows[name][kept] for name in rows if isinstance(rows[name], Tensor)})
 
     def geometry_hash(self) -> str:
-        """SHA-256 (hex) of everything but colour: codes made for one geometry are refused on another."""
+        """SHA-256 (hex) of all parameters except colour: codes computed for one geometry are rejected on another."""
         digest = hashlib.sha256()
         for name in ("means", "log_scales", "quats", "opacity_logits"):
             digest.update(
@@ -98,17 +98,17 @@ class GaussianModel:
     def from_points(
         cls, xyz: Float[np.ndarray, "n 3"] | Float[Tensor, "n 3"], rgb: np.ndarray | Tensor, sh_degree: int = 3
     ) -> "GaussianModel":
-        """One round, faint Gaussian per point, as wide as the distance to its three nearest neighbours.
+        """One isotropic, low-opacity Gaussian per point; its scale is the RMS distance to the three nearest neighbours.
 
         Args:
             xyz: positions, world units.
             rgb: colours [n, 3], 0..255.
-            sh_degree: room for coefficients up to this degree; training starts at degree 0.
+            sh_degree: coefficients up to this degree are allocated; training starts at degree 0.
 
         Raises:
             InputError: fewer than four points, or positions that are not finite.
         """
-        from simple_knn import mean_squared_distance  # compiled; reading Gaussians does not need it
+        from simple_knn import mean_squared_distance  # compiled extension, not needed to read Gaussians
 
         means = torch.as_tensor(xyz, dtype=torch.float32).clone()
         colors = torch.as_tensor(rgb).to(means.device, torch.float32) / 255

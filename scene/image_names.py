@@ -1,4 +1,4 @@
-"""Images named by people or by label files, matched to the images of a scene."""
+"""Match image names given by users or label files to the images of a scene."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -14,17 +14,19 @@ def match_names(
     problem: str = "--names is not of this scene's images",
     remedy: str = "Give such names.",
 ) -> dict[str, str]:
-    """Image key of every name: the equal key, or the only key whose last part is that of the name.
+    """Image key of every name: the identical key, else the only key with the same last path component.
 
-    Deviates from LangSplat's evaluator, which takes the number in the name, less one, for the index of the view.
+    Deviates from LangSplat's evaluator, which uses the number in the name minus one as the view index.
 
     Args:
-        names: to be matched.
+        names: names to match.
         keys: images of the scene, paths below images/ without extension.
-        kind: what a name is, `problem` what is wrong when there is no such image, and `remedy` what to do, for the message.
+        kind: what a name denotes, for the error message.
+        problem: first line of the error message.
+        remedy: last sentence of the error message: what the user can do.
 
     Raises:
-        InputError: names without an image, or with several; all of them are listed.
+        InputError: some names match no image or several images; all such names are listed.
     """
     stems: dict[str, list[str]] = {}
     for key in keys:

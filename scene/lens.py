@@ -1,9 +1,9 @@
-"""Lens distortion: how far it moves pixels, and when a camera may be taken for a pinhole all the same."""
+"""Lens distortion: how far it displaces pixels, and when it is small enough to treat the camera as a pinhole."""
 
 import numpy as np
 
-# Deviates from LangSplat, which takes every SIMPLE_RADIAL camera for a pinhole.
-NEGLIGIBLE = 0.5  # pixels; less than the error of the poses themselves
+# Deviates from LangSplat, which treats every SIMPLE_RADIAL camera as a pinhole.
+NEGLIGIBLE = 0.5  # pixels; less than the error of the poses
 
 
 def largest_shift(
@@ -13,7 +13,7 @@ def largest_shift(
     radial: tuple[float, float],
     tangential: tuple[float, float] = (0.0, 0.0),
 ) -> float:
-    """Largest distance in pixels by which a lens moves a pixel of its picture, by OpenCV's model.
+    """Maximum displacement of an image pixel, in pixels, under OpenCV's distortion model.
 
     Args:
         focal: fx, fy in pixels.

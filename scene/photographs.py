@@ -1,4 +1,4 @@
-"""Photographs on disk: found by name, checked before work starts, read one at a time."""
+"""Photographs on disk: look-up by name, checks before work starts, and loading one at a time."""
 
 import os
 from collections import OrderedDict
@@ -24,7 +24,7 @@ def find_photographs(folder: Path, names: Sequence[str]) -> list[Path]:
     """Paths of the photographs `names` (relative, with extension, case-sensitive) below `folder`.
 
     Raises:
-        InputError: some are missing; every one is listed, with the file that differs only in case or extension if any.
+        InputError: some are missing; all are listed, each with the file that differs only in case or extension, if any.
     """
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
@@ -33,7 +33,7 @@ def find_photographs(folder: Path, names: Sequence[str]) -> list[Path]:
 
 
 def describe_missing(folder: Path, missing: Sequence[str], total: int) -> str:
-    """What is missing below `folder`, one name a line, beside the file whose name is nearly the same."""
+    """Message that lists the photographs missing below `folder`, one per line, each with any file of a similar name."""
     if not folder.is_dir():
         return f"No folder {folder}; the cameras refer to {total} photographs in it, for example {missing[0]}."
     present = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
@@ -50,12 +50,12 @@ def _stem(name: str) -> str:
 
 
 def check_photographs(paths: Sequence[Path]) -> list["PhotographFile"]:
-    """Decode every photograph once, in parallel, and return what the files hold.
+    """Decode every photograph once, in parallel, and return its size, orientation and digest.
 
-    JPEGs are decoded at an eighth of their size, which still reads the whole stream and so finds truncation.
+    JPEGs are decoded at an eighth of their size; this still reads the whole stream and so detects truncation.
 
     Raises:
-        InputError: some cannot be read to the end; every one is listed with the reason.
+        InputError: some cannot be decoded completely; all are listed with the reason.
     """
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         results = list(pool.map(_check, paths))
@@ -69,7 +69,7 @@ def check_photographs(paths: Sequence[Path]) -> list["PhotographFile"]:
 
 
 def check_photograph(path: Path) -> "PhotographFile":
-    """Decode one photograph and return what the file holds; InputError with path and reason when it cannot be read."""
+    """Decode one photograph and return its size, orientation and digest; InputError if it cannot be read."""
     with open_picture(path) as image:
         size = image.size
         orientation = exif_entry(image, ORIENTATION)
@@ -79,7 +79,7 @@ def check_photograph(path: Path) -> "PhotographFile":
 
 
 class PhotographFile(NamedTuple):
-    """Size in pixels as stored, whether the EXIF orientation turns it on its side, and the digest of the whole file."""
+    """Stored size in pixels, whether the EXIF orientation swaps width and height, and the digest of the file."""
 
     width: int
     height: int
@@ -87,9 +87,9 @@ class PhotographFile(NamedTuple):
     digest: str
 
     def seen_by(self, camera: tuple[int, int]) -> tuple[int, int] | None:
-        """The size `camera` (width, height) sees: as stored when that fits, else upright; None when neither fits.
+        """Photograph size that matches the size `camera` (width, height): as stored, else upright; None if neither matches.
 
-        As stored comes first because COLMAP and 3DGS trainers ignore the EXIF orientation, so their cameras do too.
+        The stored size is tried first: COLMAP and 3DGS trainers ignore the EXIF orientation, and so do their cameras.
         """
         stored, upright = (self.width, self.height), (self.height, self.width)
         if fits(stored, camera):
@@ -98,7 +98,7 @@ class PhotographFile(NamedTuple):
 
 
 def photograph_digest(path: Path) -> str:
-    """Beginning of the SHA-256 of the file: tells a replaced photograph from one that was only copied or touched."""
+    """First 16 hex digits of the file's SHA-256: changes when a photograph is replaced, not when it is copied or touched."""
     return file_digest(path)[:16]
 
 
@@ -110,13 +110,13 @@ def _check(path: Path) -> PhotographFile | InputError:
 
 
 def load_image(camera: Camera, background: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> UInt8[np.ndarray, "h w 3"]:
-    """Photograph of `camera` as RGB at the camera's size; averaged over areas where that shrinks it.
+    """Photograph of `camera` as RGB at the camera's size; downsampled by area averaging.
 
     Transparent pixels are blended over `background` (RGB, 0..1). The EXIF orientation is applied when the camera's size
-    asks for it (see `PhotographFile.seen_by`).
+    requires it (see `PhotographFile.seen_by`).
 
     Raises:
-        InputError: the file is gone or cannot be decoded.
+        InputError: the file is missing or cannot be decoded.
     """
     if camera.image_path is None:
         raise ValueError(f"Camera '{camera.name}' has no photograph.")
@@ -124,9 +124,9 @@ def load_image(camera: Camera, background: tuple[float, float, float] = (0.0, 0.
     with open_picture(camera.image_path) as image:
         pixels = _colors(image if fits(image.size, size) else upright(image))
     if pixels.size != size:
-        # Deviates from 3DGS, which shrinks with Pillow's bicubic filter, and LangSplat's features, cv2's bilinear one: one filter
-        # for both stages. BOX is the mean over each target pixel's footprint, fractional borders included; when enlarging it
-        # would repeat pixels, hence the cubic.
+        # Deviates from 3DGS (Pillow's bicubic filter) and LangSplat's features (cv2's bilinear filter): both stages use the same
+        # filter. BOX averages over each target pixel's footprint, including fractional borders; when enlarging it would repeat
+        # pixels, so bicubic is used there.
         shrinks = size[0] <= pixels.width and size[1] <= pixels.height
         pixels = pixels.resize(size, Image.Resampling.BOX if shrinks else Image.Resampling.BICUBIC)
     array = np.asarray(pixels)
@@ -137,7 +137,7 @@ def load_image(camera: Camera, background: tuple[float, float, float] = (0.0, 0.
 
 
 def _colors(image: Image.Image) -> Image.Image:
-    """Decoded pixels as RGB, or as RGBa (premultiplied, so that resizing keeps the colours of transparent pixels out)."""
+    """Decoded pixels as RGB, or as RGBa (premultiplied, so that resizing does not mix in the colours of transparent pixels)."""
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         values = np.array(image, np.float32)
         values *= 255 / 65535 if image.mode != "F" else 255.0  # in place: a scan can have a hundred million pixels
@@ -150,13 +150,13 @@ def _colors(image: Image.Image) -> Image.Image:
 
 
 def flatten(image: Image.Image) -> Image.Image:
-    """Decoded pixels as 8-bit RGB, transparent ones over black."""
+    """Decoded pixels as 8-bit RGB; transparent pixels are blended over black."""
     colors = _colors(image)
     return colors if colors.mode == "RGB" else Image.fromarray(np.asarray(colors)[..., :3])
 
 
 class PhotographCache:
-    """`load_image` with the most recently used photographs kept in memory, up to a bound. May be shared by threads."""
+    """Thread-safe `load_image` with a least-recently-used cache of at most `megabytes` (one photograph is always kept)."""
 
     def __init__(self, megabytes: float = 2048, background: tuple[float, float, float] = (0.0, 0.0, 0.0)):
         self._capacity = int(megabytes * 2**20)
@@ -166,7 +166,7 @@ class PhotographCache:
         self._lock = Lock()
 
     def load(self, camera: Camera) -> UInt8[np.ndarray, "h w 3"]:
-        """Photograph of `camera` at its size. The array is shared: it cannot be written to."""
+        """Photograph of `camera` at its size. The array is shared and read-only."""
         key = (camera.image_path, camera.width, camera.height)
         with self._lock:
             if key in self._images:
@@ -184,7 +184,7 @@ class PhotographCache:
 
 
 def fits(size: tuple[int, int], camera: tuple[int, int]) -> bool:
-    """Whether a photograph of `size` (width, height) is the camera's picture, possibly resized with rounding."""
+    """Whether a photograph of `size` (width, height) has the camera's aspect ratio, up to the rounding of a resize."""
     # (s w + a) h - (s h + b) w with |a|, |b| < 1 is below h + w
     return abs(size[0] * camera[1] - size[1] * camera[0]) < camera[0] + camera[1]
 

@@ -1,21 +1,21 @@
-"""The size in pixels at which a photograph is used: one rule for features, training and evaluation."""
+"""The size in pixels at which a photograph is used: the same rule for features, training and evaluation."""
 
 from workspace import InputError
 
-SMALLEST_WIDTH = 16  # pixels; less shows nothing to learn from
+SMALLEST_WIDTH = 16  # pixels; narrower photographs have too little detail to learn from
 TALLEST = 1080  # pixels; LangSplat's
 
 
 def picture_size(width: int, height: int, resolution: int = -1) -> tuple[int, int]:
     """Size (width, height) at which a photograph of the given size is used.
 
-    Deviates from 3DGS, which enlarges photographs narrower than the width asked for: none is enlarged here.
+    Deviates from 3DGS, which enlarges photographs narrower than the requested width; none is enlarged here.
 
     Args:
         width: of the photograph, in pixels.
         height: of the photograph, in pixels.
-        resolution: -1 is LangSplat's rule, the height is at most 1080; 1, 2, 4 and 8 divide both sides; another value is the
-            largest width, so that 1600 is the rule of 3DGS.
+        resolution: -1 limits the height to 1080, as LangSplat does; 1, 2, 4 and 8 divide both sides; any other value is the
+            maximum width, so 1600 is the rule of 3DGS.
 
     Raises:
         InputError: `resolution` is none of these.

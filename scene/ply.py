@@ -1,7 +1,7 @@
 """The vertex table of a PLY file, text or binary.
 
-Read by hand: plyfile allocates what a header declares, builds every face of a mesh as Python objects, and reads text a row
-at a time (half a minute for 20 MB). Format: http://paulbourke.net/dataformats/ply/.
+Parsed here because plyfile allocates whatever a header declares, builds every mesh face as Python objects, and reads text
+row by row (half a minute for 20 MB). Format: http://paulbourke.net/dataformats/ply/.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ import numpy as np
 
 from workspace import InputError
 
-LONGEST_HEADER = 1 << 16  # bytes; a 3DGS header has 62 properties and 1,500
+LONGEST_HEADER = 1 << 16  # bytes; a 3DGS header with 62 properties has 1,500
 _TYPES = {
     "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4", "float": "f4", "double": "f8",
     "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4", "float32": "f4", "float64": "f8",
@@ -20,11 +20,11 @@ _ORDERS = {"ascii": None, "binary_little_endian": "<", "binary_big_endian": ">"}
 
 
 def read_vertices(path: Path) -> np.ndarray:
-    """Vertices as a structured array [n], n > 0, with one field per property; other elements are passed over.
+    """Vertices as a structured array [n], n > 0, with one field per property; other elements are skipped.
 
     Raises:
-        InputError: the file is missing, cut short, no PLY, or has no vertices; they have lists, or stand after an element
-            that does; or the file holds fewer than its header declares.
+        InputError: the file is missing, truncated, not a PLY file, or has no vertices; vertices have list properties or follow an
+            element that has; or the file holds fewer vertices than its header declares.
     """
     try:
         with path.open("rb") as file:
@@ -33,7 +33,7 @@ def read_vertices(path: Path) -> np.ndarray:
                 raise InputError(f"{path} has no vertices.")
             held = path.stat().st_size - file.tell()
             if order is None:
-                if 2 * count * len(dtype) > held + 1:  # a digit and what separates it from the next
+                if 2 * count * len(dtype) > held + 1:  # minimum per value: one digit and a separator
                     raise ValueError(f"{count} vertices do not fit in {held} bytes")
                 for _ in range(skipped):
                     file.readline()
@@ -55,7 +55,7 @@ def read_vertices(path: Path) -> np.ndarray:
 
 
 def _header(file: IO[bytes]) -> tuple[str | None, int, np.dtype, int]:
-    """Byte order (None for text), what stands before the vertices (bytes, or lines of text), their type and number."""
+    """Byte order (None for text), what to skip before the vertices (bytes, or lines of text), vertex dtype, vertex count."""
     lines = _header_lines(file)
     if next(lines) != ["ply"]:
         raise ValueError("it does not begin with 'ply'")

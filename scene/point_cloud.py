@@ -1,4 +1,4 @@
-"""Points from a PLY file: coloured ones as nerfstudio scenes bring them, labelled ones of a scan."""
+"""Points from a PLY file: coloured, as in nerfstudio scenes, or labelled, as in scans."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def read_labelled_points(path: Path) -> tuple[Float32[np.ndarray, "k 3"], Int64[
     """Positions and labels of a scan such as ScanNet's `<scene>_vh_clean_2.labels.ply`, whose labels are NYU40 ids.
 
     Raises:
-        InputError: the file cannot be read, or its vertices have no position or no label that is a whole number.
+        InputError: the file cannot be read, or its vertices have no position or no integer label.
     """
     vertices = read_vertices(path)
     xyz, labels = _stacked(path, vertices, "x", "y", "z"), _stacked(path, vertices, "label")[:, 0]
@@ -50,5 +50,5 @@ def _stacked(path: Path, vertices: np.ndarray, *names: str) -> np.ndarray:
 
 
 def _float32(xyz: np.ndarray) -> Float32[np.ndarray, "k 3"]:
-    with np.errstate(over="ignore"):  # what overflows becomes infinite, which callers leave out
+    with np.errstate(over="ignore"):  # overflow gives infinity; callers drop such points
         return xyz.astype(np.float32)

@@ -21,15 +21,15 @@ from workspace.image_reader import open_picture
 log = logging.getLogger(__name__)
 
 _DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
-_PINHOLES = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE", "SIMPLE_RADIAL", "RADIAL")  # when the coefficients are zero
+_PINHOLES = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE", "SIMPLE_RADIAL", "RADIAL")  # if coefficients are 0
 
 
 def read_blender(root: Path) -> tuple[list[Camera], list[Camera]]:
     """Training and test cameras of a Blender scene; a view in both lists is a test view.
 
-    Intrinsics are `camera_angle_x` (square pixels, principal point in the middle), or those of nerfstudio, scaled to the
-    photograph, as OpenGaussian writes ScanNet's. Its scenes also have frames whose pose is not finite; these are logged and
-    passed over.
+    Intrinsics come from `camera_angle_x` (square pixels, principal point at the image centre), or from nerfstudio's fields
+    scaled to the photograph, as in OpenGaussian's ScanNet scenes. Those also have frames with a non-finite pose, which are
+    logged and skipped.
     """
     splits = []
     for split in ("train", "test"):
@@ -56,7 +56,7 @@ def read_blender(root: Path) -> tuple[list[Camera], list[Camera]]:
 
 
 def _blender_camera(path: Path, values: Mapping[str, Any], key: str, pose: Float[np.ndarray, "4 4"], image_path: Path) -> Camera:
-    """The camera at its photograph's size; a table may give intrinsics for another one."""
+    """Camera scaled to its photograph's size; the JSON file may give intrinsics for another size."""
     width, height = _size(image_path)
     if "fl_x" not in values:
         focal = _focal(path, values, width)
@@ -69,7 +69,7 @@ def _blender_camera(path: Path, values: Mapping[str, Any], key: str, pose: Float
 
 
 def _without_pose(frame: Mapping[str, Any]) -> bool:
-    """Whether a matrix lacks a number; what is no matrix is reported where it is read."""
+    """Whether the pose matrix has missing numbers; anything that is not a matrix is reported by `_world_to_camera`."""
     try:
         matrix = np.array(frame.get("transform_matrix"), np.float64)
     except (TypeError, ValueError):
@@ -80,12 +80,13 @@ def _without_pose(frame: Mapping[str, Any]) -> bool:
 def read_nerfstudio(root: Path, images: str = "images", ignore_distortion: bool = False) -> tuple[list[Camera], Path | None]:
     """Cameras of a nerfstudio or instant-ngp scene, and the path of the point cloud it names, if any.
 
-    Intrinsics stand at the top or in each frame. Frames whose photograph is missing are logged and passed over, since
-    published scenes list such frames; `images` replaces the folder `images` in their paths. `ignore_distortion` takes
-    perspective cameras with a lens of k1, k2, p1, p2 for pinholes; without it only where it moves no pixel by half.
+    Intrinsics are at the top level or in each frame. Frames whose photograph is missing are logged and skipped, since
+    published scenes list such frames; `images` replaces the folder `images` in their paths. `ignore_distortion` treats
+    perspective cameras with distortion k1, k2, p1, p2 as pinholes; without it, only those whose distortion moves every pixel
+    by less than half a pixel.
 
     Raises:
-        InputError: the cameras have distortion, an intrinsic is missing, or no photograph is there.
+        InputError: the cameras have distortion, an intrinsic is missing, or all photographs are missing.
     """
     path = root / "transforms.json"
     table = _table(path)
@@ -126,17 +127,17 @@ def read_nerfstudio(root: Path, images: str = "images", ignore_distortion: bool 
 def random_points(
     cameras: Sequence[Camera], half_side: float | None = None, count: int = 100_000
 ) -> tuple[Float[np.ndarray, "k 3"], np.ndarray]:
-    """Points to start from where a scene has none: uniform in a cube, grey, always the same ones.
+    """Initial points for a scene without any: grey, uniform in a cube, from a fixed seed.
 
-    A Blender scene stands at the origin in a cube of `half_side` 1.3, the published start. Without `half_side` the cube
-    is centred at the point nearest to all optical axes and reaches as far as the cameras do.
+    Blender scenes use the published cube, centred at the origin with `half_side` 1.3. Without `half_side` the cube is centred
+    at the point nearest to all optical axes, and `half_side` is the distance of the farthest camera.
     """
     center = np.zeros(3)
     if half_side is None:
         origins = np.stack([camera.center for camera in cameras])
         axes = np.stack([camera.world_to_camera[2, :3] for camera in cameras])
         off_axis = np.eye(3) - axes[:, :, None] * axes[:, None, :]
-        # least squares; the small ridge towards the cameras' mean decides when the axes are parallel
+        # least squares; a small ridge towards the mean camera position keeps it solvable when the axes are parallel
         ridge = 1e-3 * len(cameras) * np.eye(3)
         center = np.linalg.solve(off_axis.sum(0) + ridge, np.einsum("nij,nj->i", off_axis, origins) + ridge @ origins.mean(0))
         half_side = float(np.linalg.norm(origins - center, axis=1).max())
@@ -148,7 +149,7 @@ def random_points(
 
 
 def _table(path: Path) -> Mapping[str, Any]:
-    table = read_json(path, nan_as_none=True)  # in a pose: the frame was not located
+    table = read_json(path, nan_as_none=True)  # NaN in a pose: the frame was not registered
     if not isinstance(table, dict) or not isinstance(table.get("frames"), list) or not table["frames"]:
         raise InputError(f"{path} has no list of frames; it is not a Blender or nerfstudio scene.")
     return table
@@ -158,12 +159,12 @@ def _file_path(path: Path, frame: Mapping[str, Any]) -> str:
     name = frame.get("file_path") if isinstance(frame, dict) else None
     if not isinstance(name, str) or not Path(name).name:
         raise InputError(f"{path}: a frame without file_path.")
-    image_key(name)  # refuses names that lead out of the scene, or that no file can have
+    image_key(name)  # rejects names outside the scene and names that no file can have
     return Path(name).as_posix()  # drops a leading ./
 
 
 def _with_suffix(root: Path, name: str) -> str:
-    """Blender leaves the extension out; then it is the one of the file that is there, .png when none is."""
+    """Blender omits the extension: add that of the existing file, or .png if there is none."""
     if Path(name).suffix.lower() in IMAGE_SUFFIXES:
         return name
     return next((name + suffix for suffix in IMAGE_SUFFIXES if (root / (name + suffix)).is_file()), name + ".png")
@@ -209,7 +210,7 @@ def _world_to_camera(path: Path, name: str, frame: Mapping[str, Any]) -> Float[n
     if camera_to_world.shape != (4, 4) or not error < 1e-3 or np.linalg.det(rotation) < 0:
         raise InputError(f"{path}: transform_matrix of {name} is not a rotation and a translation:\n{camera_to_world}")
     pose = np.eye(4)
-    pose[:3, :3] = (rotation * [1, -1, -1]).T  # OpenGL to OpenCV: y and z point the other way
+    pose[:3, :3] = (rotation * [1, -1, -1]).T  # OpenGL to OpenCV: flip the y and z axes
     pose[:3, 3] = -pose[:3, :3] @ center
     return pose
 

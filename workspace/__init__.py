@@ -1,10 +1,10 @@
-"""The ground floor: paths, files, stage records, resuming, the command line, devices. It imports no other room."""
+"""Base package: paths, files, stage records, resuming, the command line, devices. It imports no other package here."""
 
 import os
 
-# Idle OpenMP threads sleep instead of spinning. Torch and the rasterizer each have a team of them, and beside any other
-# work spinning teams take the cores from the threads they wait for: a training took nine times as long on a busy machine.
-# The libraries read this once, when they are loaded, so `workspace` is the first import of every script.
+# Idle OpenMP threads sleep instead of spinning. Torch and the rasterizer each have a thread pool; on a busy machine spinning
+# threads take the cores from the threads they wait for: a training took nine times as long.
+# The libraries read this variable once, on load, so `workspace` is the first import of every script.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # isort: split

@@ -14,10 +14,10 @@ import numpy as np
 from workspace.errors import InputError
 from workspace.files import atomic
 
-LARGEST_MEMBER = 256 * 2**20  # bytes of one array inside an archive; a compressed one can be a thousand times its file
-_NUMBERS = "biuf"  # kinds of dtype that stand for real numbers
+LARGEST_MEMBER = 256 * 2**20  # bytes of one array in an archive; decompressed, it can be a thousand times the file size
+_NUMBERS = "biuf"  # numpy dtype kinds accepted as real numbers
 _MAGIC = b"\x93NUMPY"
-# What numpy and zipfile raise on wrong bytes. numpy parses its header as Python source.
+# Exceptions that numpy and zipfile raise on damaged files. numpy parses its header as Python source.
 _DAMAGED = (
     ValueError,
     TypeError,
@@ -45,7 +45,7 @@ def save_array(path: Path, array: np.ndarray) -> None:
         except OSError as error:
             if error.errno is not None:
                 raise
-            # numpy counts the bytes that were not written, and does not say that the disk is full
+            # numpy's error gives the number of unwritten bytes, but not the reason: a full disk
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
 
 
@@ -53,13 +53,13 @@ def load_array(path: Path) -> np.ndarray:
     """Read one .npy array of real numbers without unpickling.
 
     Raises:
-        InputError: the file is missing, cut short, no .npy file, or holds something other than numbers.
+        InputError: the file is missing, truncated, not a .npy file, or holds something other than numbers.
     """
     return _load(path, _NUMBERS)
 
 
 def load_records(path: Path) -> np.ndarray:
-    """Read one .npy array whose elements have named fields of numbers, without unpickling; errors as `load_array`."""
+    """Read one structured .npy array (named fields of numbers) without unpickling; errors as in `load_array`."""
     return _load(path, "V")
 
 
@@ -74,11 +74,11 @@ def _load(path: Path, kinds: str) -> np.ndarray:
 
 
 def load_member(path: Path, name: str) -> np.ndarray:
-    """Read the array `name` of an .npz archive, of real numbers and at most 256 MiB, without unpickling.
+    """Read the array `name` (real numbers, at most 256 MiB) of an .npz archive without unpickling.
 
     Raises:
-        InputError: the file is missing, cut short, no archive, encrypted, or its member is missing, too large or no array of
-            numbers.
+        InputError: the file is missing, truncated, not an archive, encrypted, or its member is missing, too large or not an
+            array of numbers.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -98,13 +98,13 @@ def load_member(path: Path, name: str) -> np.ndarray:
 
 
 def _read(file: io.BufferedIOBase, size: int, kinds: str = _NUMBERS) -> np.ndarray:
-    """The array of an open .npy file of `size` bytes, with a dtype of one of `kinds`."""
+    """Read the array of an open .npy file of `size` bytes; its dtype must be one of `kinds`."""
     beginning = file.read(len(_MAGIC))
     if not beginning.startswith(_MAGIC):
         raise ValueError("it is a zip archive (.npz)" if beginning.startswith(b"PK") else "it has no .npy header")
     file.seek(0)
     version = np.lib.format.read_magic(file)
-    # version 3 differs from 2 by names of fields alone, and numbers have none
+    # version 3 differs from 2 only in field names, which arrays of numbers do not have
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read_header(file)
     if dtype.kind not in kinds or dtype.hasobject or any(length < 0 for length in shape):
@@ -120,6 +120,6 @@ def _read(file: io.BufferedIOBase, size: int, kinds: str = _NUMBERS) -> np.ndarr
 
 def _refuse(path: Path, expected: str, error: Exception) -> None:
     if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
-        raise error  # the operating system cannot open it; its reason is reported where a command ends
+        raise error  # the operating system cannot open it; `command_line.run` reports the reason
     reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
     raise InputError(f"{path} is not {expected} ({reason}). Delete it and rerun the stage that writes it.") from None

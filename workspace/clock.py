@@ -1,4 +1,4 @@
-"""Where the time goes: seconds in named parts of a piece of work."""
+"""Timer for the named parts of a computation."""
 
 import time
 from collections.abc import Iterator
@@ -8,14 +8,14 @@ import torch
 
 
 class Clock:
-    """Seconds spent in named parts, which may be repeated.
+    """Seconds spent in named parts; repeated parts accumulate.
 
     Attributes:
         seconds: By name, in the order of the first use.
     """
 
     def __init__(self, device: torch.device | str = "cpu"):
-        """`device` is waited for at the end of each part."""
+        """`device` is synchronised at the end of each part."""
         self._device = torch.device(device)
         self.seconds: dict[str, float] = {}
 

@@ -1,4 +1,4 @@
-"""The one way a script starts: flags from a dataclass, one function called, user errors without a traceback."""
+"""Entry point of every script: flags from a dataclass, one function call, user errors without a traceback."""
 
 import errno
 import inspect
@@ -12,7 +12,7 @@ import tyro
 
 from workspace.errors import InputError
 
-# What the operating system says of paths that cannot be used; another errno is a defect and keeps its traceback.
+# Operating system errors for unusable paths. Any other errno is a bug and keeps its traceback.
 _OF_THE_USER = {errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENAMETOOLONG}
 _OF_THE_USER |= {errno.ELOOP, errno.EIO}
 
@@ -44,9 +44,9 @@ def run_either(
     chosen: Callable[[], tuple[Callable[[Any], None], type]],
     otherwise: Callable[[], tuple[Callable[[Any], None], type]],
 ) -> None:
-    """`run` what `chosen` returns (a function and its flags) when the command line has `--flag`, else what `otherwise` does.
+    """`run` the function and config class that `chosen` returns if the command line has `--flag`, else those of `otherwise`.
 
-    The two have flags of their own; --help shows those of one, with `--flag` those of the other. Only one is imported.
+    Each has separate flags: --help shows those of `otherwise`, with `--flag` those of `chosen`. Only one is imported.
     """
     spellings = (f"--{flag}", f"--{flag.replace('_', '-')}")
     rest = [argument for argument in sys.argv[1:] if argument not in spellings]
@@ -55,7 +55,7 @@ def run_either(
 
 
 def _summary(function: Callable[[Any], None]) -> str:
-    """The docstring of `function` up to its sections: what it raises is no help at the command line."""
+    """The docstring of `function` without its Args, Returns and Raises sections, which do not help at the command line."""
     return re.split(r"\n\n(?:Args|Returns|Raises):\n", inspect.getdoc(function) or "")[0]
 
 

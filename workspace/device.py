@@ -1,4 +1,4 @@
-"""Where tensors live: what the user asked for, or the GPU when there is one."""
+"""Choice of the torch device: the one the user asked for, or the GPU if there is one."""
 
 from typing import Literal
 
@@ -10,7 +10,7 @@ Device = Literal["auto", "cpu", "cuda"]
 
 
 def chosen_device(name: Device) -> torch.device:
-    """The device `--device` names; `auto` takes the GPU when there is one.
+    """The device given by `--device`; `auto` selects the GPU if there is one.
 
     Raises:
         InputError: `cuda` where torch finds no GPU.

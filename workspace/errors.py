@@ -1,5 +1,5 @@
-"""The one exception for wrong input."""
+"""The exception for invalid user input."""
 
 
 class InputError(Exception):
-    """The user's input is wrong. The message says what, what was found, what was expected, and the command that fixes it."""
+    """The user's input is wrong. The message names the input, what was found and expected, and the command that fixes it."""

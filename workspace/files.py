@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and told apart by their content."""
+"""Atomic file writes, and digests of file contents."""
 
 import hashlib
 from collections.abc import Iterator
@@ -13,8 +13,8 @@ from workspace.processes import writer
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` to write to; it replaces `path` only when the block succeeds.
 
-    The temporary name keeps the suffix, which writers such as OpenCV choose the format by, and is hidden, so that no
-    listing of finished files includes it. It names the process, so that those of killed ones can be removed.
+    The temporary name keeps the suffix, from which writers such as OpenCV choose the format. It is hidden, so that no listing
+    of finished files includes it, and identifies the process, so that files of killed processes can be removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{writer()}.partial{path.suffix}")

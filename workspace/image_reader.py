@@ -1,4 +1,4 @@
-"""Pictures opened by one guarded reader: the wanted formats alone, and no more pixels than the file can justify."""
+"""Safe image reader: accepts only the listed formats, and limits the number of pixels by the file size."""
 
 import struct
 import zlib
@@ -14,11 +14,11 @@ from workspace.errors import InputError
 Image.MAX_IMAGE_PIXELS = None  # replaced by the limit below, which depends on the size of the file
 
 ORIENTATION = 0x0112  # EXIF tag
-# Pillow would choose by content: a .jpg that holds EPS would be run by Ghostscript.
+# By default Pillow detects the format from the content and would run Ghostscript on a .jpg that holds EPS.
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 MOST_PIXELS = 64_000_000  # of any file; an RGB picture of this size takes 256 MB once decoded
-MOST_PIXELS_PER_BYTE = 4  # above that; photographs hold 1 to 4, so that a panorama or a scan of any size is read
-# What Pillow's decoders and its EXIF parser raise on wrong bytes.
+MOST_PIXELS_PER_BYTE = 4  # limit above that; photographs have 1 to 4, so panoramas and scans of any size are accepted
+# Exceptions that Pillow's decoders and its EXIF parser raise on damaged files.
 _DAMAGED = (
     OSError,
     SyntaxError,
@@ -39,13 +39,13 @@ _DAMAGED = (
 
 @contextmanager
 def open_picture(path: Path) -> Iterator[Image.Image]:
-    """Open a picture: JPEG, PNG, BMP, TIFF or WebP, whatever its extension. Pixels are decoded when they are first used.
+    """Open an image: JPEG, PNG, BMP, TIFF or WebP, regardless of its extension. Pixels are decoded on first use.
 
-    Errors of the decoder inside the block become InputError, so the block should hold nothing but what reads pixels.
+    Decoder errors inside the block become InputError, so the block should only read pixels.
 
     Raises:
-        InputError: `<path>: <reason>`; the file is missing, no such picture, cut short or damaged, or declares more pixels
-            than 64 million and than four for each of its bytes.
+        InputError: `<path>: <reason>`; the file is missing, not such an image, truncated or damaged, or declares more pixels
+            than both 64 million and four per byte of the file.
     """
     try:
         with Image.open(path, formats=FORMATS) as image:
@@ -60,12 +60,12 @@ def open_picture(path: Path) -> Iterator[Image.Image]:
 
 
 def exif_entry(image: Image.Image, tag: int, folder: int | None = None) -> Any:
-    """One EXIF entry, or None where there is none or the data is damaged: no photograph is refused for its EXIF data.
+    """One EXIF entry, or None if it is missing or damaged: no photograph is rejected for its EXIF data.
 
     Args:
         image: an open picture.
-        tag: number of the entry.
-        folder: number of the entry that points at the sub-folder which holds `tag`.
+        tag: EXIF tag number.
+        folder: tag number of the sub-IFD that holds `tag`; None for the main one.
     """
     try:
         exif = image.getexif()
@@ -75,7 +75,7 @@ def exif_entry(image: Image.Image, tag: int, folder: int | None = None) -> Any:
 
 
 def exif_bytes(image: Image.Image) -> bytes:
-    """All EXIF data, to be saved with another picture; empty where there is none or it is damaged."""
+    """All EXIF data, to be saved with another image; empty if missing or damaged."""
     try:
         return image.getexif().tobytes()
     except _DAMAGED:
@@ -83,7 +83,7 @@ def exif_bytes(image: Image.Image) -> bytes:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """The picture turned as its EXIF orientation says; as it is stored where it has none, or damaged EXIF data."""
+    """The image rotated by its EXIF orientation; unchanged if the EXIF data is missing or damaged."""
     try:
         return ImageOps.exif_transpose(image)
     except _DAMAGED:

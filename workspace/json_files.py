@@ -1,4 +1,4 @@
-"""JSON files: written whole or not at all, read with one clear error for everything a file can hold that is no usable JSON."""
+"""JSON files: written whole or not at all; any content that is not usable JSON raises one clear error."""
 
 import json
 import math
@@ -18,11 +18,11 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path, nan_as_none: bool = False) -> Any:
-    """Read a JSON file. Every number in it is finite, every integer fits in 64 bits, every string can be written again.
+    """Read a JSON file. Every number in it is finite, every integer fits in 64 bits, every string can be encoded as UTF-8.
 
     Args:
         path: the file.
-        nan_as_none: read NaN and Infinity, which some programs write for numbers they do not have, as None.
+        nan_as_none: read NaN and Infinity, which some programs write for missing numbers, as None.
 
     Raises:
         InputError: the file is missing or a folder, is not UTF-8 or not JSON, is nested too deeply, or holds NaN, Infinity,
@@ -33,7 +33,7 @@ def read_json(path: Path, nan_as_none: bool = False) -> Any:
         text = path.read_text(encoding="utf-8-sig")
         value = json.loads(text, parse_constant=constant, parse_float=_finite, parse_int=_int64)
         if "\\u" in text:
-            json.dumps(value, ensure_ascii=False).encode()  # "\ud800" alone is valid JSON, but no text
+            json.dumps(value, ensure_ascii=False).encode()  # "\ud800" alone is valid JSON, but not valid text
         return value
     except FileNotFoundError:
         raise InputError(f"No file {path}.") from None
@@ -59,7 +59,7 @@ def _finite(text: str) -> float:
 
 
 def _int64(text: str) -> int:
-    # counted before it is converted: the time of int() grows with the square of the digits
+    # check the length before converting: int() takes time quadratic in the number of digits
     value = int(text) if len(text) <= 20 else _INT64
     if not -_INT64 <= value < _INT64:
         raise ValueError(f"the integer {text[:20]}... of {len(text)} digits does not fit in 64 bits")

@@ -1,4 +1,4 @@
-"""Every path and file name of what is learned or computed for one scene."""
+"""All paths and file names of the data learned or computed for one scene."""
 
 import re
 from dataclasses import dataclass, replace
@@ -10,8 +10,8 @@ from workspace.scene_folder import inside
 from workspace.slugs import slug
 from workspace.stage_record import RECORD
 
-PUBLISHED = "published"  # the field of LangSplat's method, and of folders from before fields had names
-_ONCE_UNNAMED = ("autoencoder", "language")  # stages whose folder held the only field itself
+PUBLISHED = "published"  # the field of LangSplat's method, and of folders written before fields had names
+_ONCE_UNNAMED = ("autoencoder", "language")  # stages whose folder once held the only field directly
 _RESERVED = ("codes",)  # a subfolder of `autoencoder/` in folders from before fields had names
 
 
@@ -19,9 +19,9 @@ _RESERVED = ("codes",)  # a subfolder of `autoencoder/` in folders from before f
 class ModelFolder:
     """Everything that is learned or computed for one scene (`-m`, by default `output/<scene>`).
 
-    One model holds Gaussians and any number of language fields of them side by side, each with its own compressor,
-    codes, maps and evaluations. Paths below are those of `field`. Compressors and language fields from before fields had
-    names are read, and continued, as the field `published`.
+    One model holds Gaussians and any number of language fields, each with a separate compressor, codes, maps and
+    evaluations. The properties are the paths of `field`. Compressors and language fields written before fields had names
+    are read and resumed as the field `published`.
     """
 
     root: Path
@@ -35,7 +35,7 @@ class ModelFolder:
 
     @classmethod
     def of(cls, source_path: Path | None, model_path: Path | None, field: str = PUBLISHED) -> "ModelFolder":
-        """The folder `-m` names, or the default one of the scene."""
+        """The folder given by `-m`, or the scene's default folder."""
         if model_path is not None:
             return cls(Path(model_path), field)
         if source_path is None:
@@ -43,13 +43,13 @@ class ModelFolder:
         return cls(Path("output") / Path(source_path).resolve().name, field)
 
     def fields(self, stage: str = "language") -> tuple[str, ...]:
-        """Names of the fields whose `stage` (autoencoder, language) was begun, sorted."""
+        """Names of the fields whose `stage` (autoencoder, language) was started, sorted."""
         folder = self.root / stage
         named = {path.parent.name for path in folder.glob(f"*/{RECORD}") if not path.parent.name.startswith(".")}
         return tuple(sorted(named | ({PUBLISHED} if (folder / RECORD).is_file() else set())))
 
     def reading(self, field: str | None, stage: str = "language") -> "ModelFolder":
-        """The model with the field a command reads: the one that is named, else the only one there, else `published`.
+        """This model with the field to read: `field` if given, else the only existing field, else `published`.
 
         Raises:
             InputError: there are fields, but not this one.
@@ -62,12 +62,12 @@ class ModelFolder:
 
     @property
     def flag(self) -> str:
-        """What a command line needs to name the field, with a space in front; empty for `published`."""
+        """Command-line flag that selects the field, with a leading space; empty for `published`."""
         return "" if self.field == PUBLISHED else f" --field {self.field}"
 
     @cached_property
     def _unnamed(self) -> frozenset[str]:
-        """Stages whose folder holds the field itself. Looked up once: a folder that is being replaced stays where it is."""
+        """Stages whose folder holds the field directly. Cached: the path must not change while a folder is replaced."""
         return frozenset(stage for stage in _ONCE_UNNAMED if (self.root / stage / RECORD).is_file())
 
     def _of_field(self, stage: str) -> Path:
@@ -84,7 +84,7 @@ class ModelFolder:
         return self.point_clouds / f"iteration_{iteration}" / "point_cloud.ply"
 
     def found_iteration(self, iteration: int) -> int:
-        """`iteration`, or with -1 the largest one with Gaussians on disk; InputError when there are none of it."""
+        """`iteration`, or for -1 the largest one with Gaussians on disk; InputError if there are no Gaussians for it."""
         names = [path.parent.name.removeprefix("iteration_") for path in self.point_clouds.glob("iteration_*/point_cloud.ply")]
         found = sorted(int(name) for name in names if name.isdigit())
         if not found:
@@ -97,17 +97,17 @@ class ModelFolder:
 
     @property
     def rgb_metrics(self) -> Path:
-        """How well the RGB Gaussians reproduce photographs, per view."""
+        """Per-view image quality of the RGB Gaussians against the photographs."""
         return self.point_clouds / "metrics.json"
 
     @property
     def tensorboard(self) -> Path:
-        """Training curves."""
+        """Folder of TensorBoard training curves."""
         return self.root / "tensorboard"
 
     @property
     def checkpoints(self) -> Path:
-        """Resumable training states."""
+        """Folder of resumable training states."""
         return self.root / "checkpoints"
 
     def checkpoint(self, stage: str, iteration: int) -> Path:
@@ -115,7 +115,7 @@ class ModelFolder:
         return self.checkpoints / f"{self._run(stage)}_{iteration:06d}.pth"
 
     def checkpoint_files(self, stage: str) -> list[Path]:
-        """Training states of the stage, oldest first; files of other names are passed over."""
+        """Training states of the stage, oldest first; files with other names are ignored."""
         runs = re.escape(self._run(stage)) + (f"|{stage}" if self.field == PUBLISHED else "")
         names = re.compile(rf"(?:{runs})_(\d+)\.pth")
         found = ((match, path) for path in self.checkpoints.glob("*.pth") if (match := names.fullmatch(path.name)))
@@ -157,7 +157,7 @@ class ModelFolder:
 
     @property
     def code_colors(self) -> Path:
-        """The one basis by which codes of the field are shown as colours."""
+        """Basis that maps codes of the field to colours, shared by all views."""
         return self.root / "renders" / "code_colors" / f"{self.field}.json"
 
     @property
@@ -172,17 +172,17 @@ class ModelFolder:
 
     @property
     def report(self) -> Path:
-        """Self-contained page of the last evaluation."""
+        """Self-contained HTML page of the last evaluation."""
         return AnswerFolder(self.evaluation).report
 
     @property
     def runs(self) -> Path:
-        """Mean and spread of the last evaluation over several model folders, kept with the first of them."""
+        """Mean and spread of the last evaluation over several model folders, stored in the first of them."""
         return self.evaluation / "runs.json"
 
     @property
     def demo_metrics(self) -> Path:
-        """What the demo measured of all its fields."""
+        """Metrics of the demo for all its fields."""
         return self.root / "eval" / "metrics.json"
 
     @property
@@ -192,7 +192,7 @@ class ModelFolder:
 
     @property
     def selection_metrics(self) -> Path:
-        """Figures and rows of that evaluation."""
+        """Figures and rows of the evaluation by 3D object selection."""
         return self.selection_evaluation / "metrics.json"
 
     @property
@@ -202,7 +202,7 @@ class ModelFolder:
 
     @property
     def scan_metrics(self) -> Path:
-        """Figures of that evaluation."""
+        """Figures of the evaluation on the points of a scan."""
         return self.scan_evaluation / "metrics.json"
 
     def answer_picture(self, key: str, name: str) -> Path:
@@ -211,20 +211,20 @@ class ModelFolder:
 
     @property
     def objects(self) -> Path:
-        """Objects found in 3D."""
+        """Folder of the objects located in 3D."""
         return self.root / "objects"
 
     @property
     def located(self) -> Path:
-        """Instances of the last phrases asked for, with positions and boxes."""
+        """Instances of the last queried phrases, with positions and boxes."""
         return self.objects / "objects.json"
 
     def object_indices(self, phrase: str, instance: int) -> Path:
-        """Ascending indices of the Gaussians of one instance, counted from 1: int64 [m]."""
+        """Ascending indices of the Gaussians of one instance (instances count from 1): int64 [m]."""
         return self.objects / slug(phrase) / f"instance_{instance}.npy"
 
     def object_labels(self, phrase: str) -> Path:
-        """Instance of every Gaussian, counted from 1, 0 for none: int32 [n]."""
+        """Instance number of every Gaussian, from 1; 0 for none: int32 [n]."""
         return self.objects / slug(phrase) / "labels.npy"
 
     def object_splats(self, phrase: str, name: str) -> Path:
@@ -233,13 +233,13 @@ class ModelFolder:
 
     @property
     def frame(self) -> Path:
-        """Which way is up and how long a scene unit is, as the user said."""
+        """Up direction and length of a scene unit, as given by the user."""
         return self.root / "frame.json"
 
 
 @dataclass(frozen=True)
 class AnswerFolder:
-    """What an evaluation writes."""
+    """Paths of the files that an evaluation writes."""
 
     root: Path
 
@@ -250,7 +250,7 @@ class AnswerFolder:
 
     @property
     def report(self) -> Path:
-        """Self-contained page."""
+        """Self-contained HTML page."""
         return self.root / "report.html"
 
     def pictures(self, key: str) -> Path:

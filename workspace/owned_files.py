@@ -1,7 +1,7 @@
-"""Which files of a folder this program wrote, so that it removes these and nothing else.
+"""List of the files that this program wrote to a folder, so that it removes only these.
 
-A stage folder is the user's too: notes, photographs and links put into it stay. Every file that is written while a folder
-is recorded is first listed in the hidden file `.files` of that folder.
+Users may add files to a stage folder: notes, photographs and links in it are kept. Every file that is written while a
+folder is recorded is first listed in the hidden file `.files` of that folder.
 """
 
 import os
@@ -27,7 +27,7 @@ class OwnedFiles:
 
     @property
     def begun(self) -> bool:
-        """Whether the folder has a list, so that files outside it are the user's."""
+        """Whether the folder has a list; files that are not listed are the user's."""
         return (self.folder / MANIFEST).is_file()
 
     def add(self, path: Path) -> None:
@@ -36,28 +36,28 @@ class OwnedFiles:
         if name not in self._known:
             self._known.add(name)
             with (self.folder / MANIFEST).open("a", encoding="utf-8") as file:
-                file.write(f"{name}\n")  # short lines of several processes do not mix
+                file.write(f"{name}\n")  # short appended lines of several processes do not interleave
 
     def begin(self) -> None:
-        """Start a list, or go on with the one that is there."""
+        """Create the list, or continue an existing one."""
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / MANIFEST).touch()
 
     def listed(self, manifest: str = MANIFEST) -> list[Path]:
-        """Listed paths below the folder that no link inside it leads to: such a link is the user's."""
+        """Listed paths below the folder, except those reached through a link inside it: such links are the user's."""
         path = self.folder / manifest
         names = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
         return [path for name in dict.fromkeys(names) if (path := self._below(name)) is not None]
 
     @property
     def being_removed(self) -> bool:
-        """Whether a removal was begun and killed."""
+        """Whether a removal was started and killed."""
         return (self.folder / REPLACED).is_file()
 
     def remove(self) -> None:
-        """Delete the listed files and the folders that this leaves empty, or go on with a removal that was killed.
+        """Delete the listed files and the folders that this leaves empty, or finish a removal that was killed.
 
-        The list is empty afterwards. A listed name that is a link now is unlinked; what it leads to stays.
+        The list is empty afterwards. A listed file that is now a link is unlinked; its target stays.
         """
         if self.begun and not self.being_removed:
             (self.folder / MANIFEST).rename(self.folder / REPLACED)
@@ -75,7 +75,7 @@ class OwnedFiles:
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """List what `workspace.atomic` writes below the folder while the block runs."""
+        """Add files that `workspace.atomic` writes below the folder to the list while the block runs."""
         _recorded.append(self)
         try:
             yield
@@ -92,7 +92,7 @@ class OwnedFiles:
 
 
 def list_written(path: Path) -> None:
-    """List a file that is about to be written with the innermost folder that is recorded now, if any."""
+    """Add a file that is about to be written to the list of the innermost folder being recorded, if any."""
     for owned in reversed(_recorded):
         if path.is_relative_to(owned.folder):
             owned.add(path)
@@ -100,7 +100,7 @@ def list_written(path: Path) -> None:
 
 
 def holds_files(folder: Path) -> bool:
-    """Whether there are files below a folder that are not hidden; a system's own files such as .DS_Store are."""
+    """Whether there are files below a folder that are not hidden; system files such as .DS_Store are hidden."""
     inside = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
     return any(not any(part.startswith(".") for part in path.relative_to(folder).parts) for path in inside)
 

@@ -1,4 +1,4 @@
-"""Processes: how many the machine has room for, who answers Ctrl-C, and which one wrote a file."""
+"""Processes: number of usable cores, Ctrl-C in workers, and which process wrote a file."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ def num_cores() -> int:
 
 
 def ignore_interrupts() -> None:
-    """Initialise a worker: its parent is interrupted by Ctrl-C and ends it."""
+    """Initialise a worker that ignores Ctrl-C: its parent is interrupted and ends it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -22,7 +22,7 @@ def writer() -> str:
 
 
 def has_ended(name: str) -> bool:
-    """Whether the process of a `writer` name ran on this machine and is gone; a name without a machine counts as of this one."""
+    """Whether the process of a `writer` name ran on this machine and has ended; a name without a machine means this machine."""
     machine, _, process = name.rpartition("-")
     if machine not in ("", _machine()):
         return False
@@ -30,7 +30,7 @@ def has_ended(name: str) -> bool:
         os.kill(int(process), 0)
     except (ProcessLookupError, OverflowError):
         return True
-    except PermissionError:  # it runs, and is another user's
+    except PermissionError:  # running, but owned by another user
         return False
     return False
 

@@ -1,7 +1,7 @@
-"""What the stage records say, with types: one class for each stage, holding what later stages read of `stage.json`.
+"""Types of the stage records: one class per stage, with the fields of `stage.json` that later stages read.
 
-A record holds every setting and input of its stage, so that a rerun with others is noticed; here are declared only those
-that are read again. Fields with a default may be missing: an unfinished stage has no report, and an imported model no
+A record stores every setting and input of its stage, so that a rerun with different ones is detected; only those that are
+read again are declared here. Fields with a default may be missing: an unfinished stage has no report, and an imported model no
 photographs. `workspace.stage_record` reads and writes the files.
 """
 
@@ -15,11 +15,11 @@ from workspace.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class StageRecord:
-    """What every record has."""
+    """Fields common to all records."""
 
     stage: ClassVar[str]
     format: ClassVar[int] = 1
-    """Version of the stage's files; a changed file format raises it and gets a line in CHANGELOG.md."""
+    """Version of the stage's files; incremented when a file format changes, with a line in CHANGELOG.md."""
 
     complete: bool = False
     """Whether the stage has finished."""
@@ -38,7 +38,7 @@ class ConvertedCamera:
 
 @dataclass(frozen=True)
 class SecondOpinion:
-    """The best model of the other mapper; differences are shares of the radius of the camera positions."""
+    """The best model of the other mapper; differences are fractions of the radius of the camera positions."""
 
     mapper: str
     registered: int
@@ -50,7 +50,7 @@ class SecondOpinion:
 
 @dataclass(frozen=True)
 class ConvertReport:
-    """Figures of a reconstruction; `explained_matches` is a share of the verified ones."""
+    """Figures of a reconstruction; `explained_matches` is a share of the verified matches."""
 
     registered: int
     photographs: int
@@ -74,10 +74,10 @@ class ConvertRecord(StageRecord):
 
 
 class FeatureSettings:
-    """With which extractor and settings features were made.
+    """Extractor and settings that features were computed with.
 
-    Each extractor has its own settings and alone reads them. Equal settings give features of one space, which can be
-    compared with each other and with the same text encoder.
+    Settings are specific to an extractor and read only by it. Features with equal settings share one embedding space and can
+    be compared with each other and with the same text encoder.
     """
 
     def __init__(self, extractor: str, **own: Any):
@@ -87,18 +87,18 @@ class FeatureSettings:
 
     @classmethod
     def of(cls, recorded: Any) -> "FeatureSettings":
-        """From a record; ValueError when it names no extractor."""
+        """Parse the settings in a record; ValueError if they name no extractor."""
         if not isinstance(recorded, Mapping) or not isinstance(recorded.get("features"), str):
             raise ValueError("Expected `object` with the name of the extractor as `features`")
         return cls(recorded["features"], **{name: value for name, value in recorded.items() if name != "features"})
 
     @property
     def recorded(self) -> dict[str, Any]:
-        """As the record holds them."""
+        """Settings as stored in the record, with the extractor as `features`."""
         return {"features": self.extractor, **self._own}
 
     def text(self, name: str) -> str:
-        """One of the extractor's own settings; InputError when it is not there or no text."""
+        """String setting of the extractor; InputError if it is missing or not a string."""
         value = self._own.get(name)
         if not isinstance(value, str):
             raise InputError(
@@ -108,14 +108,14 @@ class FeatureSettings:
         return value
 
     def number(self, name: str, default: float) -> float:
-        """One of the extractor's own settings, `default` where it is not recorded; InputError when it is no number above 0."""
+        """Numeric setting of the extractor, `default` if not recorded; InputError if it is not a finite number above 0."""
         value = self._own.get(name, default)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
             raise InputError(f"The record of the {self.extractor} features has {value!r} as {name}; expected a number above 0.")
         return float(value)
 
     def texts(self, name: str, default: tuple[str, ...]) -> tuple[str, ...]:
-        """One of the extractor's own settings, `default` where it is not recorded; InputError when it is no list of texts."""
+        """Setting that is a list of strings, `default` if not recorded; InputError if it is anything else, or empty."""
         value = self._own.get(name, default)
         if not isinstance(value, list | tuple) or not value or not all(isinstance(text, str) and text for text in value):
             raise InputError(f"The record of the {self.extractor} features has {value!r} as {name}; expected a list of texts.")
@@ -138,7 +138,7 @@ Tokens = Literal["raw", "unit"]
 
 @dataclass(frozen=True)
 class FeaturesReport:
-    """What is in the files."""
+    """Properties of the feature files."""
 
     embeddings: Tokens
     """Whether embeddings are stored as the network returned them or with unit length."""
@@ -162,7 +162,7 @@ class CompressorSettings:
 
 @dataclass(frozen=True)
 class CompressorInputs:
-    """What a compressor was fitted to."""
+    """Data that a compressor was fitted to."""
 
     features: FeatureSettings
     photographs: Mapping[str, str] | None = None
@@ -176,9 +176,9 @@ class Reconstruction:
     mean: float
     """Mean cosine."""
     percentile_5: float
-    """Cosine that one row in twenty falls below."""
+    """5th percentile of the cosine over the rows."""
     rows: int
-    """Embeddings it was measured on."""
+    """Number of embeddings it was measured on."""
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ class CompressorReport:
     validation: Reconstruction | None = None
     tokens: Tokens = "unit"
     details: Mapping[str, Any] = field(default_factory=dict)
-    """What the kind of compressor adds."""
+    """Further figures specific to the method."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,7 +207,7 @@ class CompressorRecord(StageRecord):
 
 @dataclass(frozen=True)
 class RgbSettings:
-    """How RGB training saw the scene, so that later stages see it alike."""
+    """How RGB training loaded the scene, so that later stages load it identically."""
 
     source_path: str
     images: str
@@ -219,7 +219,7 @@ class RgbSettings:
 
 @dataclass(frozen=True)
 class RgbInputs:
-    """What Gaussians were trained on."""
+    """Data that the Gaussians were trained on."""
 
     photographs: Mapping[str, str] = field(default_factory=dict)
     """Digest of each camera's photograph, by name; empty when they were trained elsewhere."""
@@ -244,17 +244,17 @@ class LanguageSettings:
 
 @dataclass(frozen=True)
 class LanguageInputs:
-    """What a language field belongs to."""
+    """Gaussians and compressor that a language field belongs to."""
 
     geometry: str
     """Hash of the Gaussians' geometry."""
     autoencoder: str | None = None
-    """Digest of the compressor's file; None where the field was trained elsewhere."""
+    """Digest of the compressor's file; None if the field was trained elsewhere."""
 
 
 @dataclass(frozen=True)
 class LevelQuality:
-    """Rendered against target codes at one level: mean cosine over pixels that have a code, and the training loss."""
+    """Rendered codes against target codes at one level: mean cosine over pixels that have a code, and the training loss."""
 
     cosine: float
     l1: float
@@ -262,18 +262,18 @@ class LevelQuality:
 
 @dataclass(frozen=True)
 class LiftedLevel:
-    """What mixtures of codes keep of what the Gaussians are seen with; means over the Gaussians that are known."""
+    """How well mixtures of codes keep the codes observed on the Gaussians; means over the Gaussians that have codes."""
 
     codes: int
     """Size of the level's codebook."""
     unknown: int
-    """Gaussians that were seen with no code; they are never an answer."""
+    """Number of Gaussians observed with no code; they are never returned for a query."""
     coverage: float
     """Share of a Gaussian's blending weight on pixels with a code."""
     kept_mass: float
-    """Share of the blending weight on pixels with a code that the kept codes have."""
+    """Share of the blending weight on pixels with a code that belongs to the kept codes."""
     cosine: float
-    """Between the embeddings of the kept and of the full mixture."""
+    """Cosine between the embeddings of the kept and of the full mixture."""
 
 
 @dataclass(frozen=True)
@@ -285,7 +285,7 @@ class LanguageReport:
     train: Mapping[str, LevelQuality]
     held_out: Mapping[str, LevelQuality] | None = None
     lifted: Mapping[str, LiftedLevel] | None = None
-    """Of a field of mixtures."""
+    """By level; only for a field of mixtures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -300,7 +300,7 @@ class LanguageRecord(StageRecord):
 
 @dataclass(frozen=True)
 class RenderSettings:
-    """How many views a folder of pictures is for."""
+    """Number of views that a folder of renders is for."""
 
     views: int | None = None
 

@@ -14,9 +14,9 @@ from workspace.stage_record import RECORD
 
 @contextmanager
 def replaced_folder(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `folder`, which takes its place when the block succeeds; a block that fails leaves
-    the old one as it was. Of two runs at once the one that finishes last remains, whole. What the user put into the old
-    folder is moved into the new one.
+    """Yield an empty folder beside `folder`, which replaces it when the block succeeds; a block that fails leaves the old one
+    unchanged. Of two concurrent runs, the complete result of the one that finishes last remains. Files that the user put
+    into the old folder are moved into the new one.
 
     Raises:
         InputError: `folder` holds files that no stage wrote.
@@ -52,13 +52,13 @@ def _swap(new: Path, folder: Path, old: Path) -> None:
             new.rename(folder)
             return
         except OSError:
-            if not folder.exists():  # else another run has put its results there in between
+            if not folder.exists():  # otherwise a concurrent run has just put its results there
                 raise
             _discard(old, folder)
 
 
 def _discard(done: Path, folder: Path) -> None:
-    """Remove former results; the user's files among them go to `folder`, or stay where they are when it has such a file."""
+    """Remove old results; the user's files among them move to `folder`, or stay in place if it has a file of that name."""
     if not done.exists():
         return
     OwnedFiles(done).remove()
@@ -74,7 +74,7 @@ def _discard(done: Path, folder: Path) -> None:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Remove what killed runs on this machine left."""
+    """Remove the folders left by killed runs on this machine."""
     left = re.compile(rf"\.{re.escape(folder.name)}\.([0-9a-f]{{8}}-\d+)\.(partial|old)")
     for entry in folder.parent.iterdir():
         match = left.fullmatch(entry.name)

@@ -1,4 +1,4 @@
-"""Stopping and continuing: checkpoints (the newest kept, never unpickled), and requests to stop between two iterations."""
+"""Interrupting and resuming: checkpoints (only the newest is kept, never unpickled), and stop requests between iterations."""
 
 import signal
 import threading
@@ -25,7 +25,7 @@ def save_checkpoint(model: ModelFolder, stage: str, iteration: int, state: Mappi
     save_tensors(path, dict(state))
     for older in model.checkpoint_files(stage):
         if older != path:
-            older.unlink(missing_ok=True)  # a second process on the same folder may have been faster
+            older.unlink(missing_ok=True)  # a second process on the same folder may have deleted it already
     return path
 
 
@@ -53,9 +53,9 @@ def delete_checkpoints(model: ModelFolder, stage: str) -> None:
 
 
 class Resumable:
-    """A loop that can be stopped and continued: its state is kept in checkpoints of `stage`.
+    """A loop that can be interrupted and resumed: its state is saved in checkpoints of `stage`.
 
-    `settings` (numbers, strings, lists and dicts) decide the result; a checkpoint of others is not continued.
+    `settings` (numbers, strings, lists and dicts) determine the result; a checkpoint with other settings is not resumed.
     """
 
     def __init__(self, model: ModelFolder, stage: str, settings: Mapping[str, Any]):
@@ -77,10 +77,10 @@ class Resumable:
 
     @contextmanager
     def restoring(self) -> Iterator[None]:
-        """A block that takes over a state from `saved`; InputError when it lacks something, or holds something else."""
+        """Context in which a state from `saved` is restored; InputError if entries are missing or invalid."""
         try:
             yield
-        except torch.cuda.OutOfMemoryError:  # a RuntimeError too, but the file is not to blame
+        except torch.cuda.OutOfMemoryError:  # also a RuntimeError, but not caused by the file
             raise
         except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             reason = (str(error).splitlines() or [""])[0][:200]
@@ -91,7 +91,7 @@ class Resumable:
 
     @contextmanager
     def interruptible(self) -> Iterator["Step"]:
-        """Yield what the loop calls after each step; once the process was asked to stop, it saves and raises
+        """Yield a function that the loop calls after each step; after a stop request it saves the state and raises
         KeyboardInterrupt."""
         with stop_requests() as stop_requested:
             last = time.monotonic()
@@ -110,18 +110,18 @@ class Resumable:
 
 @runtime_checkable
 class Step(Protocol):
-    """The end of one step of an interruptible loop."""
+    """Callback at the end of each step of an interruptible loop."""
 
     def __call__(self, done: int, state: Callable[[], Mapping[str, Any]], *, due: bool = False, every: float = inf) -> None:
-        """Keep the state after `done` steps when it is `due` or the last was kept longer than `every` seconds ago."""
+        """Save the state after `done` steps if it is `due` or the last save was more than `every` seconds ago."""
 
 
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Yield a function that says whether the process was asked to stop; a second request stops it at once.
+    """Yield a function that returns whether the process was asked to stop; a second request stops it at once.
 
-    The loop that asks should save its state and raise KeyboardInterrupt. Outside the main thread, where Python delivers
-    no signals, the answer is always no.
+    The loop that calls it should save its state and raise KeyboardInterrupt. Outside the main thread, where Python delivers
+    no signals, it always returns False.
     """
     requested = threading.Event()
 

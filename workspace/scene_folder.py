@@ -1,4 +1,4 @@
-"""Every path and file name of a scene; `workspace.model_folder` has those of a model, and nothing else builds a path.
+"""All paths and file names of a scene; `workspace.model_folder` has those of a model. No other module builds paths.
 
 A scene folder holds the user's data and the features computed from it; a model folder holds everything that is learned.
 Files inside them are keyed by image name: the path below `images/` without its extension, so `images/left/a.b.JPG` is
@@ -18,14 +18,14 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 def image_key(relative: Path | str) -> str:
     """Key of an image from its path below `images/`: that path without its extension, with forward slashes.
 
-    Every result of an image is written under its key, so a name that leads out of a folder would overwrite or delete files
-    elsewhere. Names are refused as text: links inside `images/` are the user's choice and are followed.
+    Every result of an image is written under its key, so a name that points outside a folder would overwrite or delete
+    files elsewhere. Only the text of a name is checked: links inside `images/` are the user's choice and are followed.
 
     Raises:
         InputError: the name is absolute, contains `..` or control characters, is empty, too long, or not UTF-8.
     """
     name = str(relative)
-    parts = PureWindowsPath(name).parts  # splits at both kinds of slash and knows drives
+    parts = PureWindowsPath(name).parts  # splits at slashes and backslashes, and recognises drives
     reason = None
     if not parts or not Path(name).name:
         reason = "it is empty"
@@ -49,7 +49,7 @@ def image_key(relative: Path | str) -> str:
 
 
 def inside(folder: Path, name: str) -> Path:
-    """`folder / name`, of an image key or a phrase; InputError when the name would lead out of the folder."""
+    """`folder / name` for an image key or a phrase; InputError if the path would be outside the folder."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or not path.parts:
         raise InputError(f"{name!r} would lead out of {folder}; expected a name below it.")
@@ -57,7 +57,7 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def image_files(folder: Path) -> dict[str, Path]:
-    """Photographs below `folder` by key, sorted by path; hidden ones are passed over. InputError when two share a key."""
+    """Photographs below `folder` by key, sorted by path; hidden files are skipped. InputError when two share a key."""
     files: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")) if folder.is_dir() else []:
         relative = path.relative_to(folder)
@@ -103,15 +103,15 @@ class SceneFolder:
 
     @property
     def part_ids(self) -> Path:
-        """Exact part of every pixel of a generated scene: 8-bit `<key>.png`, and `parts.json` that names them."""
+        """Exact part id of every pixel of a generated scene: 8-bit `<key>.png`, and `parts.json` with the names of the parts."""
         return self.root / "part_ids"
 
     def mask(self, key: str, phrase: str) -> Path:
-        """Exact mask (0 or 255) of what a phrase names in one image of a generated scene."""
+        """Exact mask (0 or 255) of a phrase in one image of a generated scene."""
         return inside(self.root / "masks", f"{key}/{phrase}.png")
 
     def segment_embeddings(self, key: str) -> Path:
-        """float32 [m, d] unit rows, the segments of all levels in the order default, s, m, l."""
+        """float32 [m, d] unit-length rows: the segments of all levels in the order default, s, m, l."""
         return inside(self.language_features, f"{key}_f.npy")
 
     def segment_maps(self, key: str) -> Path:
@@ -119,15 +119,15 @@ class SceneFolder:
         return inside(self.language_features, f"{key}_s.npy")
 
     def patch_grid(self, key: str) -> Path:
-        """float16 [h, w, d] patch tokens at the image's own aspect."""
+        """float16 [h, w, d] patch tokens at the image's aspect ratio."""
         return inside(self.dino_features, f"{key}.npy")
 
     def foreign_patch_grid(self, key: str) -> Path:
-        """DinoSplat's own file: array `arr_0` [d, h, w] in an .npz."""
+        """Patch tokens in DinoSplat's format: array `arr_0` [d, h, w] in an .npz."""
         return inside(self.dino_features, f"{key}.npz")
 
     def extraction_log(self, folder: Path, shard: tuple[int, int] = (1, 1)) -> Path:
-        """One JSON line per image: seconds in each part of the extraction. Each shard has its own."""
+        """One JSON line per image: seconds in each part of the extraction. Each shard writes a separate file."""
         return folder / ("metrics.jsonl" if shard[1] == 1 else f"metrics.{shard[0]}of{shard[1]}.jsonl")
 
     def extraction_logs(self, folder: Path) -> list[Path]:
@@ -135,7 +135,7 @@ class SceneFolder:
         return sorted(folder.glob("metrics*.jsonl"))
 
     def image_files(self) -> dict[str, Path]:
-        """Photographs by key, sorted by path. Hidden files are passed over. Raises InputError when there are none, or
+        """Photographs by key, sorted by path. Hidden files are skipped. Raises InputError when there are none, or
         when two files share a key."""
         if not self.root.is_dir():
             raise InputError(f"No folder {self.root}.")
@@ -149,5 +149,5 @@ class SceneFolder:
 
     @property
     def conversion(self) -> Path:
-        """Working files of convert.py: upright photographs or video frames, database, models, log. May be deleted after."""
+        """Working files of convert.py: upright photographs or video frames, database, models, log. May be deleted afterwards."""
         return self.root / "convert"

@@ -5,13 +5,13 @@ import re
 import unicodedata
 
 LONGEST = 60
-RESERVED = {"classes"}  # the picture of all classes lies beside those of the phrases
+RESERVED = {"classes"}  # the picture of all classes is stored beside those of the phrases
 
 
 def slug(phrase: str) -> str:
     """A file name (without suffix) of lower-case ASCII letters, digits and underscores, different for different phrases.
 
-    A phrase that loses anything but spaces, or is the name of another file, carries eight digits of its hash.
+    Eight hex digits of the phrase's hash are appended if more than spaces was changed, or the name is reserved.
     """
     plain = unicodedata.normalize("NFKD", phrase.lower()).encode("ascii", "ignore").decode()
     name = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:LONGEST]

@@ -1,7 +1,7 @@
-"""Stage records: with which settings and from which inputs a folder was made, and whether it is finished.
+"""Stage records: the settings and inputs that a folder was computed from, and whether it is complete.
 
-A stage folder carries `stage.json`, written first as incomplete and completed last, so that a killed stage is resumed and
-never mistaken for a finished one. `workspace.record_types` has the type of each stage's record.
+A stage folder contains `stage.json`, first written as incomplete and marked complete at the end, so that a killed stage is
+resumed and never mistaken for a finished one. `workspace.record_types` has the type of each stage's record.
 """
 
 import re
@@ -20,24 +20,24 @@ from workspace.record_types import FeatureSettings, StageRecord
 
 RECORD = "stage.json"
 SHOWN = 12  # differences listed in a message
-_DIGEST = re.compile("[0-9a-f]{16,64}")  # nobody can compare these by eye
+_DIGEST = re.compile("[0-9a-f]{16,64}")  # digests cannot be compared by eye, so messages omit them
 
 R = TypeVar("R", bound=StageRecord)
 
 
 @dataclass
 class OpenStage(Generic[R]):
-    """A stage that is being run; what the block sets here is written with the completion."""
+    """A running stage; the attributes that the block sets are written when the stage completes."""
 
     folder: Path
     written: dict[str, Any]
     report: Any = None
-    """The stage's report, as the record class declares it; the one of an earlier run where there was one."""
+    """The stage's report, as the record class declares it; initially that of an earlier run, if any."""
     complete: bool = True
     """Set to False by a block that has not finished every item."""
 
     def save(self) -> None:
-        """Write the report before the stage is finished, so that what it took to make is not repeated after an interruption."""
+        """Write the report before the stage is finished, so that it is not computed again after an interruption."""
         write_json(self.folder / RECORD, self._as_json(complete=False))
 
     def _as_json(self, complete: bool) -> dict[str, Any]:
@@ -47,11 +47,11 @@ class OpenStage(Generic[R]):
 
 @contextmanager
 def stage(folder: Path, kind: type[R], config: Any, inputs: Any, overwrite: bool = False) -> Iterator[OpenStage[R]]:
-    """Run one stage over `folder`: resume what is there when the record agrees, refuse when it does not.
+    """Run one stage in `folder`: resume if the existing record has the same settings and inputs, else refuse.
 
     `config` holds the settings that change the result (not the device, not the shard), `inputs` what the stage read, by
-    name; dataclasses or mappings. A block that ends with an exception leaves the stage incomplete. `overwrite` removes the
-    files that the stage wrote, and no others; a folder that is a link is worked in where it leads.
+    name; dataclasses or mappings. A block that ends with an exception leaves the stage incomplete. `overwrite` removes
+    only the files that the stage wrote; if the folder is a link, its target is used.
 
     Raises:
         InputError: the folder holds another configuration and `overwrite` is false, or it holds files without a record.
@@ -98,7 +98,7 @@ def stage(folder: Path, kind: type[R], config: Any, inputs: Any, overwrite: bool
             yield run
     except InputError:
         if not resumed and not any(listed.exists() for listed in owned.listed()):
-            path.unlink()  # refused before anything was made: these settings have no claim on the folder
+            path.unlink()  # failed before any output: later runs may use other settings
         raise
     write_json(path, run._as_json(run.complete))
 
@@ -119,7 +119,7 @@ def read_record(folder: Path, kind: type[R], remedy: str) -> R:
 
 
 def require(folder: Path, kind: type[R], command: str) -> R:
-    """Record of a finished stage; InputError with the `command` that makes it when it is absent, old or incomplete."""
+    """Record of a finished stage; InputError with the `command` to run if it is missing, outdated or incomplete."""
     if not (folder / RECORD).exists():
         raise InputError(f"Nothing in {folder}: the {kind.stage} stage has not run. Run: {command}")
     record = read_record(folder, kind, f"Run: {command} --overwrite")
@@ -129,7 +129,7 @@ def require(folder: Path, kind: type[R], command: str) -> R:
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON holds it; dataclasses become objects without their fields that are None."""
+    """`value` as JSON types; dataclasses become objects without the fields that are None."""
     if isinstance(value, FeatureSettings):
         return plain(value.recorded)
     if is_dataclass(value):

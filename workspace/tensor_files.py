@@ -1,4 +1,4 @@
-"""Files of PyTorch: written whole or not at all, read without executing them, refused with one message for each defect."""
+"""PyTorch files: written whole or not at all, read without executing their content, with one message per kind of defect."""
 
 import re
 import struct
@@ -15,7 +15,7 @@ from workspace.errors import InputError
 from workspace.files import atomic
 from workspace.tensor_tree import Unsound, copied
 
-# What the reader stumbles over in a file that was cut short or has wrong bytes in it. OSError: a zip that ends early.
+# Exceptions that the reader raises on truncated or damaged files, besides OSError for a truncated zip archive.
 _DAMAGED = (
     RuntimeError,
     EOFError,
@@ -40,26 +40,26 @@ def save_tensors(path: Path, value: Any) -> None:
         try:
             torch.save(value, file)
         except RuntimeError as error:
-            if isinstance(error.__context__, OSError):  # PyTorch hides what the operating system said, such as a full disk
+            if isinstance(error.__context__, OSError):  # PyTorch hides the operating system's error, such as a full disk
                 raise error.__context__ from None
             raise
 
 
 def load_tensors(path: Path, expected: str, remedy: str, *, device: torch.device | str = "cpu", safe: Sequence[Any] = ()) -> Any:
-    """What `torch.save` wrote: tensors, numbers, strings, and containers of them. Nothing in the file is executed.
+    """Read a `torch.save` file: tensors, numbers, strings, and containers of them. Nothing in the file is executed.
 
-    Every tensor is dense, without gradient, and has its numbers in the file: what it declares beyond that is refused before
-    it is allocated.
+    Every tensor is dense, without gradient, and stored completely in the file: a larger declared size is rejected before it is
+    allocated.
 
     Args:
         path: the file.
-        expected: what it should be, for the message, such as "the checkpoint of a training run".
-        remedy: what the user can do when it is not, a sentence.
-        device: where the tensors go.
-        safe: further types the file may hold, as `torch.serialization.safe_globals` takes them.
+        expected: what the file should be, for the message, such as "the checkpoint of a training run".
+        remedy: a sentence that says what the user can do otherwise.
+        device: device of the returned tensors.
+        safe: additional types allowed in the file, as `torch.serialization.safe_globals` takes them.
 
     Raises:
-        InputError: the file is missing, no PyTorch file, cut short or damaged, holds objects that are not safe to load, or
+        InputError: the file is missing, not a PyTorch file, truncated or damaged, holds objects that are not safe to load, or
             tensors that are sparse, quantised, without data or larger than the file.
     """
     try:
@@ -77,26 +77,26 @@ def load_tensors(path: Path, expected: str, remedy: str, *, device: torch.device
             if zipped:
                 _refuse_packed(path, size)
             with torch.serialization.safe_globals(list(safe)), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of the pickle protocols that torch finds in wrong bytes
-                # Mapped storages cannot grow, so a tensor that declares more than its storage holds is an error of torch.
+                warnings.simplefilter("ignore")  # about pickle protocols that torch reads from damaged bytes
+                # Mapped storages cannot grow, so torch raises an error for a tensor that declares more than its storage holds.
                 content = torch.load(str(path), map_location="cpu", weights_only=True, mmap=zipped)
             return copied(content, size, device)
-        except torch.cuda.OutOfMemoryError:  # a RuntimeError too, but the file is not to blame
+        except torch.cuda.OutOfMemoryError:  # also a RuntimeError, but not caused by the file
             raise
         except Unsound as error:
             found = str(error)
         except (OSError, *_DAMAGED) as error:
-            if isinstance(error, OSError) and error.filename is not None:  # the system cannot read it, such as for want of rights
+            if isinstance(error, OSError) and error.filename is not None:  # it cannot be opened, such as without permission
                 raise
             found = _reason(error)
     raise InputError(f"{path} ({size / 1e6:.1f} MB) {found}; expected {expected}. {remedy}") from None
 
 
 def _foreign(beginning: bytes) -> str | None:
-    """What a file is that does not begin like one of PyTorch's, or None."""
+    """Description of a file that does not begin like a PyTorch file, or None if it does."""
     if not beginning:
         return "is empty"
-    if beginning.startswith((b"PK", b"\x80")):  # torch's zip files, and its older bare pickles
+    if beginning.startswith((b"PK", b"\x80")):  # torch's zip format, and its older plain pickles
         return None
     if beginning.startswith(b"version https://git-lfs"):
         return "is only the pointer of a Git LFS file (git lfs pull fetches the file itself)"
@@ -106,7 +106,7 @@ def _foreign(beginning: bytes) -> str | None:
 
 
 def _refuse_packed(path: Path, size: int) -> None:
-    """torch.save stores its entries as they are: an archive that holds more than its file was packed by something else."""
+    """torch.save does not compress: an archive whose entries are larger than its file was written by something else."""
     with zipfile.ZipFile(path) as archive:
         held = sum(entry.file_size for entry in archive.infolist())
     if held > size:
@@ -114,7 +114,7 @@ def _refuse_packed(path: Path, size: int) -> None:
 
 
 def _reason(error: Exception) -> str:
-    # torch follows its reason by pages of advice, some of it to load the file unsafely
+    # torch appends long advice to its reason, some of it to load the file unsafely
     unsafe = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, UnpicklingError) else None
     if unsafe:
         return f"holds objects that are not safe to load ({unsafe.group(1)})"

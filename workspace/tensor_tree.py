@@ -1,4 +1,4 @@
-"""What a PyTorch file may hold: dense tensors whose numbers are in the file, in containers of bounded size."""
+"""Limits on the content of a PyTorch file: dense tensors stored in the file, in containers of bounded size."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,16 +6,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-MOST_ENTRIES = 10_000_000  # of all containers, a shared one counted as often as it occurs
-SHARED = 2  # tied weights occur twice; numbers of all tensors together, in units of the file's size
+MOST_ENTRIES = 10_000_000  # of all containers; a shared one counts once per occurrence
+SHARED = 2  # maximum bytes of all tensors as a multiple of the file size; tied weights occur twice
 
 
 class Unsound(Exception):  # noqa: N818 - it becomes the middle of a sentence
-    """What the file holds, as a verb phrase for a message."""
+    """The content of a file is not accepted; the text is a verb phrase for a message."""
 
 
 def copied(content: Any, size: int, device: torch.device | str) -> Any:
-    """`content` with every tensor copied to `device`, apart from the file it may be mapped from.
+    """`content` with every tensor copied to `device`, detached from the file it may be mapped from.
 
     Args:
         content: what torch read from a file: tensors in dicts, lists, tuples and sets.
@@ -24,7 +24,7 @@ def copied(content: Any, size: int, device: torch.device | str) -> Any:
 
     Raises:
         Unsound: a tensor is sparse, quantised, nested or without data, tensors or containers hold more than a file of
-            `size` bytes can, or a container holds itself.
+            `size` bytes can, or a container contains itself.
     """
     entries, tensors = _measure(content, {})
     if entries > MOST_ENTRIES:
@@ -35,7 +35,7 @@ def copied(content: Any, size: int, device: torch.device | str) -> Any:
 
 
 def _measure(value: Any, seen: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
-    """Entries of containers and bytes of tensors; both as if nothing was shared."""
+    """Number of container entries and bytes of tensors; shared objects count once per occurrence."""
     if isinstance(value, Tensor):
         return 1, _bytes(value)
     if not isinstance(value, Mapping | list | tuple | set | frozenset):

@@ -101,8 +101,12 @@ def list_written(path: Path) -> None:
 
 def holds_files(folder: Path) -> bool:
     """Whether there are files below a folder that are not hidden; system files such as .DS_Store are hidden."""
-    inside = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
-    return any(not any(part.startswith(".") for part in path.relative_to(folder).parts) for path in inside)
+    for parent, folders, names in os.walk(folder):  # a folder that another process moves away meanwhile ends the walk
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        links = [name for name in folders if (Path(parent) / name).is_symlink()]
+        if links or not all(name.startswith(".") for name in names):
+            return True
+    return False
 
 
 def remove_abandoned(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,8 @@ from workspace.errors import InputError
 from workspace.owned_files import MANIFEST, OwnedFiles, holds_files
 from workspace.processes import has_ended, writer
 from workspace.stage_record import RECORD
+
+LOOKS, PAUSE = 4, 0.05  # times, seconds; exchanging two folders takes a millisecond
 
 
 @contextmanager
@@ -22,7 +25,7 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
         InputError: `folder` holds files that no stage wrote.
     """
     folder = folder.resolve()  # a link stays a link
-    if holds_files(folder) and not (folder / RECORD).exists():
+    if _is_foreign(folder):
         raise InputError(
             f"{folder} holds files but no {RECORD}, so it was not written by this command, which would replace it. Move it away."
         )
@@ -36,6 +39,15 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(new, ignore_errors=True)
         _discard(old, folder)
+
+
+def _is_foreign(folder: Path) -> bool:
+    """Whether it holds files without a record. Asked again, since another run may just be putting its folder in this place."""
+    for _ in range(LOOKS):
+        if not holds_files(folder) or (folder / RECORD).exists():
+            return False
+        time.sleep(PAUSE)
+    return True
 
 
 def _beside(folder: Path, kind: str) -> Path:

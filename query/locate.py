@@ -89,6 +89,8 @@ def locate(config: LocateConfig) -> None:
     means, opacities = gaussians.means.cpu().numpy(), gaussians.opacities.cpu().numpy()
     located = []
     for answer in found:
+        for outdated in model.object_files(answer.phrase):  # of an earlier answer with other instances
+            outdated.unlink()
         for number, instance in enumerate(answer.instances, 1):
             path = model.object_indices(answer.phrase, number)
             save_array(path, instance.members)
@@ -147,7 +149,7 @@ def _frame(config: LocateConfig, model: ModelFolder) -> Frame:
     """The frame stored with the model, updated from the command line."""
     frame = read_frame(model.frame)
     scale = config.scale if config.measured is None else measured_scale(config.measured, config.metres)
-    given = checked(config.up or frame.up, scale or frame.scale)
+    given = checked(frame.up if config.up is None else config.up, frame.scale if scale is None else scale)
     if given != frame:
         write_frame(model.frame, given)
     return given

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from workspace import command_line
+from workspace import InputError, command_line
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,25 @@ def test_what_the_system_refuses_is_one_line(number, capsys):
         command_line.run(fail, Config, [])
     assert stopped.value.code == 2
     assert capsys.readouterr().err.startswith("error: some/file: No way")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A config that refuses a value when it is made."""
+
+    temperature: float = 10.0
+    """Above 0."""
+
+    def __post_init__(self):
+        if not self.temperature > 0:
+            raise InputError(f"--temperature {self.temperature}: expected a number above 0.")
+
+
+def test_a_value_that_the_config_refuses_is_one_line(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        command_line.run(lambda config: None, Checked, ["--temperature", "0"])
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == "error: --temperature 0.0: expected a number above 0.\n"
 
 
 _SCRIPTS = ["convert", "preprocess", "train_autoencoder", "train", "render", "eval_query", "import_langsplat"]

@@ -127,6 +127,14 @@ def test_extracting_removing_and_coloring_leave_every_other_bit(model):
         assert painted[name].tobytes() == trained[name].tobytes()
 
 
+def test_files_of_an_earlier_answer_do_not_stay_beside_the_new_one(model):
+    _locate(model, "red ball", extract=True, remove=True)
+    note = model.object_labels("red ball").with_name("notes.txt")
+    note.write_text("mine")
+    _locate(model, "red ball", instances=1)
+    assert sorted(path.name for path in note.parent.iterdir()) == ["instance_1.npy", "notes.txt"]
+
+
 def test_up_and_scale_are_remembered(model):
     first = _locate(model, BALLS[1], up=(0.0, -1.0, 0.0), measured=(0.0, 0.0, 0.0, 0.0, 0.0, 2.0), metres=1.0)
     assert first["units"] == "metres" and first["frame"]["scale"] == 0.5
@@ -147,6 +155,7 @@ def test_without_a_scale_the_file_says_so(model):
         ({"min_gaussians": 0}, "--min_gaussians 0"),
         ({"up": (0.0, 0.0, 0.0)}, "--up 0.0 0.0 0.0"),
         ({"scale": -1.0}, "--scale -1"),
+        ({"scale": 0.0}, "--scale 0"),
         ({"metres": 1.0}, "--measured and --metres"),
         ({"recolor": (0, 0, 300)}, "--recolor 0 0 300"),
         ({"level": "m"}, "not 'm'"),

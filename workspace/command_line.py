@@ -23,9 +23,8 @@ def run(function: Callable[[Any], None], config_class: type, args: list[str] | N
     Exit codes: 0 done, 1 an item failed (the function raises SystemExit), 2 wrong input, 130 interrupted.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    config = tyro.cli(config_class, args=args, description=_summary(function))
     try:
-        function(config)
+        function(tyro.cli(config_class, args=args, description=_summary(function)))
     except InputError as error:
         sys.exit(_fail(str(error), 2))
     except KeyboardInterrupt:

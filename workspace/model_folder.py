@@ -223,6 +223,12 @@ class ModelFolder:
         """Ascending indices of the Gaussians of one instance (instances count from 1): int64 [m]."""
         return self.objects / slug(phrase) / f"instance_{instance}.npy"
 
+    def object_files(self, phrase: str) -> list[Path]:
+        """What earlier answers to the phrase left: indices, labels and edited splats, nothing else that may lie there."""
+        names = re.compile(r"instance_\d+\.(npy|ply)|labels\.npy|(removed|recolored)\.ply")
+        folder = self.objects / slug(phrase)
+        return [path for path in folder.iterdir() if names.fullmatch(path.name)] if folder.is_dir() else []
+
     def object_labels(self, phrase: str) -> Path:
         """Instance number of every Gaussian, from 1; 0 for none: int32 [n]."""
         return self.objects / slug(phrase) / "labels.npy"

@@ -21,7 +21,7 @@ from features.photographs import Photograph, Photographs, read_photograph
 from workspace import InputError
 from workspace.clock import Clock
 from workspace.owned_files import list_written
-from workspace.processes import ignore_interrupts, num_cores
+from workspace.processes import begin_worker, num_cores
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ def _in_processes(photographs: Photographs, resolution: int, first: tuple[str, S
     two pictures per process are in memory."""
     workers = num_cores()
     context = multiprocessing.get_context("spawn")  # a forked child would inherit the locks of torch's threads
-    with ProcessPoolExecutor(workers, context, ignore_interrupts) as pool:
+    with ProcessPoolExecutor(workers, context, begin_worker) as pool:
         waiting: deque[tuple[str, Future[_Prepared]]] = deque()
         for key, photograph in photographs.items():
             waiting.append((key, pool.submit(_prepare, key, photograph, resolution, first)))

@@ -25,7 +25,7 @@ from toy_world.labels import lerf_label, visible_masks
 from toy_world.points import sample_cloud, write_colmap
 from toy_world.render import Picture, Renderer
 from workspace import InputError, SceneFolder, atomic, read_json, write_json
-from workspace.processes import ignore_interrupts, num_cores
+from workspace.processes import begin_worker, num_cores
 
 MOST_OBJECTS = 20
 SMALLEST_SIDE = 16  # pixels; training reads nothing smaller
@@ -112,7 +112,7 @@ def render_views(renderer: Renderer, shots: Sequence[Camera]) -> dict[str, Pictu
 def _begin_process(renderer: Renderer) -> None:
     global _renderer  # noqa: PLW0603 - the renderer that all tasks of this process share
     _renderer = renderer
-    ignore_interrupts()
+    begin_worker()
     threadpool_limits(1)
 
 

@@ -1,8 +1,11 @@
 """Processes: number of usable cores, Ctrl-C in workers, and which process wrote a file."""
 
+import multiprocessing
+import multiprocessing.connection
 import os
 import signal
 import socket
+import threading
 import zlib
 
 
@@ -11,9 +14,20 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def ignore_interrupts() -> None:
-    """Initialise a worker that ignores Ctrl-C: its parent is interrupted and ends it."""
+def begin_worker() -> None:
+    """Initialise a worker process: Ctrl-C is left to its parent, and it ends when the parent is gone.
+
+    A parent that is killed cannot end its workers, which would wait for work forever with all their memory.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    multiprocessing.connection.wait([sentinel])
+    os._exit(1)
 
 
 def writer() -> str:

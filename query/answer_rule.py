@@ -52,7 +52,15 @@ def answer(relevancy: Float[Tensor, "levels h w"], mask_thresh: float = 0.4) -> 
         relevancy: one map per level.
         mask_thresh: in [0, 1), on the rescaled relevancy (see `threshold`). It does not affect the point.
     """
-    means = box_mean(relevancy)
+    return answer_from(relevancy, box_mean(relevancy), lambda smoothed: threshold(smoothed, mask_thresh))
+
+
+def answer_from(
+    relevancy: Float[Tensor, "levels h w"],
+    means: Float[Tensor, "levels h w"],
+    mask_of: Callable[[Float[Tensor, "h w"]], Bool[Tensor, "h w"]],
+) -> Answer:
+    """The answer given the local `means` of the relevancy maps and the rule that cuts a mask from the smoothed map."""
     smoothed = (relevancy + means) / 2
     peaks = smoothed.amax((-2, -1))
     level = int(peaks.argmax())
@@ -62,7 +70,7 @@ def answer(relevancy: Float[Tensor, "levels h w"], mask_thresh: float = 0.4) -> 
         level=level,
         score=float(peaks[level]),
         relevancy=smoothed[level],
-        mask=threshold(smoothed[level], mask_thresh),
+        mask=mask_of(smoothed[level]),
         point_level=point_level,
         points=(best == best.max()).nonzero().flip(-1),
     )
@@ -70,6 +78,10 @@ def answer(relevancy: Float[Tensor, "levels h w"], mask_thresh: float = 0.4) -> 
 
 def threshold(smoothed: Float[Tensor, "h w"], mask_thresh: float) -> Bool[Tensor, "h w"]:
     """Mask of a smoothed relevancy map: rescaled from its range to [-1, 1], thresholded at `mask_thresh`, majority-filtered."""
+    return majority(stretched(smoothed) > mask_thresh)
+
+
+def stretched(smoothed: Float[Tensor, "h w"]) -> Float[Tensor, "h w"]:
+    """A map rescaled from its range to [-1, 1], what is negative cut to 0."""
     shifted = smoothed - smoothed.min()
-    stretched = (2 * (shifted / (shifted.max() + 1e-9)) - 1).clamp(0, 1)
-    return majority(stretched > mask_thresh)
+    return (2 * (shifted / (shifted.max() + 1e-9)) - 1).clamp(0, 1)

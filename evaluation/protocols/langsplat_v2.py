@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from query.answer_rule import Answer
+from query.answer_rule import Answer, answer_from, stretched
 from query.filters import window_sums
 
 BOX = 29  # pixels; LangSplat takes 30, which cannot be centred
@@ -17,27 +17,12 @@ VOTE = 7
 @torch.inference_mode()
 def answer(relevancy: Float[Tensor, "levels h w"], mask_thresh: float = 0.4) -> Answer:
     """Answer one phrase from its relevancy maps; arguments as of `query.answer_rule.answer`."""
-    averaged = inside_mean(relevancy, BOX)
-    smoothed = (relevancy + averaged) / 2
-    peaks = smoothed.amax((-2, -1))
-    level = int(peaks.argmax())
-    point_level = int(averaged.amax((-2, -1)).argmax())
-    best = averaged[point_level]
-    return Answer(
-        level=level,
-        score=float(peaks[level]),
-        relevancy=smoothed[level],
-        mask=threshold(smoothed[level], mask_thresh),
-        point_level=point_level,
-        points=(best == best.max()).nonzero().flip(-1),
-    )
+    return answer_from(relevancy, inside_mean(relevancy, BOX), lambda smoothed: threshold(smoothed, mask_thresh))
 
 
 def threshold(smoothed: Float[Tensor, "h w"], mask_thresh: float) -> Bool[Tensor, "h w"]:
     """Mask of a smoothed relevancy map: rescaled and thresholded as in LangSplat, then a majority vote over each window."""
-    shifted = smoothed - smoothed.min()
-    stretched = (2 * (shifted / (shifted.max() + 1e-9)) - 1).clamp(0, 1)
-    return inside_mean((stretched > mask_thresh).float(), VOTE) > 0.5
+    return inside_mean((stretched(smoothed) > mask_thresh).float(), VOTE) > 0.5
 
 
 def inside_mean(maps: Float[Tensor, "*maps h w"], size: int) -> Float[Tensor, "*maps h w"]:

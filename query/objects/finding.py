@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from query.field import LanguageField
 from query.objects.instances import Instance, Neighbours, ThresholdRule, find_instances, selected
@@ -45,7 +45,7 @@ class FoundPhrase:
 
     phrase: str
     level: str
-    """The level whose smoothed relevancy is highest at any Gaussian, the first on ties."""
+    """The level that answers the phrase best."""
     instances: tuple[Instance, ...]
     best: float
     """Highest smoothed relevancy of any Gaussian."""
@@ -61,6 +61,19 @@ def members_mask(instances: Sequence[Instance], num_gaussians: int) -> Bool[np.n
     for instance in instances:
         mask[instance.members] = True
     return mask
+
+
+@dataclass(frozen=True, eq=False)
+class PhraseRelevancy:
+    """How much every Gaussian answers one phrase, at the level that answers it best."""
+
+    phrase: str
+    level: str
+    """The level whose smoothed relevancy is highest at any Gaussian, the first on ties."""
+    values: Float[np.ndarray, " n"]
+    """Relevancy in (0, 1), the mean over the nearest Gaussians; 0 for Gaussians without an embedding."""
+    best: float
+    """The highest of them."""
 
 
 class ObjectFinder:
@@ -79,11 +92,29 @@ class ObjectFinder:
             InputError: an option has no meaning, or there is no such level.
         """
         options.check()
+        return [self.instances(one, options) for one in self.relevancy(question, options.neighbours, level)]
+
+    def relevancy(self, question: Question, neighbours: int, level: str | None = None) -> list[PhraseRelevancy]:
+        """The smoothed relevancy of every phrase: the part of `find` that no threshold changes.
+
+        Raises:
+            InputError: there is no such level.
+        """
         if level is not None and level not in self.field.levels:
             raise InputError(f"There is no level {level!r}; this field has {', '.join(self.field.levels)}.")
         levels = range(len(self.field.levels)) if level is None else (self.field.levels.index(level),)
         relevancy = question.gaussian_relevancy.cpu().numpy()[self.known]
-        return [self._find(phrase, relevancy[..., place], levels, options) for place, phrase in enumerate(question.phrases)]
+        return [
+            self._best_level(phrase, relevancy[..., place], levels, neighbours) for place, phrase in enumerate(question.phrases)
+        ]
+
+    def instances(self, answer: PhraseRelevancy, options: InstanceOptions) -> FoundPhrase:
+        """The instances among the Gaussians whose relevancy is above the threshold; `options.neighbours` does not count."""
+        values, index = answer.values[self.known], np.flatnonzero(self.known)
+        chosen = selected(values, options.rule, options.threshold)
+        found = find_instances(values, chosen, self._means, self._opacities, options.min_gaussians)[: options.instances]
+        instances = tuple(Instance(index[one.members], one.score) for one in found)
+        return FoundPhrase(answer.phrase, answer.level, instances, answer.best)
 
     @cached_property
     def known(self) -> Bool[np.ndarray, " n"]:
@@ -98,14 +129,12 @@ class ObjectFinder:
     def _opacities(self) -> np.ndarray:
         return self.field.trained.gaussians.opacities.cpu().numpy()[self.known]
 
-    def _find(self, phrase: str, relevancy: np.ndarray, levels: Sequence[int], options: InstanceOptions) -> FoundPhrase:
-        if options.neighbours not in self._neighbours:
-            self._neighbours = {options.neighbours: Neighbours(self._means, options.neighbours)}
-        smooth = [self._neighbours[options.neighbours].smoothed(relevancy[:, level]) for level in levels]
+    def _best_level(self, phrase: str, relevancy: np.ndarray, levels: Sequence[int], neighbours: int) -> PhraseRelevancy:
+        if neighbours not in self._neighbours:
+            self._neighbours = {neighbours: Neighbours(self._means, neighbours)}
+        smooth = [self._neighbours[neighbours].smoothed(relevancy[:, level]) for level in levels]
         peaks = [float(values.max()) if len(values) else 0.0 for values in smooth]
         best = int(np.argmax(peaks))
-        chosen = selected(smooth[best], options.rule, options.threshold)
-        found = find_instances(smooth[best], chosen, self._means, self._opacities, options.min_gaussians)[: options.instances]
-        index = np.flatnonzero(self.known)
-        instances = tuple(Instance(index[one.members], one.score) for one in found)
-        return FoundPhrase(phrase, self.field.levels[levels[best]], instances, peaks[best])
+        values = np.zeros(len(self.known), np.float32)
+        values[self.known] = smooth[best]
+        return PhraseRelevancy(phrase, self.field.levels[levels[best]], values, peaks[best])

@@ -3,12 +3,13 @@
 #
 #   benchmarks/gpu.sh [step...]      all steps in order, or those named:
 #     facts      the device, the driver, the toolkit, the packages
-#     build      both native packages for this GPU; gsplat, where its wheel is at hand, compiles its kernels beside it
+#     build      both native packages for this GPU; gsplat, where it is at hand, compiles its kernels in the background
 #     tests      the tests marked gpu
 #     sanitize   compute-sanitizer memcheck and racecheck over every kernel on a small scene
 #     tables     benchmarks/gpu_rasterizer.py, the measured tables
-#     ncu        Nsight Compute, the full set on one launch of each of seven kernels
+#     ncu        Nsight Compute, the full set on every launch of seven kernels
 #     profile    a trace by torch's profiler, for gaps between kernels
+#     product    the product's tests marked gpu, then demo.py: a toy world from photographs to answers
 #     variants   every folder of VARIANTS, another checkout of the packages: build, test, tables
 #     winner     the tables of the fastest that passed its tests once more
 #
@@ -17,8 +18,8 @@
 #
 # OUT       where results go (default build/gpu)
 # PYTHON    the interpreter (default python3); torch with CUDA, numpy and scipy must be installed for it
-# WHEELS    a folder of wheels for machines without a network: scikit-build-core, nanobind, cmake, ninja, pytest, jaxtyping, gsplat
-#           and what they need. Without it, what is installed is used.
+# WHEELS    a folder of wheels for machines without a network: of scikit-build-core, nanobind, cmake, ninja, pytest, jaxtyping,
+#           rich and gsplat those that are not installed, with what they need. Without it, what is installed is used.
 # VARIANTS  a folder of checkouts (default build/gpu_variants), each with submodules/ as here
 # LIMIT     seconds for every step instead of its own limit
 set -uo pipefail
@@ -65,15 +66,25 @@ print("not installed:", ", ".join(missing) or "nothing")
 PY
 }
 
+# provide <folder> <package:module...>: installs the packages whose module is missing from the wheels, if there are any.
+provide() {
+  local folder="$1" pair missing=()
+  shift
+  for pair in "$@"; do
+    "$PYTHON" -c "import importlib.util as u, sys; sys.exit(u.find_spec('${pair#*:}') is None)" || missing+=("${pair%:*}")
+  done
+  [ "${#missing[@]}" -eq 0 ] && return
+  [ -n "${WHEELS:-}" ] || { echo "not installed: ${missing[*]}; set WHEELS" >&2; return 1; }
+  "$PYTHON" -m pip install --quiet --no-index --find-links "$WHEELS" --target "$folder" --upgrade "${missing[@]}"
+}
+
 # build_packages <checkout> <site>
 build_packages() {
-  local architecture
+  local architecture package
   architecture="$("$PYTHON" -c 'import torch; print("%d%d" % torch.cuda.get_device_capability())')" || return
   rm -rf "$2"
-  if [ -n "${WHEELS:-}" ]; then
-    "$PYTHON" -m pip install --quiet --no-index --find-links "$WHEELS" --target "$OUT/tools" --upgrade \
-      scikit-build-core nanobind cmake ninja pytest jaxtyping || return
-  fi
+  provide "$OUT/tools" scikit-build-core:scikit_build_core nanobind:nanobind cmake:cmake ninja:ninja pytest:pytest \
+    jaxtyping:jaxtyping || return
   for package in diff-gaussian-rasterization:GAUSSIAN_CUDA simple-knn:SIMPLE_KNN_CUDA; do
     PATH="$OUT/tools/bin:$PATH" PYTHONPATH="$OUT/tools${PYTHONPATH:+:$PYTHONPATH}" CUDAARCHS="$architecture" \
       "$PYTHON" -m pip install --no-build-isolation --no-index --no-deps --target "$2" \
@@ -81,10 +92,11 @@ build_packages() {
   done
 }
 
+# torch compiles for the GPU at hand, and again if a later import finds other options.
 compile_peer() {
-  "$PYTHON" -m pip install --quiet --no-index --no-deps --find-links "${WHEELS:?no wheel of gsplat: set WHEELS}" --target "$peer" \
-    gsplat jaxtyping rich ninja &&
-    PATH="$peer/bin:$PATH" PYTHONPATH="$site:$peer" "$PYTHON" -c 'from gsplat.cuda._backend import _C; assert _C is not None'
+  provide "$peer" gsplat:gsplat rich:rich ninja:ninja jaxtyping:jaxtyping || return
+  PATH="$peer/bin:$PATH" PYTHONPATH="$peer:$OUT/tools${PYTHONPATH:+:$PYTHONPATH}" MAX_JOBS="$(nproc)" \
+    "$PYTHON" -c 'from gsplat.cuda._backend import _C; assert _C is not None'
 }
 
 # with_site <site> <command...>: runs it on the packages of that folder.
@@ -107,12 +119,23 @@ sanitize() { # <tool>
 
 tables() { # <site> <results>
   rm -f "$2"
+  # The peer may still be compiling; without its lock, nobody compiles.
+  [ ! -e "$OUT/peer.lock" ] || flock "$OUT/peer.lock" true
   with_site "$1" "$PYTHON" benchmarks/gpu_rasterizer.py tables --results "$2"
 }
 
-ncu_kernel() { # <kernel>: its second launch, the first has cold caches
-  with_site "$site" ncu --set full --kernel-name "$1" --launch-skip 1 --launch-count 1 \
-    "$PYTHON" benchmarks/gpu_rasterizer.py once
+kernels="project_kernel|write_pairs_kernel|blend_kernel|blend_many_kernel|feature_backward_kernel|feature_backward_many_kernel"
+kernels="$kernels|splat_backward_kernel"
+
+profile_kernels() {
+  with_site "$site" ncu --set full --clock-control none --kernel-name "regex:(^|:)($kernels)$" "$PYTHON" \
+    benchmarks/gpu_rasterizer.py once
+}
+
+product() {
+  with_site "$site" "$PYTHON" -m pytest -q -m gpu -p no:cacheprovider tests
+  local code=$?
+  with_site "$site" "$PYTHON" demo.py --model_path "$OUT/demo" && return "$code"
 }
 
 # The checkout whose tables are the fastest: the smallest sum of times between events over the rows that all of them have.
@@ -143,22 +166,19 @@ run() {
   case "$1" in
     facts) step facts 60 facts ;;
     build)
-      if [ -n "${WHEELS:-}" ]; then (timeout --kill-after=10 "${LIMIT:-420}" bash -c compile_peer >"$OUT/peer.txt" 2>&1) & fi
+      # In a session of its own: it goes on beside the next steps. The tables wait for it.
+      timeout="${LIMIT:-420}" setsid flock "$OUT/peer.lock" bash -c \
+        'command timeout --kill-after=10 "$timeout" bash -c compile_peer' >"$OUT/peer.txt" 2>&1 </dev/null &
       step build 420 build_packages "$PWD" "$site"
-      wait
       ;;
     tests) step tests 240 gpu_tests "$PWD" "$site" ;;
     sanitize)
       for tool in memcheck racecheck; do step "$tool" 120 sanitize "$tool"; done
       ;;
     tables) step tables 240 tables "$site" "$OUT/tables.jsonl" ;;
-    ncu)
-      for kernel in project_kernel blend_kernel blend_many_kernel feature_backward_kernel feature_backward_many_kernel \
-        splat_backward_kernel write_pairs_kernel; do
-        step "ncu-$kernel" 75 ncu_kernel "$kernel"
-      done
-      ;;
+    ncu) step ncu 240 profile_kernels ;;
     profile) step profile 90 with_site "$site" "$PYTHON" benchmarks/gpu_rasterizer.py profile --results "$OUT/trace.json" ;;
+    product) step product 420 product ;;
     variants)
       for folder in "$VARIANTS"/*/; do
         [ -d "$folder/submodules" ] || continue
@@ -181,12 +201,12 @@ run() {
   esac
 }
 
-export -f facts build_packages compile_peer with_site gpu_tests sanitize tables ncu_kernel
-export PYTHON OUT site peer WHEELS
+export -f facts provide build_packages compile_peer with_site gpu_tests sanitize tables profile_kernels product
+export PYTHON OUT site peer WHEELS kernels
 # `timeout` runs programs, not functions: each step's function runs in a shell of its own.
 timeout() { command timeout "$1" "$2" bash -c '"$@"' step "${@:3}"; }
 
-[ "$#" -gt 0 ] || set -- facts build tests sanitize tables ncu profile variants winner
+[ "$#" -gt 0 ] || set -- facts build tests tables ncu profile sanitize product variants winner
 for name in "$@"; do run "$name"; done
 echo "== results in $OUT"
 cat "$OUT/status.txt" 2>/dev/null

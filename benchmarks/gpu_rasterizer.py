@@ -1,14 +1,15 @@
 """The rasterizer on a GPU, beside gsplat's release when it is installed: equality first, then times against the goals.
 
-python benchmarks/gpu_rasterizer.py [tables | once | profile] [--results <file>]
+python benchmarks/gpu_rasterizer.py [tables | once | profile] [--results <file>] [--model <trained model folder>]
 
-Three times of each task, in milliseconds per call, 100 calls after 20 for warming up:
+Three times of each task, in milliseconds per call, 100 calls after 20 for warming up, fewer of tasks longer than 20 ms:
   kernels  sum of the durations of all kernels and copies on the device, by torch's profiler; "-" where it cannot run
   events   median between two CUDA events around the call: the device's work, including time spent waiting for Python
   wall     wall clock of all calls with one synchronisation at the end
 Ratios compare events. Inputs of both sides are on the GPU before anything is timed, the peer's camera too; ours is read from
 host memory in every call, as in its published use. A prepared view is never compared with the peer without saying so: the row
-without preparation stands beside it. The scene is random: 1,000,000 Gaussians, 1440x1080, about half of them in view.
+without preparation stands beside it. The scene is random: 1,000,000 Gaussians, 1440x1080, about half of them in view; with
+--model it is a trained one, seen from its first held-out camera at 1440 pixels across.
 
 `once` runs each task twice, for tools that look at single kernels (ncu; with --small compute-sanitizer). `profile` writes a
 trace.
@@ -59,6 +60,21 @@ class Scene:
         }
         view = dgr.View(torch.eye(4), 1100.0 * width / 1440, 1100.0 * width / 1440, width / 2, height / 2, width, height)
         return cls(view, {name: tensor.to(device) for name, tensor in geometry.items()})
+
+    @classmethod
+    def trained(cls, model: Path, device: str) -> "Scene":
+        """The Gaussians that `train.py` left in a model folder, from the first held-out camera, or else training camera."""
+        sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+        from gaussian_renderer import view_of
+        from gaussian_renderer.trained_model import load_trained
+        from workspace import ModelFolder
+
+        trained = load_trained(ModelFolder(model))
+        scene, gaussians = trained.scene(), trained.gaussians
+        camera = (scene.test or scene.train)[0]
+        view = view_of(camera.resized(WIDTH, round(WIDTH * camera.height / camera.width)))
+        parts = {name: getattr(gaussians, name) for name in ("means", "scales", "rotations", "opacities")}
+        return cls(view, {name: tensor.detach().contiguous().to(device) for name, tensor in parts.items()})
 
     def to(self, device: str) -> "Scene":
         """The same on another device."""
@@ -118,17 +134,24 @@ class Time:
 
 def measure(call: Callable[[], object]) -> Time:
     """Kernel time, time between events, and wall clock time."""
-    for _ in range(WARM_UP):
+    call()
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    call()
+    torch.cuda.synchronize()
+    share = min(1.0, 0.02 / (time.perf_counter() - start))
+    for _ in range(int(WARM_UP * share)):
         call()
     torch.cuda.synchronize()
-    events = [(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in range(CALLS)]
+    calls = max(10, int(CALLS * share))
+    events = [(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in range(calls)]
     start = time.perf_counter()
     for before, after in events:
         before.record()
         call()
         after.record()
     torch.cuda.synchronize()
-    wall = (time.perf_counter() - start) / CALLS
+    wall = (time.perf_counter() - start) / calls
     return Time(device_time(call), statistics.median(before.elapsed_time(after) for before, after in events), 1e3 * wall)
 
 
@@ -328,6 +351,8 @@ def once(scene: Scene) -> None:
             3, trained.geometry["means"], torch.zeros(3), torch.rand(n, 16, 3, device="cuda", requires_grad=True)
         )
         ours(trained, colors).sum().backward()
+        labels = torch.arange(scene.view.width * scene.view.height, device="cuda").view(1, scene.view.height, -1) // 100
+        prepared.lift(labels)
     torch.cuda.synchronize()
 
 
@@ -359,11 +384,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="?", choices=("tables", "once", "profile"), default="tables")
     parser.add_argument("--results", type=Path, help="tables: a file of JSON lines to add to; profile: the trace to write")
+    parser.add_argument("--model", type=Path, help="a model folder of train.py, instead of the random scene")
     parser.add_argument("--small", action="store_true", help="2,000 Gaussians at 96x64, for tools that slow everything down")
     args = parser.parse_args()
     if not torch.cuda.is_available():
         sys.exit("error: torch sees no CUDA device")
-    scene = Scene.random(2000, 96, 64, "cuda") if args.small else Scene.random(COUNT, WIDTH, HEIGHT, "cuda")
+    if args.model:
+        scene = Scene.trained(args.model, "cuda")
+    else:
+        scene = Scene.random(2000, 96, 64, "cuda") if args.small else Scene.random(COUNT, WIDTH, HEIGHT, "cuda")
     if args.what == "once":
         once(scene)
     elif args.what == "profile":

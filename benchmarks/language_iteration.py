@@ -1,6 +1,6 @@
 """One joint language iteration against three single-level iterations through the drop-in rasterizer, in one run.
 
-    python -m benchmarks.language_iteration [-s <toy world>] [-m <model>] [--iterations 40]
+    python -m benchmarks.language_iteration [-s <toy world>] [-m <model>] [--iterations 40] [--device cuda]
 
 Without folders, a toy world of 640x480 is generated and its Gaussians are trained first (minutes, stored in output/benchmarks).
 Segments are the exact ones of the toy world: s its parts, m its objects, l objects against the room.
@@ -13,9 +13,10 @@ reads them from disk in every iteration, which is left out here.
 
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -54,6 +55,8 @@ class Config:
     """Its model folder; Gaussians are trained when absent."""
     iterations: int = 40
     """Timed iterations of each kind, taken in turns."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where to compute; an iteration on a GPU ends when the GPU has done its work."""
 
 
 def write_exact_segments(scene: SceneFolder) -> None:
@@ -86,7 +89,7 @@ class DropIn:
         leaves = {name: value.clone().requires_grad_() for name, value in raw.items() if isinstance(value, torch.Tensor)}
         self.gaussians = replace(gaussians, **leaves)
         self.leaves, self.level = list(leaves.values()), level
-        self.codes = torch.zeros(len(gaussians), 3, requires_grad=True)
+        self.codes = torch.zeros(len(gaussians), 3, device=gaussians.means.device, requires_grad=True)
         self.optimizer = torch.optim.Adam([self.codes], lr=2.5e-3, eps=1e-15)
 
     def step(self, camera: Camera, target: SegmentTarget) -> None:
@@ -96,7 +99,7 @@ class DropIn:
         wanted, labelled = target.table.index_select(1, ids.flatten()).view(3, *ids.shape), (ids < none)[None]
         means2d = torch.zeros_like(gaussians.means, requires_grad=True)
         codes = self.codes / (self.codes.norm(dim=-1, keepdim=True) + 1e-9)
-        rasterizer = GaussianRasterizer(_settings(camera, gaussians.active_sh_degree))
+        rasterizer = GaussianRasterizer(_settings(camera, gaussians))
         shape = gaussians.opacities[:, None], gaussians.sh_coeffs, None, codes, gaussians.scales, gaussians.rotations
         _, image, _ = rasterizer(gaussians.means, means2d, *shape)
         loss = (image * labelled - wanted * labelled).abs().mean()
@@ -107,7 +110,8 @@ class DropIn:
             leaf.grad = None
 
 
-def _settings(camera: Camera, degree: int) -> GaussianRasterizationSettings:
+def _settings(camera: Camera, gaussians: GaussianModel) -> GaussianRasterizationSettings:
+    # The matrices stay on the CPU, where ours reads them: on a GPU every call would wait for it.
     x, y = camera.width / (2 * camera.fx), camera.height / (2 * camera.fy)
     near, far = 0.01, 100.0
     projection = torch.zeros(4, 4)
@@ -117,9 +121,20 @@ def _settings(camera: Camera, degree: int) -> GaussianRasterizationSettings:
     view = torch.as_tensor(camera.world_to_camera, dtype=torch.float32)
     center = torch.as_tensor(camera.center, dtype=torch.float32)
     matrices = view.T, (projection @ view).T
+    background, degree = gaussians.means.new_zeros(3), gaussians.active_sh_degree
     return GaussianRasterizationSettings(
-        camera.height, camera.width, x, y, torch.zeros(3), 1.0, *matrices, degree, center, False, False, True
+        camera.height, camera.width, x, y, background, 1.0, *matrices, degree, center, False, False, True
     )
+
+
+def _seconds(device: torch.device, function: Callable[..., object], *arguments: object) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    began = time.perf_counter()
+    function(*arguments)
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
 
 
 def main(config: Config) -> None:
@@ -130,13 +145,14 @@ def main(config: Config) -> None:
     if not (scene.language_features / RECORD).exists():
         write_exact_segments(scene)
     if not (model.point_clouds / RECORD).exists():
-        train_rgb(RgbTrainConfig(scene.root, model.root, eval=True, preset="fast", iterations=1000, device="cpu"))
-    train_autoencoder(AutoencoderConfig(scene.root, model.root, epochs=3, device="cpu"))
+        train_rgb(RgbTrainConfig(scene.root, model.root, eval=True, preset="fast", iterations=1000, device=config.device))
+    train_autoencoder(AutoencoderConfig(scene.root, model.root, epochs=3, device=config.device))
 
-    trained = load_trained(model)
+    device = torch.device(config.device)
+    trained = load_trained(model, device=device)
     settings = {"levels": LEVELS, "iterations": 0, "init": "zero", "seed": 0}
-    language = LanguageTrainConfig(scene.root, model.root, device="cpu")
-    run = LanguageRun(trained, trained.scene(), open_store(scene), load_compressor(model), LEVELS, torch.device("cpu"))
+    language = LanguageTrainConfig(scene.root, model.root, device=config.device)
+    run = LanguageRun(trained, trained.scene(), open_store(scene), load_compressor(model, device), LEVELS, device)
     trainer = LanguageTrainer(language, run, settings)
     cameras = [
         camera.resized(target.width, target.height) for camera, target in zip(trainer.scene.train, trainer.targets, strict=True)
@@ -149,18 +165,14 @@ def main(config: Config) -> None:
     joint, separate = [], []
     for _ in range(config.iterations):
         index = trainer.view_index(trainer.iteration)
-        began = time.perf_counter()
-        trainer.step()
-        joint.append(time.perf_counter() - began)
-        began = time.perf_counter()
-        for single in singles:
-            single.step(cameras[index], trainer.targets[index])
-        separate.append(time.perf_counter() - began)
+        joint.append(_seconds(device, trainer.step))
+        separate.append(sum(_seconds(device, single.step, cameras[index], trainer.targets[index]) for single in singles))
 
     for level, single, codes in zip(LEVELS, singles, trainer.codes.detach().split(3, 1), strict=True):
         difference = (codes - single.codes.detach()).abs().max().item()
         print(f"level {level}: codes after {config.iterations} iterations differ by {difference:.1e} at most")
-    sizes = f"{len(trained.gaussians):,} Gaussians, {cameras[0].width}x{cameras[0].height}, {torch.get_num_threads()} threads"
+    sizes = f"{len(trained.gaussians):,} Gaussians, {cameras[0].width}x{cameras[0].height}, "
+    sizes += torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     joint_ms, separate_ms = (1e3 * statistics.median(times) for times in (joint, separate))
     print(f"{sizes}: joint iteration {joint_ms:.1f} ms, three single-level iterations {separate_ms:.1f} ms")
     print(f"ratio {separate_ms / joint_ms:.1f}")

@@ -1,6 +1,6 @@
 """One RGB training iteration: against the pure-PyTorch reference rasterizer in one run, and a breakdown of its time.
 
-    PYTHONPATH=. python benchmarks/rgb_iteration.py [Gaussians] [width] [height]
+    PYTHONPATH=. python benchmarks/rgb_iteration.py [Gaussians] [width] [height] [cpu | cuda]
 
 The comparison is small (2,000 Gaussians, 160x120), since the reference stores every Gaussian at every pixel; both rasterizers
 must give the same loss and gradients before they are timed. The breakdown is of the size given, by default 100,000
@@ -28,7 +28,7 @@ from training.rgb_state import RgbState
 RATES = {"means": 1e-5, "log_scales": 5e-3, "quats": 1e-3, "opacity_logits": 0.05, "sh_dc": 2.5e-3, "sh_rest": 1.25e-4}
 
 
-def random_state(count: int) -> RgbState:
+def random_state(count: int, device: str) -> RgbState:
     """Gaussians filling a cube of side 2, as wide as their spacing, half opaque, with view-dependent colours."""
     generator = torch.Generator().manual_seed(0)
     points = torch.rand(count, 3, generator=generator) * 2 - 1
@@ -38,7 +38,18 @@ def random_state(count: int) -> RgbState:
     gaussians.opacity_logits = torch.randn(count, 1, generator=generator)
     gaussians.sh_rest += 0.05 * torch.randn(count, 15, 3, generator=generator)
     gaussians.active_sh_degree = 3
-    return RgbState.start(gaussians, RATES, seed=0)
+    return RgbState.start(gaussians.to(torch.device(device)), RATES, seed=0)
+
+
+def random_photograph(width: int, height: int, device: str) -> Tensor:
+    """Noise [3, height, width]."""
+    return torch.rand(3, height, width, generator=torch.Generator().manual_seed(1)).to(device)
+
+
+def wait(device: torch.device) -> None:
+    """Until the GPU has done what was queued."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def front_camera(width: int, height: int) -> Camera:
@@ -52,21 +63,22 @@ def iteration_parts(
     state: RgbState, camera: Camera, target: Tensor, rasterizer: Callable, harmonics: Callable
 ) -> dict[str, tuple]:
     """(wall, CPU) seconds of each part of one iteration, and the loss."""
-    gaussians, parts = state.gaussians, {}
+    gaussians, parts, device = state.gaussians, {}, target.device
 
     def clocked(name: str, function: Callable[[], object]) -> object:
         wall, cpu = time.perf_counter(), time.process_time()
         result = function()
+        wait(device)
         parts[name] = (time.perf_counter() - wall, time.process_time() - cpu)
         return result
 
     center = torch.as_tensor(camera.center, dtype=torch.float32)
-    means2d = torch.zeros(len(gaussians), 2, requires_grad=True)
+    means2d, background = torch.zeros(len(gaussians), 2, device=device, requires_grad=True), torch.zeros(3, device=device)
     colors = clocked("colours from harmonics", lambda: harmonics(3, gaussians.means, center, gaussians.sh_coeffs))
     activated = clocked("activations", lambda: (gaussians.scales, gaussians.rotations, gaussians.opacities))
     drawn = clocked(
         "rasterize",
-        lambda: rasterizer(view_of(camera), gaussians.means, *activated, colors, background=torch.zeros(3), means2d=means2d),
+        lambda: rasterizer(view_of(camera), gaussians.means, *activated, colors, background=background, means2d=means2d),
     )
     image = drawn.image.detach().requires_grad_()
     loss = clocked("loss", lambda: photometric_loss(image, target))
@@ -80,13 +92,13 @@ def iteration_parts(
     return parts
 
 
-def compare(count: int = 2_000, width: int = 160, height: int = 120) -> None:
+def compare(count: int = 2_000, width: int = 160, height: int = 120, device: str = "cpu") -> None:
     """Rates of whole iterations with both rasterizers on the same input."""
-    camera, target = front_camera(width, height), torch.rand(3, height, width, generator=torch.Generator().manual_seed(1))
+    camera, target = front_camera(width, height), random_photograph(width, height, device)
     kinds = {"pure PyTorch reference": (reference.rasterize, reference.evaluate_sh, 3), "ours": (rasterize, evaluate_sh, 50)}
     seconds, first = {}, {}
     for name, (rasterizer, harmonics, repeats) in kinds.items():
-        state = random_state(count)
+        state = random_state(count, device)
         first[name] = iteration_parts(state, camera, target, rasterizer, harmonics)
         times = []
         for _ in range(repeats):
@@ -99,20 +111,20 @@ def compare(count: int = 2_000, width: int = 160, height: int = 120) -> None:
     for name, a, b in zip(PARAMETERS, theirs["gradients"], ours["gradients"], strict=True):
         # a Gaussian and pixel at the 1/255 or 1e-4 threshold may fall on either side
         assert (a - b).norm() < 1e-3 * a.norm(), f"the gradients of {name} disagree"
-    print(f"whole iteration, {count:,} Gaussians, {width}x{height}, {torch.get_num_threads()} threads")
+    print(f"whole iteration, {count:,} Gaussians, {width}x{height}, {device}, {torch.get_num_threads()} threads")
     for name, (wall, cpu) in seconds.items():
         print(f"  {name:<24}{1 / wall:10.2f} iterations/s, {cpu * 1e3:9.2f} ms of CPU time each")
     ratios = [a / b for a, b in zip(*seconds.values(), strict=True)]
     print(f"  ratio {ratios[0]:.0f}x by the clock, {ratios[1]:.0f}x by CPU time")
 
 
-def break_down(count: int, width: int, height: int, repeats: int = 20) -> None:
+def break_down(count: int, width: int, height: int, repeats: int = 20, device: str = "cpu") -> None:
     """Median time of each part of an iteration."""
-    camera, target = front_camera(width, height), torch.rand(3, height, width, generator=torch.Generator().manual_seed(1))
-    state = random_state(count)
+    camera, target = front_camera(width, height), random_photograph(width, height, device)
+    state = random_state(count, device)
     runs = [iteration_parts(state, camera, target, rasterize, evaluate_sh) for _ in range(repeats + 1)][1:]
     names = [name for name, value in runs[0].items() if isinstance(value, tuple)]
-    print(f"parts of an iteration, {count:,} Gaussians, {width}x{height}     wall ms   CPU ms")
+    print(f"parts of an iteration, {count:,} Gaussians, {width}x{height}, {device}     wall ms   CPU ms")
     total = [0.0, 0.0]
     for name in names:
         medians = [statistics.median(run[name][i] for run in runs) * 1e3 for i in (0, 1)]
@@ -126,5 +138,6 @@ def break_down(count: int, width: int, height: int, repeats: int = 20) -> None:
 
 
 if __name__ == "__main__":
-    compare()
-    break_down(*(int(value) for value in (sys.argv[1:] + ["100000", "640", "480"][len(sys.argv) - 1 :])))
+    *sizes, place = [*sys.argv[1:], *["100000", "640", "480", "cpu"][len(sys.argv) - 1 :]]
+    compare(device=place)
+    break_down(*map(int, sizes), device=place)

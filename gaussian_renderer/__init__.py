@@ -11,9 +11,9 @@ from scene.gaussian_model import GaussianModel
 __all__ = ["prepare_view", "render", "view_of"]
 
 
-def view_of(camera: Camera, device: torch.device | str = "cpu") -> View:
-    """The camera as the rasterizer's `View`, its matrix in float32 on `device`."""
-    world_to_camera = torch.as_tensor(camera.world_to_camera, dtype=torch.float32, device=device)
+def view_of(camera: Camera) -> View:
+    """The camera as the rasterizer's `View`, its matrix in float32 on the CPU, where every call reads it."""
+    world_to_camera = torch.as_tensor(camera.world_to_camera, dtype=torch.float32, device="cpu")
     return View(world_to_camera, camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height)
 
 
@@ -30,10 +30,10 @@ def render(
     `means2d` receives the gradient at the projected means in normalised device units; its values are not used.
     """
     if features is None:
-        center = torch.as_tensor(camera.center, dtype=torch.float32, device=gaussians.means.device)
+        center = torch.as_tensor(camera.center, dtype=torch.float32, device="cpu")  # reading it from a GPU would wait for it
         features = evaluate_sh(gaussians.active_sh_degree, gaussians.means, center, gaussians.sh_coeffs)
     return rasterize(
-        view_of(camera, gaussians.means.device),
+        view_of(camera),
         gaussians.means,
         gaussians.scales,
         gaussians.rotations,
@@ -48,7 +48,7 @@ def prepare_view(camera: Camera, gaussians: GaussianModel) -> PreparedView:
     """Project and sort frozen Gaussians once, for any number of renderings of their features from this camera."""
     with torch.no_grad():
         return prepare(
-            view_of(camera, gaussians.means.device),
+            view_of(camera),
             gaussians.means,
             gaussians.scales,
             gaussians.rotations,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -83,7 +84,7 @@ def test_a_step_that_hangs_or_fails_does_not_end_the_run(run):
     done, status = call("sanitize", "ncu", "tables", limit=1)
     assert done.returncode == 1
     assert status["memcheck"] == status["racecheck"] == 9
-    assert [status[f"ncu-{kernel}"] for kernel in ("project_kernel", "blend_kernel")] == [124, 124]
+    assert status["ncu"] == 124
     assert status["tables"] == 0 and (out / "tables.txt").read_text().startswith("tables on site")
 
 
@@ -91,5 +92,5 @@ def test_the_kernels_it_looks_at_exist():
     script = (ROOT / "benchmarks" / "gpu.sh").read_text(encoding="utf-8")
     sources = ROOT / "submodules" / "diff-gaussian-rasterization" / "csrc" / "cuda"
     text = "".join(file.read_text(encoding="utf-8") for file in sources.glob("*.cu"))
-    kernels = [word.strip("\\") for word in script.split("for kernel in ")[1].split(";")[0].split() if word != "\\"]
+    kernels = [name for line in script.splitlines() if line.startswith("kernels=") for name in re.findall(r"\w+_kernel", line)]
     assert len(kernels) == 7 and all(f" {kernel}(" in text for kernel in kernels)

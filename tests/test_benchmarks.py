@@ -1,5 +1,6 @@
 """Every benchmark at a tiny size: it starts, its checks hold, and it prints its table. The times it prints mean nothing."""
 
+import contextlib
 import importlib
 import runpy
 import shlex
@@ -14,6 +15,8 @@ from small_answers import BALLS, Words, write_lifted
 from small_answers import write_scene as write_answers_scene
 from small_features import write_small_segments
 from small_scene import write_small_scene
+
+from workspace import read_json
 
 ROOT = Path(__file__).resolve().parents[1]
 ELSEWHERE = {
@@ -142,6 +145,36 @@ def test_extractors(benchmark, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(module, "ROWS", dict(list(module.ROWS.items())[2:3]))
     module.main(module.ExtractorsConfig(seeds=(0,), folder=tmp_path))
     assert "mini_dense, PCA 3" in capsys.readouterr().out
+
+
+def test_objects(benchmark, monkeypatch, tmp_path, capsys):
+    module = benchmark("objects")
+    tiny = {"train.py": "--iterations 60", "train_autoencoder.py": "--codebook_size 32"}
+
+    def in_process(line):
+        words = shlex.split(line) + (shlex.split(tiny.get(line.split()[0], "")) if "--include_feature" not in line else [])
+        name, *arguments = words[1:] if words[0] == "-m" else words
+        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        with contextlib.suppress(SystemExit):
+            if words[0] == "-m":
+                runpy.run_module(name, run_name="__main__")
+            else:
+                runpy.run_path(str(ROOT / name), run_name="__main__")
+
+    monkeypatch.setattr(module, "_run", in_process)
+    picture = tmp_path / "picture.png"
+    settings = {"width": 64, "views": 9, "worlds": (0,), "removed": 1, "output_path": tmp_path, "picture": picture}
+    module.objects(module.ObjectsConfig(**settings))
+    printed = capsys.readouterr().out
+    assert "objects, all" in printed and "after, true Gaussians" in printed
+    figures = read_json(tmp_path / "0" / "figures.json")
+    whole = [row for row in figures["located"] if row["kind"] == "object"]
+    assert sum(row["iou"] for row in whole) > 3 * sum(row["control_iou"] for row in whole)
+    assert len(figures["removal"]) == 1 and figures["removal"][0]["views"] == 2
+    assert picture.stat().st_size > 500
+    monkeypatch.setattr(module, "trained", lambda *_: pytest.fail("computed again"))
+    module.objects(module.ObjectsConfig(**settings))
+    assert capsys.readouterr().out == printed[printed.index("world ") :]
 
 
 def test_gpu_rasterizer(benchmark, monkeypatch, capsys):

@@ -72,6 +72,18 @@ class World:
                 named.setdefault(phrase, []).append(k)
         return named
 
+    def without(self, phrase: str) -> "World":
+        """The same world with one object left out. Everything else stays; the ids of later parts move down.
+
+        Raises:
+            ValueError: no object has this phrase.
+        """
+        names = [item.phrase for item in self.items[: self.num_objects]]
+        if phrase not in names:
+            raise ValueError(f"No object of this world is {phrase!r}; it has {', '.join(names)}.")
+        kept = tuple(item for item in self.items if item.phrase != phrase)
+        return replace(self, items=kept, num_objects=self.num_objects - 1)
+
     def _part_phrase(self, item: Item, part: Part) -> str | None:
         """Phrase for a part: `snowman's hat`, or with two mugs `mug's red handle`. None for an unnamed part, for the only
         part of an item, and where the material does not distinguish the parts of that name."""

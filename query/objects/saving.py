@@ -10,7 +10,7 @@ from query.objects import editing
 from query.objects.coordinates import Frame
 from query.objects.description import LocatedObject
 from query.objects.finding import FoundPhrase, members_mask
-from query.objects.views import ObjectView, best_views
+from query.objects.views import best_views
 from scene.camera import Camera
 from scene.gaussian_model import GaussianModel
 from scene.ply import read_vertices
@@ -38,25 +38,27 @@ def save_instances(
     model: ModelFolder, found: Sequence[FoundPhrase], gaussians: GaussianModel, cameras: Sequence[Camera], frame: Frame
 ) -> list[LocatedObject]:
     """Write the Gaussian indices of every instance, and describe them. Files of earlier answers to the phrases are deleted."""
-    located = []
     for answer in found:
         for outdated in model.object_files(answer.phrase):
             outdated.unlink()
         for number, instance in enumerate(answer.instances, 1):
-            path = model.object_indices(answer.phrase, number)
-            save_array(path, instance.members)
+            save_array(model.object_indices(answer.phrase, number), instance.members)
+    return located(model, found, gaussians, cameras, frame)
+
+
+def located(
+    model: ModelFolder, found: Sequence[FoundPhrase], gaussians: GaussianModel, cameras: Sequence[Camera], frame: Frame
+) -> list[LocatedObject]:
+    """Describe every instance, in the output frame; nothing is written."""
+    means, opacities, described = gaussians.means.cpu().numpy(), gaussians.opacities.cpu().numpy(), []
+    for answer in found:
+        for number, instance in enumerate(answer.instances, 1):
             views = best_views(members_mask([instance], len(gaussians)), gaussians, cameras, VIEWS)
-            located.append(described(answer, number, gaussians, frame, views, path.relative_to(model.objects).as_posix()))
-    return located
-
-
-def described(
-    answer: FoundPhrase, number: int, gaussians: GaussianModel, frame: Frame, views: Sequence[ObjectView], indices: str
-) -> LocatedObject:
-    """Instance `number` (from 1) of a phrase, in the output frame."""
-    means, opacities = gaussians.means.cpu().numpy(), gaussians.opacities.cpu().numpy()
-    instance = answer.instances[number - 1]
-    return LocatedObject.of(answer.phrase, number, answer.level, instance, means, opacities, frame, views, indices)
+            path = model.object_indices(answer.phrase, number).relative_to(model.objects).as_posix()
+            described.append(
+                LocatedObject.of(answer.phrase, number, answer.level, instance, means, opacities, frame, views, path)
+            )
+    return described
 
 
 def save_edits(

@@ -21,14 +21,24 @@ from conversion.model_summary import ModelSummary, summarize_models
 from conversion.model_verdict import judge
 from conversion.video_frames import extract_frames
 from scene.photographs import check_photographs, find_photographs
-from workspace import InputError, SceneFolder, atomic, read_json, write_json
+from workspace import InputError, SceneFolder, atomic, read_typed, write_json
 from workspace.owned_files import OwnedFiles, remove_abandoned
 from workspace.record_types import ConvertReport
+from workspace.stage_record import plain
 
 log = logging.getLogger(__name__)
 
 STEPS = "steps.json"
 MANY_PHOTOGRAPHS = 300  # above this, matching all pairs takes hours on a laptop
+
+
+@dataclass(frozen=True)
+class StepState:
+    """A step as the working folder records it."""
+
+    key: str
+    """Hash of the settings of this step and of those before it."""
+    complete: bool = False
 
 
 @dataclass(frozen=True)
@@ -196,14 +206,14 @@ class Conversion:
         """Yield whether the step must run. Its outputs are removed first if this or an earlier step had other settings."""
         self.key = hashlib.sha256(json.dumps([self.key, name, settings], sort_keys=True).encode()).hexdigest()
         path = self.work / STEPS
-        steps = read_json(path) if path.exists() else {}
-        if steps.get(name, {}).get("key") != self.key:
+        steps = read_steps(path)
+        if name not in steps or steps[name].key != self.key:
             outputs() if callable(outputs) else sfm_steps.remove(outputs)
-            steps[name] = {"key": self.key, "complete": False}
-            write_json(path, steps)
-        yield not steps[name]["complete"]
-        steps[name]["complete"] = True
-        write_json(path, steps)
+            steps[name] = StepState(self.key)
+            write_json(path, plain(steps))
+        yield not steps[name].complete
+        steps[name] = StepState(self.key, complete=True)
+        write_json(path, plain(steps))
 
     def _clear_matches(self) -> None:
         with closing(sqlite3.connect(self.database)) as connection, connection:
@@ -256,6 +266,11 @@ def _place(made: Path, target: Path) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         owned.add(place)
         path.replace(place)
+
+
+def read_steps(path: Path) -> dict[str, StepState]:
+    """The steps that were begun, by name. InputError when the file is damaged."""
+    return read_typed(path, dict[str, StepState], "Delete it; every step is then repeated.") if path.exists() else {}
 
 
 def _rows(database: Path, table: str) -> int:

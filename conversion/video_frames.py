@@ -70,8 +70,8 @@ def _frames(video: Path, decode: bool) -> Iterator[np.ndarray | None]:
     capture = cv2.VideoCapture(str(video))
     try:
         while capture.isOpened() and capture.grab():
-            ok, image = capture.retrieve() if decode else (True, None)
-            if ok:
+            image = capture.retrieve()[1] if decode else None
+            if image is not None or not decode:  # a damaged frame is passed over
                 yield image
     finally:
         capture.release()

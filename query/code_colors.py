@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from query.field import LanguageField
-from workspace import read_json, write_json
+from workspace import InputError, read_typed, write_json
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,19 @@ class CodeColors:
 
     @classmethod
     def of(cls, path: Path, field: LanguageField) -> "CodeColors":
-        """The basis stored in `path`; fitted and written when the file is missing or belongs to other codes."""
+        """The basis stored in `path`; fitted and written when the file is missing or belongs to other codes.
+
+        Raises:
+            InputError: the file is damaged.
+        """
         if path.exists():
-            kept = cls(**read_json(path))
+            remedy = "Delete it; it is fitted again."
+            kept = read_typed(path, cls, remedy)
             if kept.fingerprint == field.fingerprint():
+                width = field.codes.shape[-1]
+                lengths = [len(row) for row in (*kept.directions, kept.mean, kept.low, kept.high)]
+                if lengths != [width, width, width, width, 3, 3]:
+                    raise InputError(f"{path} is damaged: expected three directions of {width} numbers, and ranges. {remedy}")
                 return kept
         fitted = cls.fit(field)
         write_json(path, asdict(fitted))

@@ -8,11 +8,12 @@ import torch
 from autoencoder.compressor import Compressor, GaussianCodes
 from autoencoder.kinds import TRAIN_COMMAND, load_compressor
 from autoencoder.mixtures import load_mixtures
+from autoencoder.vectors import load_vectors
 from gaussian_renderer.trained_model import TrainedModel, load_trained
 from query.code_field import CodeField
 from query.field import LanguageField
 from query.mixture_field import MixtureField
-from workspace import InputError, ModelFolder, load_array
+from workspace import InputError, ModelFolder
 from workspace.files import file_digest
 from workspace.record_types import CompressorRecord, FeatureSettings, LanguageRecord
 from workspace.stage_record import require
@@ -64,13 +65,9 @@ class _Parts:
 
 
 def _code_field(parts: _Parts) -> CodeField:
-    shape, codes = (len(parts.trained.gaussians), parts.compressor.code_width), []
-    for name in parts.levels:
-        path = parts.model.level_codes(name)
-        found = load_array(path)
-        if found.shape != shape:
-            raise InputError(f"{path} has shape {found.shape}, expected {shape}. Train it again: {parts.command} --overwrite")
-        codes.append(torch.from_numpy(found))
+    count, width = len(parts.trained.gaussians), parts.compressor.code_width
+    remedy = f"Train it again: {parts.command} --overwrite"
+    codes = [load_vectors(parts.model.level_codes(name), count, width, remedy) for name in parts.levels]
     channels = parts.compressor.blended(torch.cat(codes, 1).to(parts.trained.gaussians.means.device))
     return CodeField(parts.trained, parts.levels, parts.features, channels, parts.compressor)
 

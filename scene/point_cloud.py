@@ -8,6 +8,8 @@ from jaxtyping import Float32, Int64, UInt8
 from scene.ply import read_vertices
 from workspace import InputError
 
+NYU40 = 40  # the largest id of that set; 0 is unlabelled
+
 
 def read_point_cloud(path: Path) -> tuple[Float32[np.ndarray, "k 3"], UInt8[np.ndarray, "k 3"]]:
     """Positions and colours (0..255; mid grey when the file has none).
@@ -33,12 +35,17 @@ def read_labelled_points(path: Path) -> tuple[Float32[np.ndarray, "k 3"], Int64[
     """Positions and labels of a scan such as ScanNet's `<scene>_vh_clean_2.labels.ply`, whose labels are NYU40 ids.
 
     Raises:
-        InputError: the file cannot be read, or its vertices have no position or no integer label.
+        InputError: the file cannot be read, its vertices have no position or no integer label, or a label is no NYU40 id.
     """
     vertices = read_vertices(path)
     xyz, labels = _stacked(path, vertices, "x", "y", "z"), _stacked(path, vertices, "label")[:, 0]
     if labels.dtype.kind not in "ui":
         raise InputError(f"{path} has labels of {labels.dtype}; expected whole numbers.")
+    if labels.min() < 0 or labels.max() > NYU40:
+        raise InputError(
+            f"{path} has labels from {labels.min()} to {labels.max()}; expected NYU40 ids, 0 to {NYU40}, as in "
+            "<scene>_vh_clean_2.labels.ply (another set of ids would name other classes)."
+        )
     return _float32(xyz), labels.astype(np.int64)
 
 

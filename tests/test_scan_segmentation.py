@@ -75,7 +75,7 @@ def test_a_gaussian_without_a_code_becomes_wall(model):
 
 
 def test_a_scene_without_a_labelled_point_has_no_figure(model, tmp_path, capsys):
-    write_labels(tmp_path / "scene0000_00", (40, 40, 50, 0))
+    write_labels(tmp_path / "scene0000_00", (40, 40, 13, 0))
     assert evaluate(model)["19"]["s"]["miou"] is None
     assert "- / -" in capsys.readouterr().out
 

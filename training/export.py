@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 import tyro
 from jaxtyping import Float
@@ -17,8 +16,9 @@ from tqdm import tqdm
 from autoencoder.compressor import Compressor, GaussianCodes
 from autoencoder.kinds import load_compressor
 from autoencoder.mixtures import load_mixtures
+from autoencoder.vectors import load_vectors
 from gaussian_renderer.trained_model import load_trained
-from workspace import InputError, ModelFolder, atomic, load_array
+from workspace import InputError, ModelFolder, atomic
 from workspace.device import Device, chosen_device
 from workspace.record_types import LanguageRecord
 from workspace.stage_record import require
@@ -85,14 +85,9 @@ Reader = Callable[[slice], Float[Tensor, "k d"]]
 
 
 def _decoded(model: ModelFolder, compressor: Compressor, level: str, count: int) -> Reader:
-    path, shape = model.level_codes(level), (count, compressor.code_width)
-    codes = load_array(path)
-    if codes.shape != shape:
-        raise InputError(
-            f"{path} has shape {codes.shape}, expected {shape}. "
-            f"Train it again: python train.py -m {model.root}{model.flag} --include_feature --overwrite"
-        )
-    blended = compressor.blended(torch.from_numpy(codes).to(next(iter(compressor.state_dict().values())).device))
+    remedy = f"Train it again: python train.py -m {model.root}{model.flag} --include_feature --overwrite"
+    codes = load_vectors(model.level_codes(level), count, compressor.code_width, remedy)
+    blended = compressor.blended(codes.to(next(iter(compressor.state_dict().values())).device))
     known = blended.ne(0).any(1, keepdim=True)
     return lambda rows: compressor.decode(blended[rows]) * known[rows]
 

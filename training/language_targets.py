@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -39,4 +40,6 @@ def read_target(
             f"{path} holds {codes.dtype} {list(codes.shape)}; expected floats with rows of {code_width}. "
             f"Write the codes again: {command} --overwrite"
         )
+    if not np.isfinite(codes).all():
+        raise InputError(f"{path} holds codes that are not finite. Write the codes again: {command} --overwrite")
     return store.target(camera.name, codes, levels, camera, device)

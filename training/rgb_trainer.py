@@ -24,8 +24,8 @@ from training.photograph_stream import PhotographStream
 from training.progress import LOOK_INTERVAL, TrainingProgress
 from training.rgb_state import RgbState
 from training.schedule import Preset, Schedule
-from training.view_quality import measure_views, summary, table, train_sample
-from workspace import InputError, ModelFolder, read_json, write_json
+from training.view_quality import Quality, measure_views, read_metrics, summary, table, train_sample
+from workspace import InputError, ModelFolder, write_json
 from workspace.device import Device, chosen_device
 from workspace.files import file_digest
 from workspace.record_types import RgbRecord
@@ -143,13 +143,13 @@ def train_rgb(config: RgbTrainConfig) -> None:
             log.info("Already trained; --no-resume trains again.")
         else:
             _Trainer(config, schedule, scene, model, settings, device).run()
-        metrics = read_json(model.rgb_metrics)
-        log.info("%s", table(metrics["views"]))
+        metrics = read_metrics(model.rgb_metrics)
+        log.info("%s", table(metrics.views))
         log.info(
             "%s Gaussians after %s iterations and %.0f s: %s",
-            f"{metrics['gaussians']:,}",
-            f"{metrics['iteration']:,}",
-            metrics["seconds"],
+            f"{metrics.gaussians:,}",
+            f"{metrics.iteration:,}",
+            metrics.seconds,
             model.point_cloud(schedule.iterations),
         )
 
@@ -272,7 +272,7 @@ class _Trainer:
             raise InputError(f"The loss is {value} at iteration {iteration}: {_DIVERGED}")
         return value
 
-    def measure(self, cameras: Any) -> dict[str, dict[str, float]]:
+    def measure(self, cameras: Any) -> Quality:
         """PSNR (dB) and SSIM of each camera's view, by name."""
         return measure_views(self.state.gaussians, cameras, self.photographs, self.background)
 

@@ -1,7 +1,10 @@
 """How well Gaussians reproduce photographs: PSNR and SSIM per view, as a table and as JSON."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
+from typing import TypedDict
 
 import torch
 
@@ -12,9 +15,30 @@ from scene.photographs import PhotographCache
 from training.losses import psnr
 from training.photograph_stream import picture
 from training.ssim import ssim
+from workspace import read_typed
 
-Quality = dict[str, dict[str, float]]
-"""View name -> {"psnr": dB, "ssim": -1..1}."""
+
+class ViewQuality(TypedDict):
+    """PSNR in dB, SSIM in -1..1."""
+
+    psnr: float
+    ssim: float
+
+
+Quality = dict[str, ViewQuality]
+"""By name of the view."""
+
+
+@dataclass(frozen=True)
+class RgbMetrics:
+    """What training reports of a finished model."""
+
+    iteration: int
+    gaussians: int
+    seconds: float
+    views: dict[str, Quality]
+    """By split: held-out views, and a sample of the training views."""
+
 
 MOST_TRAIN_VIEWS = 10
 
@@ -32,6 +56,11 @@ def measure_views(
     return quality
 
 
+def read_metrics(path: Path) -> RgbMetrics:
+    """The metrics of a finished training; InputError when the file is damaged."""
+    return read_typed(path, RgbMetrics, "Train again with --no-resume.")
+
+
 def train_sample(cameras: Sequence[Camera]) -> list[Camera]:
     """At most ten training views, evenly spaced: enough to compare their quality with that of the held-out views."""
     step = -(-len(cameras) // MOST_TRAIN_VIEWS)
@@ -45,9 +74,9 @@ def summary(quality: Quality) -> dict[str, float]:
 
 def table(splits: Mapping[str, Quality]) -> str:
     """One line per held-out view, then the mean of each split that has views."""
-    rows = [(f"  {name}", *view.values()) for name, view in splits.get("test", {}).items()]
+    rows = [(f"  {name}", view["psnr"], view["ssim"]) for name, view in splits.get("test", {}).items()]
     rows += [(f"{split} mean of {len(quality)}", *summary(quality).values()) for split, quality in splits.items() if quality]
-    width = max(len(name) for name, *_ in rows)
+    width = max((len(name) for name, *_ in rows), default=4)
     lines = [f"{'view':<{width}}  PSNR dB    SSIM"]
     lines += [f"{name:<{width}}  {decibels:7.2f}  {similarity:6.4f}" for name, decibels, similarity in rows]
     return "\n".join(lines)

@@ -11,7 +11,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 from workspace.array_files import load_array, load_member, load_records, save_array
 from workspace.errors import InputError
 from workspace.files import atomic
-from workspace.json_files import read_json, write_json
+from workspace.json_files import read_json, read_typed, write_json
 from workspace.model_folder import ModelFolder
 from workspace.scene_folder import ASSETS, IMAGE_SUFFIXES, SceneFolder, image_files, image_key
 
@@ -28,6 +28,7 @@ __all__ = [
     "load_member",
     "load_records",
     "read_json",
+    "read_typed",
     "save_array",
     "write_json",
 ]

@@ -3,12 +3,16 @@
 import json
 import math
 from pathlib import Path
-from typing import Any, NoReturn
+from types import GenericAlias
+from typing import Any, NoReturn, TypeVar
+
+import msgspec
 
 from workspace.errors import InputError
 from workspace.files import atomic
 
 _INT64 = 2**63
+T = TypeVar("T")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -45,6 +49,25 @@ def read_json(path: Path, nan_as_none: bool = False) -> Any:
         raise InputError(f"{path} is not valid JSON: a string holds half a surrogate pair.") from None
     except ValueError as error:  # not JSON, not UTF-8, or a number refused below
         raise InputError(f"{path} is not valid JSON: {error}.") from None
+
+
+def read_typed(path: Path, kind: type[T] | GenericAlias, remedy: str) -> T:
+    """Read a JSON file as `kind`, a dataclass or a container of typed values; other fields of an object are ignored.
+
+    Raises:
+        InputError: as `read_json`, or the content is not of that type; the message ends with the `remedy`.
+    """
+    try:
+        return msgspec.convert(read_json(path), kind)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{path} is damaged{described(error)}. {remedy}") from None
+
+
+def described(error: msgspec.ValidationError) -> str:
+    """Place and reason of a type error, to follow a name."""
+    reason, _, place = str(error).replace("`", "").partition(" - at $")
+    where = f" at {place.lstrip('.')}" if place else ""
+    return f"{where}: {reason[:1].lower()}{reason[1:]}"
 
 
 def _refuse_constant(text: str) -> NoReturn:

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from workspace.errors import InputError
-from workspace.json_files import read_json, write_json
+from workspace.json_files import described, read_json, write_json
 from workspace.owned_files import MANIFEST, OwnedFiles, holds_files, remove_abandoned
 from workspace.record_types import FeatureSettings, StageRecord
 
@@ -161,8 +161,7 @@ def _typed(path: Path, record: Mapping[str, Any], kind: type[R], remedy: str) ->
     try:
         return msgspec.convert(record, kind, dec_hook=_decoded)
     except msgspec.ValidationError as error:
-        reason, _, place = str(error).replace("`", "").partition(" - at $.")
-        raise InputError(f"{path} is damaged{place and f' at {place}'}: {reason[:1].lower()}{reason[1:]}. {remedy}") from None
+        raise InputError(f"{path} is damaged{described(error)}. {remedy}") from None
 
 
 def _decoded(kind: type, value: Any) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from workspace import InputError, read_json, write_json
+from workspace import InputError, read_typed, write_json
 
 UNKNOWN_UNITS = "unknown: structure from motion has no scale; give --scale, or --measured with a known distance"
 
@@ -53,15 +53,8 @@ def read_frame(path: Path) -> Frame:
     """The frame stored with a model; the scene's own when none was given. InputError when the file is damaged."""
     if not path.exists():
         return Frame()
-    found = read_json(path)
-    up, scale = (found.get("up"), found.get("scale")) if isinstance(found, dict) else (None, "")
-    numbers = [*(up if isinstance(up, list) else []), *([] if scale is None else [scale])]
-    good = (up is None or (isinstance(up, list) and len(up) == 3)) and all(
-        isinstance(value, int | float) and not isinstance(value, bool) for value in numbers
-    )
-    if not good:
-        raise InputError(f"{path} is damaged: expected up (three numbers or null) and scale (a number or null). Delete it.")
-    return checked(up, scale)
+    kept = read_typed(path, Frame, "Delete it.")
+    return checked(kept.up, kept.scale)
 
 
 def checked(up: Sequence[float] | None, scale: float | None) -> Frame:

@@ -4,20 +4,21 @@ import io
 import json
 import random
 import struct
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import mutations as m
 import numpy as np
 import torch
+from label_targets import label_targets
+from model_targets import model_targets
 from PIL import Image
+from target import ARRAYS, HEIGHT, JSON, WIDTH, Target, picture, saved
 
 from autoencoder.kinds import read_compressor
 from autoencoder.mixtures import load_mixtures, pack
 from autoencoder.network import Autoencoder
 from conversion.capture import camera_groups, find_capture, inspect, make_upright
-from evaluation.labels import read_3d_ovs, read_lerf_ovs
 from features.grid_store import GridStore
 from features.registry import open_store
 from features.segment_store import SegmentStore
@@ -27,44 +28,18 @@ from scene.dataset import load_scene
 from scene.gaussian_files import load_checkpoint as load_published
 from scene.gaussian_files import load_gaussians
 from scene.photographs import check_photograph, load_image
-from scene.point_cloud import read_labelled_points, read_point_cloud
+from scene.point_cloud import read_point_cloud
 from workspace import ModelFolder, SceneFolder, load_array, load_member, read_json
 from workspace.record_types import FeatureSettings, RgbRecord
 from workspace.resume import load_checkpoint
 from workspace.stage_record import read_record
 from workspace.tensor_files import load_tensors
 
-WIDTH, HEIGHT = 16, 12
-
-
-@dataclass(frozen=True)
-class Target:
-    """A reader, the files it reads, and the one of them that is damaged."""
-
-    name: str
-    files: dict[str, bytes]
-    """By path below the folder that `read` gets."""
-    damaged: str
-    read: Callable[[Path], object]
-    mutations: Sequence[m.Mutation] = m.BYTES
-
 
 def targets() -> list[Target]:
     """All of them, always the same."""
-    return [*_plain(), *_tensors(), *_scenes(), *_points(), *_pictures(), *_features(), *_labels(), *_records()]
-
-
-def _saved(save: Callable, value: object, **options) -> bytes:
-    file = io.BytesIO()
-    save(*((value, file) if save is torch.save else (file, value)), **options)
-    return file.getvalue()
-
-
-def _picture(form: str, seed: int = 0, size: tuple[int, int] = (WIDTH, HEIGHT), mode: str = "RGB", **options) -> bytes:
-    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(pixels).convert(mode).save(file, form, **options)
-    return file.getvalue()
+    small = [*_plain(), *_tensors(), *_scenes(), *_points(), *_pictures(), *_features(), *_records()]
+    return [*small, *label_targets(), *model_targets()]
 
 
 def _mixtures() -> np.ndarray:
@@ -74,13 +49,13 @@ def _mixtures() -> np.ndarray:
 
 def _plain() -> list[Target]:
     table = json.dumps({"a": [1, 2.5, "text", None, {"b": [[True]]}], "c": "grün"}).encode()
-    array = _saved(np.save, np.arange(12, dtype=np.float32).reshape(3, 4))
+    array = saved(np.save, np.arange(12, dtype=np.float32).reshape(3, 4))
     both = (*m.BYTES, m.npy_values, m.npy_values, m.npy_values)
     return [
         Target("json", {"a.json": table}, "a.json", lambda f: read_json(f / "a.json"), (*m.BYTES, m.json_values)),
         Target("array", {"a.npy": array}, "a.npy", lambda f: load_array(f / "a.npy"), both),
-        Target("mixtures", {"a.npy": _saved(np.save, _mixtures())}, "a.npy", lambda f: load_mixtures(f / "a.npy", 5, 9), m.BYTES),
-        Target("archive", {"a.npz": _saved(np.savez_compressed, np.ones((3, 4)))}, "a.npz",
+        Target("mixtures", {"a.npy": saved(np.save, _mixtures())}, "a.npy", lambda f: load_mixtures(f / "a.npy", 5, 9), m.BYTES),
+        Target("archive", {"a.npz": saved(np.savez_compressed, np.ones((3, 4)))}, "a.npz",
                lambda f: load_member(f / "a.npz", "arr_0"), (*m.BYTES, *[m.npz_members] * 6)),
     ]  # fmt: skip
 
@@ -135,12 +110,12 @@ def _tensors() -> list[Target]:
     found = []
     for name, value, read in kinds:
         for zipped in (True, False):
-            content = _saved(torch.save, value, _use_new_zipfile_serialization=zipped)
+            content = saved(torch.save, value, _use_new_zipfile_serialization=zipped)
             found.append(Target(f"{name}{'' if zipped else ', old format'}", {"a.pth": content}, "a.pth", read, tree))
-    found.append(Target("Talk2DINO head", {"a.pth": _saved(torch.save, head)}, "a.pth", lambda f: load_head(f / "a.pth"), tree))
+    found.append(Target("Talk2DINO head", {"a.pth": saved(torch.save, head)}, "a.pth", lambda f: load_head(f / "a.pth"), tree))
     path = "checkpoints/rgb_000007.pth"
     found.append(
-        Target("training state", {path: _saved(torch.save, state)}, path, lambda f: load_checkpoint(ModelFolder(f), "rgb"), tree)
+        Target("training state", {path: saved(torch.save, state)}, path, lambda f: load_checkpoint(ModelFolder(f), "rgb"), tree)
     )
     return found
 
@@ -149,7 +124,7 @@ POSES = [[[1, 0, 0, i], [0, 1, 0, 0], [0, 0, 1, 2], [0, 0, 0, 1]] for i in range
 
 
 def _scenes() -> list[Target]:
-    photographs = {f"images/{i}.png": _picture("PNG", i) for i in range(3)}
+    photographs = {f"images/{i}.png": picture("PNG", i) for i in range(3)}
     frames = [{"file_path": f"images/{i}.png", "transform_matrix": pose} for i, pose in enumerate(POSES)]
     intrinsics = {"fl_x": 20.0, "fl_y": 20.0, "cx": 8, "cy": 6, "w": WIDTH, "h": HEIGHT, "camera_model": "OPENCV", "k1": 0.0}
     nerfstudio = json.dumps({**intrinsics, "ply_file_path": "points.ply", "frames": frames}).encode()
@@ -220,9 +195,6 @@ def _points() -> list[Target]:
         found.append(
             Target(f"point cloud, {form}", {"a.ply": _ply(form)}, "a.ply", lambda f: read_point_cloud(f / "a.ply"), mutations)
         )
-    found.append(
-        Target("labelled points", {"a.ply": _ply("ascii")}, "a.ply", lambda f: read_labelled_points(f / "a.ply"), mutations)
-    )
     found.append(Target("Gaussians", {"a.ply": _gaussian_ply()}, "a.ply", lambda f: load_gaussians(f / "a.ply")))
     return found
 
@@ -238,15 +210,15 @@ def _pictures() -> list[Target]:
     exif[0x0112], exif[0x010F] = 6, "Maker"
     exif.get_ifd(0x8769)[0x920A] = 4.2
     kinds = {
-        "JPEG": ("a.jpg", _picture("JPEG", size=(40, 24), exif=exif)),
-        "progressive JPEG": ("a.jpg", _picture("JPEG", size=(40, 24), progressive=True)),
-        "PNG": ("a.png", _picture("PNG", exif=exif)),
-        "PNG with alpha": ("a.png", _picture("PNG", mode="RGBA")),
-        "PNG with a palette": ("a.png", _picture("PNG", mode="P", transparency=0)),
+        "JPEG": ("a.jpg", picture("JPEG", size=(40, 24), exif=exif)),
+        "progressive JPEG": ("a.jpg", picture("JPEG", size=(40, 24), progressive=True)),
+        "PNG": ("a.png", picture("PNG", exif=exif)),
+        "PNG with alpha": ("a.png", picture("PNG", mode="RGBA")),
+        "PNG with a palette": ("a.png", picture("PNG", mode="P", transparency=0)),
         "16-bit PNG": ("a.png", _deep_picture()),
-        "BMP": ("a.bmp", _picture("BMP")),
-        "TIFF": ("a.tif", _picture("TIFF", compression="tiff_lzw")),
-        "WebP": ("a.webp", _picture("WEBP", lossless=True)),
+        "BMP": ("a.bmp", picture("BMP")),
+        "TIFF": ("a.tif", picture("TIFF", compression="tiff_lzw")),
+        "WebP": ("a.webp", picture("WEBP", lossless=True)),
     }
 
     def photograph(folder: Path) -> None:
@@ -256,7 +228,7 @@ def _pictures() -> list[Target]:
         load_image(Camera("a", np.eye(4), 1.0, 1.0, 0.0, 0.0, width, height, path))
 
     found = [Target(name, {file: content}, file, photograph) for name, (file, content) in kinds.items()]
-    three = {f"{i}.jpg": _picture("JPEG", i, (40, 24), exif=exif) for i in range(3)}
+    three = {f"{i}.jpg": picture("JPEG", i, (40, 24), exif=exif) for i in range(3)}
 
     def capture(folder: Path) -> None:
         source, names = find_capture(folder)
@@ -272,13 +244,12 @@ def _features() -> list[Target]:
     record = json.dumps(
         {"stage": "features", "format": 1, "config": {"features": "mini"}, "inputs": {}, "complete": True}
     ).encode()
-    maps = _saved(np.save, np.random.default_rng(0).integers(-1, 5, (4, 6, 8)).astype(np.int32))
-    rows = _saved(np.save, np.eye(5, 8, dtype=np.float32))
-    segments = {"images/a.png": _picture("PNG"), "language_features/a_f.npy": rows, "language_features/a_s.npy": maps,
+    maps = saved(np.save, np.random.default_rng(0).integers(-1, 5, (4, 6, 8)).astype(np.int32))
+    rows = saved(np.save, np.eye(5, 8, dtype=np.float32))
+    segments = {"images/a.png": picture("PNG"), "language_features/a_f.npy": rows, "language_features/a_s.npy": maps,
                 "language_features/stage.json": record}  # fmt: skip
-    grid = _saved(np.save, np.ones((3, 4, 8), np.float16))
-    foreign = _saved(np.savez, np.ones((8, 3, 4), np.float32))
-    arrays = (*m.BYTES, *[m.npy_values] * 8)
+    grid = saved(np.save, np.ones((3, 4, 8), np.float16))
+    foreign = saved(np.savez, np.ones((8, 3, 4), np.float32))
 
     def read_segments(folder: Path) -> object:
         return SegmentStore(SceneFolder(folder), FeatureSettings("mini")).read("a")
@@ -287,42 +258,13 @@ def _features() -> list[Target]:
         return GridStore(SceneFolder(folder), FeatureSettings("dino")).read("a")
 
     return [
-        Target("segment embeddings", segments, "language_features/a_f.npy", read_segments, arrays),
-        Target("segment maps", segments, "language_features/a_s.npy", read_segments, arrays),
-        Target("feature record", segments, "language_features/stage.json", lambda f: open_store(SceneFolder(f)),
-               (*m.BYTES, *[m.json_values] * 8)),
-        Target("patch grid", {"dino_features/a.npy": grid}, "dino_features/a.npy", read_grid, arrays),
+        Target("segment embeddings", segments, "language_features/a_f.npy", read_segments, ARRAYS),
+        Target("segment maps", segments, "language_features/a_s.npy", read_segments, ARRAYS),
+        Target("feature record", segments, "language_features/stage.json", lambda f: open_store(SceneFolder(f)), JSON),
+        Target("patch grid", {"dino_features/a.npy": grid}, "dino_features/a.npy", read_grid, ARRAYS),
         Target("DinoSplat's grid", {"dino_features/a.npz": foreign}, "dino_features/a.npz", read_grid,
                (*m.BYTES, *[m.npz_members] * 8)),
     ]  # fmt: skip
-
-
-def _labels() -> list[Target]:
-    outline = {"category": "mug", "segmentation": [[2, 2], [9, 2], [9, 9]], "bbox": [2, 2, 9, 9]}
-    lerf = json.dumps(
-        {"info": {"name": "a", "width": 20, "height": 14}, "objects": [outline, {**outline, "category": "cup"}]}
-    ).encode()
-    masks = {
-        "classes.txt": b"mug\nblue cup\n",
-        "00/mug.png": _picture("PNG", mode="L"),
-        "00/blue cup.png": _picture("PNG", 1, mode="1"),
-    }
-
-    def outlines(folder: Path) -> None:
-        for frame in read_lerf_ovs(folder):
-            for phrase in frame.phrases:
-                frame.mask(phrase, 20, 14), frame.mask(phrase, 33, 21), frame.boxes(phrase, 10, 7)
-
-    def painted(folder: Path) -> None:
-        for frame in read_3d_ovs(folder)[1]:
-            for phrase in frame.phrases:
-                frame.mask(phrase, 20, 14)
-
-    return [
-        Target("LERF-OVS labels", {"a.json": lerf}, "a.json", outlines, (*m.BYTES, *[m.json_values] * 12)),
-        Target("3D-OVS classes", masks, "classes.txt", painted, (*m.BYTES, m.text_words)),
-        Target("3D-OVS mask", masks, "00/mug.png", painted),
-    ]
 
 
 def _records() -> list[Target]:
@@ -333,7 +275,7 @@ def _records() -> list[Target]:
     def read(folder: Path) -> object:
         return read_record(folder, RgbRecord, "Train again.")
 
-    return [Target("stage record", files, "stage.json", read, (*m.BYTES, *[m.json_values] * 8))]
+    return [Target("stage record", files, "stage.json", read, JSON)]
 
 
 def mutated(target: Target, rng: random.Random) -> bytes:

@@ -1,0 +1,73 @@
+# What is learned for one scene and seed: codes (stage 2), Gaussians and language fields (stage 3).
+
+
+rule compress:
+    input:
+        features_of,
+    output:
+        touch(of_model("compress_{field}.done")),
+    log:
+        of_model("compress_{field}.log"),
+    benchmark:
+        of_model("compress_{field}.tsv")
+    threads: 2
+    resources:
+        runtime=runtime("compress"),
+        mem_mb=memory("compress"),
+        gpu=0,
+    params:
+        command=lambda wildcards, output: alone(
+            COMMANDS.compress(scene_of(wildcards), model_of(wildcards), wildcards.seed, field_of(wildcards)),
+            f"{output}.lock",
+        ),
+    shell:
+        "{params.command} >>{log:q} 2>&1"
+
+
+rule gaussians:
+    input:
+        cameras,
+    output:
+        touch(of_model("gaussians.done")),
+    log:
+        of_model("gaussians.log"),
+    benchmark:
+        of_model("gaussians.tsv")
+    threads: 4
+    resources:
+        runtime=runtime("gaussians"),
+        mem_mb=memory("gaussians"),
+        gpu=gpus(),
+    params:
+        command=lambda wildcards, output: alone(
+            COMMANDS.gaussians(scene_of(wildcards), model_of(wildcards), wildcards.seed, RGB_FLAGS[wildcards.root]),
+            f"{output}.lock",
+            gpu=True,
+        ),
+    shell:
+        "{params.command} >>{log:q} 2>&1"
+
+
+rule language:
+    input:
+        of_model("gaussians.done"),
+        of_model("compress_{field}.done"),
+    output:
+        touch(of_model("language_{field}.done")),
+    log:
+        of_model("language_{field}.log"),
+    benchmark:
+        of_model("language_{field}.tsv")
+    threads: 4
+    resources:
+        runtime=runtime("language"),
+        mem_mb=memory("language"),
+        gpu=gpus(),
+    params:
+        command=lambda wildcards, output: alone(
+            COMMANDS.language(scene_of(wildcards), model_of(wildcards), wildcards.seed, field_of(wildcards)),
+            f"{output}.lock",
+            gpu=True,
+        ),
+    shell:
+        "{params.command} >>{log:q} 2>&1"

@@ -76,7 +76,7 @@ template <class T>
 std::vector<LiftedRows<T>> lift(const Prepared&, const LabelMaps&, const LabelTotals<T>&, Allocator results,
                                 Allocator scratch, const Execution&);
 
-// The instruction sets available to float calls on this processor, fastest first: "avx512", "avx2", "scalar".
+// The instruction sets available to float calls on this processor, fastest first: "avx512", "avx2", "neon", "scalar".
 std::vector<std::string> instruction_sets();
 // Gets and sets the instruction set in use. Results of different sets agree only to rounding.
 const char* instruction_set();
@@ -90,7 +90,8 @@ struct Work {
 Work measure_work(const Prepared&);
 
 // The blending weights of a prepared float view, for Prepared::weights; results are bitwise the same with and without
-// them. About 33 bytes per 8 evaluations of alpha. Places: the byte offset of each tile, then the total size.
+// them. About 17 bytes per 8 evaluations of alpha with Prepared::half_weights, 33 without. Places: the byte offset of
+// each tile, then the total size.
 std::vector<int64_t> weight_places(const Prepared&, const Execution&);
 void keep_weights(const Prepared&, const std::vector<int64_t>& places, void* memory, const Execution&);
 }  // namespace cpu

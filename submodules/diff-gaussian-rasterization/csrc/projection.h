@@ -67,7 +67,7 @@ GAUSSIAN_FN void symmetric_times(const T* s, const T* v, T* out) {
 
 // The projection of a mean.
 template <class V>
-struct Sight {
+struct ProjectedMean {
   V inverse_z, ratio_x, ratio_y;  // x / z, y / z
   V tx, ty;                       // the same, clamped to the margin around the image
 };
@@ -78,8 +78,8 @@ GAUSSIAN_FN void camera_position(const Camera<T>& camera, const V* mean, V* posi
 }
 
 template <class V, class T>
-GAUSSIAN_FN Sight<V> sight_of(const Camera<T>& camera, const V* position) {
-  Sight<V> s;
+GAUSSIAN_FN ProjectedMean<V> project_mean(const Camera<T>& camera, const V* position) {
+  ProjectedMean<V> s;
   s.inverse_z = V(1) / position[2], s.ratio_x = position[0] * s.inverse_z, s.ratio_y = position[1] * s.inverse_z;
   const V limit_x = V(T(kFrustumMargin) * camera.tan_x), limit_y = V(T(kFrustumMargin) * camera.tan_y);
   s.tx = clamped(s.ratio_x, -limit_x, limit_x), s.ty = clamped(s.ratio_y, -limit_y, limit_y);
@@ -90,7 +90,8 @@ GAUSSIAN_FN Sight<V> sight_of(const Camera<T>& camera, const V* position) {
 // standard deviation (`scales` times `modifier`) reaches no pixel along either image axis even at opacity 1
 // (q <= 2 ln 255). For a rotation, |P_0| <= (fx / z) sqrt(1 + tx^2); other camera matrices get the exact test only.
 template <class V, class T>
-GAUSSIAN_FN auto surely_outside(const Camera<T>& camera, const V* scales, T modifier, V opacity, const Sight<V>& s) {
+GAUSSIAN_FN auto surely_outside(const Camera<T>& camera, const V* scales, T modifier, V opacity,
+                                const ProjectedMean<V>& s) {
   const V largest = larger(square(scales[0]), larger(square(scales[1]), square(scales[2]))) * V(square(modifier));
   const V x = camera.fx * s.ratio_x + camera.cx, y = camera.fy * s.ratio_y + camera.cy, half = V(0.5);
   const V beside_x = larger(larger(half - x, x - V(T(camera.width) - T(0.5))), V(0));
@@ -103,7 +104,7 @@ GAUSSIAN_FN auto surely_outside(const Camera<T>& camera, const V* scales, T modi
 
 // Rows of P.
 template <class V, class T>
-GAUSSIAN_FN void image_axes(const Camera<T>& camera, const Sight<V>& s, V (*p)[3]) {
+GAUSSIAN_FN void image_axes(const Camera<T>& camera, const ProjectedMean<V>& s, V (*p)[3]) {
   const T* w = camera.rotation;
   for (int k = 0; k < 3; ++k) {
     p[0][k] = camera.fx * s.inverse_z * (w[k] - s.tx * w[6 + k]);
@@ -130,8 +131,8 @@ GAUSSIAN_FN void project_shape(const V* scales, T modifier, const V* rotation, P
 
 // The splat and its radius, from the 2D covariance. False if it reaches no pixel or a value is not finite.
 template <class V, class T>
-GAUSSIAN_FN auto make_splat(const Camera<T>& camera, const Sight<V>& sight, V given_opacity, bool antialiasing,
-                            Projection<V>& out, V& radius) {
+GAUSSIAN_FN auto make_splat(const Camera<T>& camera, const ProjectedMean<V>& projected_mean, V given_opacity,
+                            bool antialiasing, Projection<V>& out, V& radius) {
   using std::ceil, std::floor, std::log2, std::sqrt;
   const V blur = V(kBlur), a = out.a + blur, c = out.c + blur;
   const V det = out.det + blur * (out.a + out.c) + blur * blur;
@@ -139,8 +140,8 @@ GAUSSIAN_FN auto make_splat(const Camera<T>& camera, const Sight<V>& sight, V gi
 
   // Complete the square in dx: q = (c / det) (dx - (b / c) dy)^2 + dy^2 / c.
   Splat<V>& s = out.splat;
-  s.x = camera.fx * sight.ratio_x + camera.cx;
-  s.y = camera.fy * sight.ratio_y + camera.cy;
+  s.x = camera.fx * projected_mean.ratio_x + camera.cx;
+  s.y = camera.fy * projected_mean.ratio_y + camera.cy;
   s.ux = sqrt(V(kHalfLog2E) * c / det);
   s.uy = -s.ux * out.b / c;
   s.vy = sqrt(V(kHalfLog2E) / c);
@@ -166,11 +167,12 @@ template <class T>
 GAUSSIAN_FN bool project(const Camera<T>& camera, const Gaussians<T>& gaussians, int64_t i, Projection<T>& out) {
   camera_position(camera, gaussians.means + 3 * i, out.camera);
   if (!(out.camera[2] > T(kNearPlane))) return false;
-  const Sight<T> sight = sight_of(camera, out.camera);
+  const ProjectedMean<T> projected_mean = project_mean(camera, out.camera);
   if (!gaussians.covariances && camera.rigid &&
-      surely_outside(camera, gaussians.scales + 3 * i, gaussians.scale_modifier, gaussians.opacities[i], sight))
+      surely_outside(camera, gaussians.scales + 3 * i, gaussians.scale_modifier, gaussians.opacities[i],
+                     projected_mean))
     return false;
-  image_axes(camera, sight, out.p);
+  image_axes(camera, projected_mean, out.p);
   if (gaussians.covariances) {
     const T* s = gaussians.covariances + 6 * i;
     T sp0[3], sp1[3];
@@ -185,7 +187,7 @@ GAUSSIAN_FN bool project(const Camera<T>& camera, const Gaussians<T>& gaussians,
     project_shape(gaussians.scales + 3 * i, gaussians.scale_modifier, gaussians.rotations + 4 * i, out);
   }
   T radius;
-  if (!make_splat(camera, sight, gaussians.opacities[i], gaussians.antialiasing, out, radius)) return false;
+  if (!make_splat(camera, projected_mean, gaussians.opacities[i], gaussians.antialiasing, out, radius)) return false;
   out.radius = static_cast<int32_t>(smaller(radius, T(1 << 30)));
   return true;
 }

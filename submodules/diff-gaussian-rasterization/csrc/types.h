@@ -147,11 +147,14 @@ struct Prepared {
   // Output of cpu::keep_weights or cuda::keep_lists for this view, or null. With it, passes without geometry evaluate
   // no alpha (CPU), or only for splats that some pixel of the block needs (CUDA).
   const void* weights = nullptr;
+  // CPU, float, passes without geometry: blend features with weights rounded to 16 bits, also when evaluating them.
+  // `weights` then holds 16-bit weights. Alpha and depth stay exact.
+  bool half_weights = false;
 
   template <class Visit>
   void each_field(Visit&& visit) {
     visit("data", data), visit("bytes", bytes), visit("num_visible", num_visible), visit("num_pairs", num_pairs);
-    visit("weights", weights);
+    visit("weights", weights), visit("half_weights", half_weights);
   }
 };
 

@@ -6,7 +6,7 @@ require_this_package()
 
 from .drop_in import GaussianRasterizationSettings, GaussianRasterizer  # noqa: E402
 from .harmonics import evaluate_sh  # noqa: E402
-from .kept_weights import set_weight_budget  # noqa: E402
+from .kept_weights import set_weight_budget, set_weight_precision  # noqa: E402
 from .lifting import LabelWeights, LiftedLabels  # noqa: E402
 from .prepared import PreparedView, prepare  # noqa: E402
 from .rasterization import rasterize  # noqa: E402
@@ -26,4 +26,5 @@ __all__ = [
     "prepare",
     "rasterize",
     "set_weight_budget",
+    "set_weight_precision",
 ]

@@ -1,13 +1,14 @@
 """Cache of what every pass over a prepared view would recompute. Results are bitwise identical with and without it.
 
 Training features on frozen geometry uses the same blending weights in every pass. On the CPU the weights are cached: reading them
-takes a fraction of the time of evaluating them. They take about 4 bytes per evaluation of alpha, several times the size of the
-view. On CUDA the splat list of each 8x4 block is cached, without splats that no pixel blends: 4 bytes per 32 evaluations. All
-views share one memory budget; views that do not fit are not cached.
+takes a fraction of the time of evaluating them. They take about 2 bytes per evaluation of alpha, or 4 in float32 (see
+`set_weight_precision`). On CUDA the splat list of each 8x4 block is cached, without splats that no pixel blends: 4 bytes per 32
+evaluations. All views share one memory budget; views that do not fit are not cached.
 """
 
 import threading
 import weakref
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -50,6 +51,20 @@ def set_weight_budget(size: int) -> None:
     _budget.limit = size
 
 
+def set_weight_precision(bits: Literal[16, 32]) -> None:
+    """Bits of the blending weights with which features are trained on views prepared from now on (CPU, float32; default 16).
+
+    With 16, every pass whose features require a gradient rounds the blending weights to 12 significant bits, whether they are
+    kept or evaluated, so that results do not depend on the budget. A weight changes by at most 2^-12 of its value; so each
+    pixel by at most 2^-12 of the blended absolute features, and each gradient by at most 2^-12 of the sum of its absolute terms.
+    Alpha, depth, passes without a gradient, `lift` and `rasterize` use unrounded weights. With 32, nothing is rounded and kept
+    weights take twice the memory.
+    """
+    if bits not in (16, 32):
+        raise ValueError(f"the precision must be 16 or 32 bits, found {bits!r}.")
+    KeptWeights.half_by_default = bits == 16
+
+
 def _reserved_memory(size: int) -> Tensor:
     """Allocate `size` bytes, already taken from the budget, plus 64 for alignment; freeing them returns `size` to the budget."""
     try:
@@ -82,32 +97,46 @@ class _BudgetedMemory(Memory):
         return address
 
 
+class PassWeights(NamedTuple):
+    """What a pass over a view blends with."""
+
+    kept: Tensor | None  # weights or lists
+    half: bool = False  # round the weights to 16 bits; `kept` has 16 bits
+
+
 class KeptWeights:
     """The kept weights (CPU) or lists (CUDA) of one view.
 
     They are created in the second pass that needs gradients: for a view used once they would not pay off.
     """
 
+    half_by_default = True
+
     def __init__(self) -> None:
         self.tensor: Tensor | None = None
+        self._half = self.half_by_default
         self._passes = 0
         self._refused_at = -1  # budget limit at the last failed attempt
 
-    def for_pass(self, camera: tuple[list[float], int, int], state: Tensor, counts: Tensor, features: Tensor) -> Tensor | None:
-        """The kept weights or lists for blending `features`, or None."""
-        if self.tensor is not None:
-            return self.tensor
+    @property
+    def exact(self) -> Tensor | None:
+        """The kept weights or lists if they give exact sums."""
+        return None if self._half and self.tensor is not None and not self.tensor.is_cuda else self.tensor
+
+    def for_pass(self, camera: tuple[list[float], int, int], state: Tensor, counts: Tensor, features: Tensor) -> PassWeights:
+        """What to blend `features` with: kept weights or lists if there are any, and whether to round."""
         if features.dtype != torch.float32 or not (features.requires_grad and torch.is_grad_enabled()):
-            return None
-        if state.is_cuda and torch.cuda.is_current_stream_capturing():
-            return None  # reading the size of the lists synchronises
-        self._passes += 1
-        if self._passes > 1 and _budget.limit > 0 and self._refused_at != _budget.limit:
-            if state.is_cuda:
-                self._keep_lists(camera, state, counts)
-            else:
-                self._keep(state, counts)
-        return self.tensor
+            return PassWeights(self.exact)
+        half = self._half and not state.is_cuda
+        capturing = state.is_cuda and torch.cuda.is_current_stream_capturing()  # reading the size of the lists synchronises
+        if self.tensor is None and not capturing:
+            self._passes += 1
+            if self._passes > 1 and _budget.limit > 0 and self._refused_at != _budget.limit:
+                if state.is_cuda:
+                    self._keep_lists(camera, state, counts)
+                else:
+                    self._keep(state, counts)
+        return PassWeights(self.tensor, half)
 
     def _keep_lists(self, camera: tuple[list[float], int, int], state: Tensor, counts: Tensor) -> None:
         limit, memory = _budget.limit, _BudgetedMemory(state.device)
@@ -119,7 +148,7 @@ class KeptWeights:
         (self.tensor,) = memory.tensors
 
     def _keep(self, state: Tensor, counts: Tensor) -> None:
-        target, prepared = target_for(torch.empty(0, device="cpu")), prepared_fields(state, counts)
+        target, prepared = target_for(torch.empty(0, device="cpu")), prepared_fields(state, counts, half=self._half)
         limit = _budget.limit
         places = _C.weight_places(target, prepared)
         size = places[-1]

@@ -72,7 +72,8 @@ class PreparedView:
     def rasterize(self, features: Tensor, background: Tensor | None = None) -> Rendering:
         """Blend `features` [n, D] over `background` [D]; differentiable in both and in nothing else.
 
-        Alpha, depth and radii are the prepared ones and carry no gradient.
+        Alpha, depth and radii are the prepared ones and carry no gradient. On the CPU, `set_weight_precision` says how
+        precisely features that require a gradient are blended.
 
         Raises:
             ValueError, TypeError: an input has the wrong shape, type or device, or a value that is not finite.
@@ -85,7 +86,7 @@ class PreparedView:
         known = self.__dict__.get("_coverage")
         image, *coverage = blend_op.run(
             BlendInputs(
-                *self._camera, self._state, self._counts, features, background, None if known is None else known[0], weights
+                *self._camera, self._state, self._counts, features, background, None if known is None else known[0], *weights
             )
         )
         if known is not None:
@@ -123,7 +124,7 @@ class PreparedView:
             self.radii.shape[0],
             self._state,
             self._counts,
-            self._weights.tensor,
+            self._weights.exact,
             label_maps,
             samples,
             self._like.dtype,

@@ -31,7 +31,7 @@ class PrepareInputs(NamedTuple):
 
 
 class BlendInputs(NamedTuple):
-    """Features and a prepared view. `alpha`: result of an earlier call, if any; `weights`: from `KeptWeights`, if any."""
+    """Features and a prepared view. `alpha`: of an earlier call, if any; `weights`, `half`: from `KeptWeights.for_pass`."""
 
     view: Sequence[float]
     width: int
@@ -42,6 +42,7 @@ class BlendInputs(NamedTuple):
     background: Tensor | None
     alpha: Tensor | None
     weights: Tensor | None
+    half: bool
 
 
 class BlendBackwardInputs(NamedTuple):
@@ -53,6 +54,7 @@ class BlendBackwardInputs(NamedTuple):
     state: Tensor
     counts: Tensor
     weights: Tensor | None
+    half: bool
     count: int
     grad_image: Tensor
 
@@ -68,11 +70,11 @@ def gaussians_of(inputs: Any) -> dict[str, Any]:
     return {"count": inputs.means.shape[0], **fields}
 
 
-def prepared_fields(state: Tensor, counts: Tensor, weights: Tensor | None = None) -> dict[str, Any]:
-    """The fields of the compiled `Prepared`: from the outputs of `prepare` and, if any, the kept weights."""
+def prepared_fields(state: Tensor, counts: Tensor, weights: Tensor | None = None, half: bool = False) -> dict[str, Any]:
+    """The fields of the compiled `Prepared`: from the outputs of `prepare` and what `KeptWeights.for_pass` returned."""
     num_visible, num_pairs = counts.tolist()
     sizes = {"bytes": state.numel(), "num_visible": num_visible, "num_pairs": num_pairs}
-    return {"data": state, "weights": weights, **sizes}
+    return {"data": state, "weights": weights, "half_weights": half, **sizes}
 
 
 def project_and_sort(inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -97,10 +99,12 @@ def blend_into(
     features: dict[str, Any],
     images: dict[str, Any],
     weights: Tensor | None = None,
+    half: bool = False,
 ) -> None:
     """Blend `features` into the images that are not None."""
     beside = next(image for image in images.values() if image is not None)
-    _C.blend(target_for(beside), camera, prepared_fields(state, counts, weights), features, images, scratch_for(beside))
+    prepared = prepared_fields(state, counts, weights, half)
+    _C.blend(target_for(beside), camera, prepared, features, images, scratch_for(beside))
 
 
 def features_of(inputs: Any) -> dict[str, Any]:
@@ -124,7 +128,7 @@ def _blend(inputs: BlendInputs) -> tuple[Tensor, Tensor, Tensor]:
     images = {"image": image}
     if inputs.alpha is None:
         images |= {"alpha": alpha, "depth": depth}
-    blend_into(camera_of(inputs), inputs.state, inputs.counts, features_of(inputs), images, inputs.weights)
+    blend_into(camera_of(inputs), inputs.state, inputs.counts, features_of(inputs), images, inputs.weights, inputs.half)
     return image, alpha, depth
 
 
@@ -137,7 +141,7 @@ def _blend_outputs(inputs: BlendInputs) -> tuple[Tensor, Tensor, Tensor]:
 
 def _blend_save(ctx: Any, inputs: BlendInputs, outputs: tuple[Tensor, Tensor, Tensor]) -> None:
     _, alpha, depth = outputs
-    ctx.camera, ctx.count = camera_of(inputs), inputs.features.shape[0]
+    ctx.camera, ctx.half, ctx.count = camera_of(inputs), inputs.half, inputs.features.shape[0]
     ctx.mark_non_differentiable(alpha, depth)
     ctx.set_materialize_grads(False)  # unused outputs get None instead of a tensor of zeros
     known = alpha if inputs.alpha is None else inputs.alpha
@@ -156,7 +160,7 @@ def _blend_gradient(ctx: Any, backward: Any, grad_image: Tensor | None, *_: Tens
     state, counts, alpha, weights = ctx.saved_tensors
     needed, grads = wanted(ctx, BlendInputs), {}
     if needed.features:
-        grads["features"] = backward(BlendBackwardInputs(*ctx.camera, state, counts, weights, ctx.count, grad_image))
+        grads["features"] = backward(BlendBackwardInputs(*ctx.camera, state, counts, weights, ctx.half, ctx.count, grad_image))
     if needed.background:
         grads["background"] = background_gradient(grad_image, alpha)
     return grads
@@ -170,7 +174,7 @@ def _blend_backward(inputs: BlendBackwardInputs) -> Tensor:
         target_for(grad_image),
         camera_of(inputs),
         {"count": inputs.count},
-        prepared_fields(inputs.state, inputs.counts, inputs.weights),
+        prepared_fields(inputs.state, inputs.counts, inputs.weights, inputs.half),
         {"channels": grad_image.shape[0]},
         {"image": grad_image},
         {"features": grad_features},

@@ -20,6 +20,7 @@ from diff_gaussian_rasterization import (
     prepare,
     rasterize,
     set_weight_budget,
+    set_weight_precision,
 )
 
 SIDES = (1, 2, 3, 15, 16, 17, 31, 64, 100)
@@ -116,6 +117,7 @@ def call_rasterize(rng: random.Random) -> list[torch.Tensor]:
 def call_prepare(rng: random.Random) -> list[torch.Tensor]:
     """`prepare`, then several passes and a lift."""
     set_weight_budget(rng.choice((0, 10_000, 2**26)))
+    set_weight_precision(rng.choice((16, 32)))
     prepared = prepare(view(rng), **gaussians(rng), **options(rng))
     n, found = len(prepared.radii), [prepared.alpha, prepared.depth]
     for _ in range(rng.choice((0, 1, 3))):

@@ -73,7 +73,7 @@ def test_opcheck_prepare_and_blend():
     _, state, counts = prepare_op.op(*inputs)
     features = torch.rand(12, 4, requires_grad=True)
     background = torch.rand(4, requires_grad=True)
-    torch.library.opcheck(blend_op.op, (view, width, height, state, counts, features, background, None, None))
+    torch.library.opcheck(blend_op.op, (view, width, height, state, counts, features, background, None, None, False))
 
 
 def test_compilers_see_the_operator_and_get_the_same_bits():

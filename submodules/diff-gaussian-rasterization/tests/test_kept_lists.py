@@ -28,7 +28,7 @@ def gpu(monkeypatch):
 
 def train(kept):
     state = SimpleNamespace(is_cuda=True, device=torch.device("cpu"))
-    return kept.for_pass(([], 8, 8), state, torch.zeros(2), torch.zeros(1, 1, requires_grad=True))
+    return kept.for_pass(([], 8, 8), state, torch.zeros(2), torch.zeros(1, 1, requires_grad=True)).kept
 
 
 def test_lists_are_kept_from_the_second_training_pass_on_and_never_made_in_a_capture(gpu):

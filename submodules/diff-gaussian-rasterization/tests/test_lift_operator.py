@@ -67,7 +67,8 @@ def test_totals_are_the_weight_of_each_gaussian_in_the_image():
     prepared.rasterize(ones).image.sum().backward()
     found = prepared.lift(label_maps(view))
     for labelled, unlabelled in zip(found.labelled, found.unlabelled, strict=True):
-        torch.testing.assert_close(labelled + unlabelled, ones.grad[:, 0], rtol=1e-5, atol=1e-6)
+        # training rounds each weight to 12 bits
+        torch.testing.assert_close(labelled + unlabelled, ones.grad[:, 0], rtol=2**-12, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int64])

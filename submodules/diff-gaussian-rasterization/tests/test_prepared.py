@@ -3,11 +3,27 @@
 import pytest
 import torch
 from cuda_scenes import make_gaussians, make_view
-from diff_gaussian_rasterization import prepare, rasterize, set_weight_budget
+from diff_gaussian_rasterization import prepare, rasterize, set_weight_budget, set_weight_precision
 from diff_gaussian_rasterization.kept_weights import DEFAULT_BUDGET
 
 
+@pytest.fixture(params=[16, 32])
+def precision(request):
+    """Bits of the blending weights, each in turn."""
+    set_weight_precision(request.param)
+    yield request.param
+    set_weight_precision(16)
+
+
+@pytest.fixture
+def float_weights():
+    set_weight_precision(32)
+    yield
+    set_weight_precision(16)
+
+
 @pytest.mark.parametrize("channels", [1, 3, 9, 16, 70])
+@pytest.mark.usefixtures("float_weights")
 def test_same_bits_as_rasterize(channels):
     view, gaussians = make_view(70, 45), make_gaussians(400)
     geometry = [gaussians[k] for k in ("means", "scales", "rotations", "opacities")]
@@ -27,7 +43,7 @@ def test_same_bits_as_rasterize(channels):
 
 
 @pytest.mark.parametrize("with_gradient", [False, True])
-def test_alpha_and_depth_are_the_same_whenever_they_are_asked_for(with_gradient):
+def test_alpha_and_depth_are_the_same_whenever_they_are_asked_for(with_gradient, precision):
     view, gaussians = make_view(70, 45), make_gaussians(400)
     geometry = [gaussians[k] for k in ("means", "scales", "rotations", "opacities")]
     features = torch.rand(400, 12, requires_grad=with_gradient)
@@ -37,7 +53,7 @@ def test_alpha_and_depth_are_the_same_whenever_they_are_asked_for(with_gradient)
     for prepared in (asked, drawn):
         for _ in range(2):  # the first image of `drawn` brings both along
             out = prepared.rasterize(features)
-            assert torch.equal(out.image, expected.image)
+            assert torch.equal(out.image, expected.image) or (with_gradient and precision == 16)
             assert torch.equal(out.alpha, expected.alpha) and torch.equal(out.depth, expected.depth)
             assert not out.alpha.requires_grad and not out.depth.requires_grad
     assert torch.equal(before[0], expected.alpha) and torch.equal(before[1], expected.depth)
@@ -81,7 +97,7 @@ def passes(prepared, features, weights, background, times):
 
 
 @pytest.mark.parametrize("channels", [1, 9, 20])
-def test_kept_weights_change_no_bit(channels):
+def test_kept_weights_change_no_bit(channels, precision, instruction_set):
     # More pairs in a tile than a batch holds, pixels that stop early, and tiles cut by the image's border.
     view, gaussians = make_view(70, 45), make_gaussians(3000, scale=0.3)
     geometry = [gaussians[k] for k in ("means", "scales", "rotations", "opacities")]
@@ -92,6 +108,37 @@ def test_kept_weights_change_no_bit(channels):
     assert prepared.kept_nbytes > 0
     for other in others:
         assert all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_16_bit_weights_change_images_and_gradients_within_the_bound(instruction_set):
+    gaussians = make_gaussians(3000, scale=0.3)
+    geometry = [gaussians[k] for k in ("means", "scales", "rotations", "opacities")]
+    features = torch.randn(3000, 9, requires_grad=True)
+    weights = torch.randn(9, 45, 70)
+    results, sizes = {}, {}
+    try:
+        for bits in (32, 16):
+            set_weight_precision(bits)
+            prepared = prepare(make_view(70, 45), *geometry)
+            for _ in range(2):
+                image = prepared.rasterize(features).image
+                results[bits] = image, *torch.autograd.grad(image, features, weights)
+            sizes[bits] = prepared.kept_nbytes
+    finally:
+        set_weight_precision(16)
+    # Every weight is off by at most 2^-12 of itself; the sums' own rounding is far below a percent of that.
+    absolute = features.detach().abs().requires_grad_()
+    image = prepared.rasterize(absolute).image
+    largest = image, *torch.autograd.grad(image, absolute, weights.abs())
+    for half, full, bound in zip(results[16], results[32], largest, strict=True):
+        assert ((half - full).abs() <= 1.01 * 2**-12 * bound + 1e-6).all()
+        assert not torch.equal(half, full)
+    assert 0.45 * sizes[32] < sizes[16] < 0.65 * sizes[32]
+
+
+def test_the_precision_of_weights_is_16_or_32_bits():
+    with pytest.raises(ValueError, match="the precision must be 16 or 32 bits, found 8"):
+        set_weight_precision(8)
 
 
 def test_weights_are_kept_from_the_second_pass_within_the_budget():

@@ -32,6 +32,8 @@ std::vector<InstructionSet> available() {
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
   if (avx512) sets.push_back({"avx512", &avx512_kernels(), &avx512_view_kernels()});
   if (avx2) sets.push_back({"avx2", &avx2_kernels(), &avx2_view_kernels()});
+#elif defined(GAUSSIAN_ARM64)
+  sets.push_back({"neon", &neon_kernels(), &neon_view_kernels()});
 #endif
   sets.push_back({"scalar", &scalar_kernels<float>(), &scalar_view_kernels<float>()});
   return sets;

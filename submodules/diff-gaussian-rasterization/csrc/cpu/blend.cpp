@@ -35,11 +35,9 @@ void blend(const Camera<T>& camera, const Prepared& prepared, const Features<T>&
     BlendWorkspace<T>& work = *workspaces[thread];
     const uint32_t tile = view.tile_order[item];
     const TileArea area = tile_area(header, tile);
-    work.visits.restore_or_evaluate(kernel, view, prepared.weights, tile, area);
     const T* transmittance = work.visits.state.transmittance;
 
-    for (int64_t first = 0; first < channels.count(); first += kForwardChannels) {
-      const int count = int(std::min<int64_t>(kForwardChannels, channels.count() - first));
+    const auto blend_channels = [&](int64_t first, int count) {
       // Prefetch the caller's rows while the sums are computed.
       for (int c = 0; c < count; ++c)
         for (int row = 0; row < area.rows; ++row)
@@ -59,7 +57,17 @@ void blend(const Camera<T>& camera, const Prepared& prepared, const Features<T>&
           write_run(image + to, length, [&](int i) { return sums[from + i] + transmittance[from + i] * behind; });
         });
       }
+    };
+    int64_t last = channels.count();
+    if (prepared.half_weights && images.depth) {  // depth is blended with unrounded weights
+      work.visits.evaluate(kernel, view, tile, area, false);
+      blend_channels(--last, 1);
+      work.visits.round(kernel);
+    } else {
+      work.visits.restore_or_evaluate(kernel, view, prepared, tile, area);
     }
+    for (int64_t first = 0; first < last; first += kForwardChannels)
+      blend_channels(first, int(std::min<int64_t>(kForwardChannels, last - first)));
     if (!images.alpha) return;
     T* alpha = images.alpha + area.pixel(camera.width);
     for_each_run(area, camera.width, [&](int from, int64_t to, auto length) {

@@ -52,11 +52,11 @@ void write_splat_gradient(const Pair<T>& pair, const T* moments, T* slot) {
 template <class T>
 class TilePass {
  public:
-  TilePass(const Camera<T>& camera, const PreparedView<T>& view, const void* weights, const Features<T>& features,
+  TilePass(const Camera<T>& camera, const PreparedView<T>& view, const Prepared& prepared, const Features<T>& features,
            const ImageGradients<T>& grads, bool geometry, int64_t first, int64_t last, T* slots)
       : camera_(camera),
         view_(view),
-        weights_(weights),
+        prepared_(prepared),
         features_(features),
         grads_(grads),
         geometry_(geometry),
@@ -79,9 +79,9 @@ class TilePass {
     const TileArea area = tile_area(*view_.header, tile);
     T* slots = slots_ + begin * stride_;
     if (geometry_)  // also needs alpha, which is not kept
-      work.visits.evaluate(kernel_, view_.pairs + begin, end - begin, area, true);
+      work.visits.evaluate(kernel_, view_, tile, area, true);
     else
-      work.visits.restore_or_evaluate(kernel_, view_, weights_, tile, area);
+      work.visits.restore_or_evaluate(kernel_, view_, prepared_, tile, area);
     int64_t reached = 0;  // pairs behind the last evaluated batch get zero
     for (int batch = 0; batch < work.visits.batches(); ++batch) reached += work.visits.pair_count(batch);
     std::fill(slots + reached * stride_, slots + (end - begin) * stride_, T(0));
@@ -197,7 +197,7 @@ class TilePass {
   const TileKernels<T>& kernel_ = kernels<T>();
   const Camera<T>& camera_;
   const PreparedView<T>& view_;
-  const void* const weights_;
+  const Prepared& prepared_;
   const Features<T>& features_;
   const ImageGradients<T>& grads_;
   const bool geometry_;
@@ -228,7 +228,7 @@ void blend_backward(const Camera<T>& camera, const Gaussians<T>& gaussians, cons
   T* slots = take<T>(scratch, prepared.num_pairs * widest);
   for (int64_t first = 0; geometry || first < channels; first += per_pass, geometry = false) {
     const int64_t last = std::max(first, std::min(channels, first + per_pass));
-    TilePass<T>(camera, view, prepared.weights, features, image_grads, geometry, first, last, slots).run(threads);
+    TilePass<T>(camera, view, prepared, features, image_grads, geometry, first, last, slots).run(threads);
     const Slots<T> rows{slots, geometry, first, last, features.channels};
     parallel_ranges(threads, gaussians.count, kGrain, [&](int64_t begin, int64_t end, int) {
       view_kernels<T>().gather(camera, gaussians, view, rows, begin, end, grads);

@@ -10,12 +10,13 @@ namespace {
 
 // Evaluates every tile and calls visit(tile, visits).
 template <class Visit>
-void for_each_tile(const PreparedView<float>& view, int threads, Visit&& visit) {
+void for_each_tile(const PreparedView<float>& view, bool half, int threads, Visit&& visit) {
   std::vector<TileVisits<float>> visits(threads);
   const int64_t tiles = int64_t(view.header->tiles_x) * view.header->tiles_y;
   parallel_for(threads, tiles, [&](int64_t item, int thread) {
     const uint32_t tile = view.tile_order[item];
-    visits[thread].restore_or_evaluate(kernels<float>(), view, nullptr, tile, tile_area(*view.header, tile));
+    visits[thread].evaluate(kernels<float>(), view, tile, tile_area(*view.header, tile), false);
+    if (half) visits[thread].round(kernels<float>());
     visit(tile, visits[thread]);
   });
 }
@@ -26,8 +27,9 @@ std::vector<int64_t> weight_places(const Prepared& prepared, const Execution& ex
   const PreparedView<float> view = PreparedView<float>::of(prepared);
   const size_t tiles = size_t(view.header->tiles_x) * view.header->tiles_y;
   std::vector<int64_t> bytes(tiles + 1), begin(tiles + 1);
-  for_each_tile(view, execution.threads,
-                [&](uint32_t tile, const TileVisits<float>& visits) { bytes[tile] = int64_t(visits.kept_bytes()); });
+  for_each_tile(view, false, execution.threads, [&](uint32_t tile, const TileVisits<float>& visits) {
+    bytes[tile] = int64_t(visits.kept_bytes(prepared.half_weights));
+  });
   begin[0] = int64_t(aligned(tiles * sizeof(int64_t)));
   for (size_t tile = 0; tile < tiles; ++tile) begin[tile + 1] = begin[tile] + bytes[tile];
   return begin;
@@ -40,8 +42,9 @@ void keep_weights(const Prepared& prepared, const std::vector<int64_t>& places, 
     throw std::invalid_argument("the places are not those that weight_places gave for this view");
   prefer_huge_pages(memory, size_t(places.back()));
   std::copy(places.begin(), places.end() - 1, static_cast<int64_t*>(memory));
-  for_each_tile(view, execution.threads, [&](uint32_t tile, TileVisits<float>& visits) {
-    visits.keep(static_cast<char*>(memory) + places[tile]);
+  const bool half = prepared.half_weights;
+  for_each_tile(view, half, execution.threads, [&](uint32_t tile, TileVisits<float>& visits) {
+    visits.keep(kernels<float>(), half, static_cast<char*>(memory) + places[tile]);
   });
 }
 

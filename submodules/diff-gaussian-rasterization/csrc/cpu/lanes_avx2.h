@@ -6,6 +6,8 @@
 
 #include <type_traits>
 
+#include "block_runs.h"
+#include "half_weights.h"
 #include "tile_kernels.h"
 #include "two_vectors.h"
 
@@ -65,6 +67,23 @@ struct Avx2Lanes {
   static uint32_t bits(Mask m) { return uint32_t(_mm256_movemask_ps(m.v)); }
   static bool any(Mask m) { return bits(m) != 0; }
   void store_integers(int32_t* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_cvttps_epi32(v)); }
+
+  // See half_weights.h.
+  friend Avx2Lanes round_to_half(Avx2Lanes a) {
+    const __m256i bits = _mm256_castps_si256(a.v), odd = _mm256_set1_epi32(1);
+    const __m256i half = _mm256_add_epi32(_mm256_set1_epi32(kHalfDropped >> 1),
+                                          _mm256_and_si256(_mm256_srli_epi32(bits, kHalfShift), odd));
+    return _mm256_castsi256_ps(_mm256_andnot_si256(_mm256_set1_epi32(kHalfDropped), _mm256_add_epi32(bits, half)));
+  }
+  static Avx2Lanes load_half(const uint16_t* p) {
+    const __m256i halves = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    return Avx2Lanes(_mm256_castsi256_ps(_mm256_slli_epi32(halves, kHalfShift))) * Avx2Lanes(kHalfScale);
+  }
+  void store_half(uint16_t* p) const {
+    const __m256i bits = _mm256_srli_epi32(_mm256_castps_si256((*this * Avx2Lanes(1 / kHalfScale)).v), kHalfShift);
+    const __m128i packed = _mm_packus_epi32(_mm256_castsi256_si128(bits), _mm256_extracti128_si256(bits, 1));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), packed);
+  }
 
   // For positive normal numbers. With x = 2^e m and s = (m - 1) / (m + 1), log2 m is odd in s: the polynomial in s^2 of
   // minimum relative error (7e-10) for m in [sqrt(1/2), sqrt(2)].
@@ -177,8 +196,7 @@ struct Avx2Lanes {
     return uint32_t(_mm_cvtsi128_si32(half));
   }
 
-  // See ScalarLanes. The masks of 32 pairs are transposed to one word per block; a table maps every 8 bits of a word to
-  // a run of index bytes, so that no branch depends on the data.
+  // See ScalarLanes. The masks of 32 pairs are transposed to one word per block.
   static int list_blocks(const Pair<float>* pairs, int count, uint32_t alive, uint8_t* index, int32_t* begin) {
     alignas(32) uint8_t words[kBlocks][kBatch / 8];
     const int groups = (count + 31) / 32;
@@ -190,17 +208,7 @@ struct Avx2Lanes {
       for (int i = length; i < 32; ++i) masks[i] = 0;
       transpose(masks, group, words);
     }
-    uint8_t* out = index;
-    for (int k = 0; k < kBlocks; ++k) {
-      begin[k] = int32_t(out - index);
-      for (int byte = 0; byte < 4 * groups; ++byte) {
-        const uint8_t bits = words[k][byte];
-        const uint64_t run = kRuns.run[bits] + 0x0101010101010101u * uint64_t(8 * byte);
-        __builtin_memcpy(out, &run, 8);
-        out += __builtin_popcount(bits);
-      }
-    }
-    return int(out - index);
+    return list_runs(words, 4 * groups, index, begin);
   }
 
   // words[k][4 group ..] = bit k of 32 masks.
@@ -224,20 +232,7 @@ struct Avx2Lanes {
       }
     }
   }
-
-  // For each byte, the positions of its set bits from the lowest, one per byte.
-  struct Runs {
-    uint64_t run[256];
-    constexpr Runs() : run{} {
-      for (int bits = 0; bits < 256; ++bits)
-        for (int bit = 0, place = 0; bit < 8; ++bit)
-          if (bits >> bit & 1) run[bits] |= uint64_t(bit) << (8 * place++);
-    }
-  };
-  static const Runs kRuns;
 };
-
-constexpr Avx2Lanes::Runs Avx2Lanes::kRuns;
 
 #ifdef __AVX512F__
 // 16 lanes in one register; see TwoVectors.

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <type_traits>
 
+#include "half_weights.h"
 #include "tile_kernels.h"
 #include "two_vectors.h"
 
@@ -121,6 +122,16 @@ struct ScalarLanes {
   static bool any(Mask m) { return bits(m) != 0; }
   void store_integers(int32_t* p) const {
     for (int i = 0; i < kLanes; ++i) p[i] = int32_t(lane[i]);
+  }
+  // See half_weights.h.
+  friend ScalarLanes round_to_half(ScalarLanes a) {
+    return each([&](int i) { return cpu::round_to_half(float(a.lane[i])); });
+  }
+  static ScalarLanes load_half(const uint16_t* p) {
+    return each([&](int i) { return unpack_half(p[i]); });
+  }
+  void store_half(uint16_t* p) const {
+    for (int i = 0; i < kLanes; ++i) p[i] = pack_half(float(lane[i]));
   }
   static void transpose8(const ScalarLanes* in, ScalarLanes* out) {
     for (int row = 0; row < kLanes; ++row)

@@ -119,7 +119,7 @@ void sum_centres(const Pair<T>* pairs, int count, const TileArea& area, const Vi
 
 // Sums the weights of one tile's pairs by region.
 template <class T>
-void lift_tile(const PreparedView<T>& view, const void* weights, const LabelMaps& maps, uint32_t tile, int thread,
+void lift_tile(const PreparedView<T>& view, const Prepared& prepared, const LabelMaps& maps, uint32_t tile, int thread,
                LiftWorkspace<T>& work, PairSums* pair_sums) {
   const TileKernels<T>& kernel = kernels<T>();
   const uint32_t begin = view.tile_begin[tile], end = view.tile_begin[tile + 1];
@@ -129,7 +129,7 @@ void lift_tile(const PreparedView<T>& view, const void* weights, const LabelMaps
   const size_t first_region = work.labels.size() / size_t(maps.levels);
   find_regions(maps.levels, work);
   const int regions = work.regions.count;
-  work.visits.restore_or_evaluate(kernel, view, weights, tile, area);
+  work.visits.restore_or_evaluate(kernel, view, prepared, tile, area);
   work.sums.reserve(size_t(kBatch) * regions);
   uint32_t pair = begin;
   for (int batch = 0; batch < work.visits.batches(); ++batch) {
@@ -317,7 +317,7 @@ std::vector<LiftedRows<T>> lift(const Prepared& prepared, const LabelMaps& maps,
   }
   auto* pair_sums = take<PairSums>(scratch, header.num_pairs);
   parallel_for(threads, int64_t(header.tiles_x) * header.tiles_y, [&](int64_t item, int thread) {
-    lift_tile(view, prepared.weights, maps, view.tile_order[item], thread, *work[thread], pair_sums);
+    lift_tile(view, prepared, maps, view.tile_order[item], thread, *work[thread], pair_sums);
   });
 
   const int64_t pieces = (header.count + kGaussianGrain - 1) / kGaussianGrain;

@@ -89,14 +89,15 @@ struct ProjectKernelOf {
     L::load_columns3(gaussians.scales, scales);
     const L opacity = L::load(gaussians.opacities);
     camera_position(camera, mean, out.camera);
-    const Sight<L> sight = sight_of(camera, out.camera);
+    const ProjectedMean<L> projected_mean = project_mean(camera, out.camera);
     auto visible = out.camera[2] > L(kNearPlane);
-    if (camera.rigid) visible = visible & !surely_outside(camera, scales, gaussians.scale_modifier, opacity, sight);
+    if (camera.rigid)
+      visible = visible & !surely_outside(camera, scales, gaussians.scale_modifier, opacity, projected_mean);
     if (L::any(visible)) {
       L::load_columns4(gaussians.rotations, rotation);
-      image_axes(camera, sight, out.p);
+      image_axes(camera, projected_mean, out.p);
       project_shape(scales, gaussians.scale_modifier, rotation, out);
-      visible = visible & make_splat(camera, sight, opacity, gaussians.antialiasing, out, radius);
+      visible = visible & make_splat(camera, projected_mean, opacity, gaussians.antialiasing, out, radius);
       splat = out.splat;
     }
     L::where(visible, smaller(radius, T(1 << 30))).store_integers(radii);

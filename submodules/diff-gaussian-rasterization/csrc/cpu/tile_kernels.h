@@ -77,10 +77,15 @@ struct TileKernels {
   void (*scatter1)(const Visits<T>& visits, const T* factors, const T* values, T* sums);
   // sums[pair][region] += sum of the weights over the pixels of the region.
   void (*sum_regions)(const Visits<T>& visits, const TileRegions<T>& regions, T* sums);
+  // Conversions of `count` [visits, 8] weights to and from 16 bits (half_weights.h).
+  void (*round_weights)(T* weights, int64_t count);  // keeps the type
+  void (*pack_weights)(const T* rounded, int64_t count, uint16_t* out);
+  void (*unpack_weights)(const uint16_t* packed, int64_t count, T* out);
 };
 
 const TileKernels<float>& avx2_kernels();    // only on processors with AVX2 and FMA
 const TileKernels<float>& avx512_kernels();  // only on processors with AVX-512 F, VL, DQ and BW as well
+const TileKernels<float>& neon_kernels();    // only on arm64
 template <class T>
 const TileKernels<T>& scalar_kernels();
 // The kernels of the instruction set in use.

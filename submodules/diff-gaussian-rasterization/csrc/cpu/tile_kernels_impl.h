@@ -223,8 +223,20 @@ struct TileKernelsOf {
     }
   }
 
+  static void round_weights(T* weights, int64_t count) {
+    for (T* end = weights + kLanes * count; weights < end; weights += kLanes)
+      round_to_half(L::load(weights)).store(weights);
+  }
+  static void pack_weights(const T* rounded, int64_t count, uint16_t* out) {
+    for (int64_t i = 0; i < kLanes * count; i += kLanes) L::load(rounded + i).store_half(out + i);
+  }
+  static void unpack_weights(const uint16_t* packed, int64_t count, T* out) {
+    for (int64_t i = 0; i < kLanes * count; i += kLanes) L::load_half(packed + i).store(out + i);
+  }
+
   static constexpr TileKernels<T> table = {
-      evaluate, accumulate, dot, differentiate, L::kScatter16 ? scatter16 : nullptr, scatter8, scatter1, sum_regions};
+      evaluate,    accumulate,    dot,          differentiate, L::kScatter16 ? scatter16 : nullptr, scatter8, scatter1,
+      sum_regions, round_weights, pack_weights, unpack_weights};
 };
 
 }  // namespace gaussian::cpu

@@ -55,9 +55,11 @@ void write_run(T* to, Length length, Value&& value) {
 }
 
 // Weights kept between passes (see keep_weights): a table of tile offsets, then the tiles. A tile is a KeptTile
-// and, for each batch, a KeptBatch, the weights of its visits and their indices; each is aligned to 64 bytes.
+// and, for each batch, a KeptBatch, the weights of its visits (float or 16 bits) and their indices; each is aligned to
+// 64 bytes.
 struct KeptTile {
   alignas(64) float transmittance[kTilePixels];
+  int64_t visits;
   int32_t batches;
 };
 struct KeptBatch {
@@ -112,21 +114,25 @@ class TileVisits {
     }
   }
 
-  // `keep` writes the evaluated visits, except those of a block after its last pixel has terminated;
-  // `kept_bytes` is the size.
-  size_t kept_bytes() const {
+  // Rounds the evaluated weights to 16 bits.
+  void round(const TileKernels<T>& kernels) { kernels.round_weights(weight_.get(), size_); }
+
+  // `keep` writes the evaluated visits, except those of a block after its last pixel has terminated; `kept_bytes` is
+  // the size. `half`: 16-bit weights, of visits that have been rounded.
+  size_t kept_bytes(bool half) const {
     size_t bytes = sizeof(KeptTile);
     for (const Batch& batch : batches_) {
       size_t live = 0;
       for (int k = 0; k < kBlocks; ++k) live += batch.visits.end[k] - batch.visits.begin[k];
-      bytes += sizeof(KeptBatch) + visits_bytes(live);
+      bytes += sizeof(KeptBatch) + visits_bytes(live, half);
     }
     return bytes;
   }
-  void keep(char* to) {
+  void keep(const TileKernels<T>& kernels, bool half, char* to) {
     auto& tile = *reinterpret_cast<KeptTile*>(to);
     std::copy_n(state.transmittance, kTilePixels, tile.transmittance);
     tile.batches = batches();
+    tile.visits = 0;
     to += sizeof(KeptTile);
     for (int i = 0; i < batches(); ++i) {
       const Visits<T> from = visits(i);
@@ -134,49 +140,62 @@ class TileVisits {
       batch.pairs = pair_count(i);
       batch.begin[0] = 0;
       for (int k = 0; k < kBlocks; ++k) batch.begin[k + 1] = batch.begin[k] + (from.end[k] - from.begin[k]);
-      auto* weight = reinterpret_cast<T*>(to + sizeof(KeptBatch));
-      auto* index = reinterpret_cast<uint8_t*>(weight + kLanes * size_t(batch.begin[kBlocks]));
+      const size_t visits = size_t(batch.begin[kBlocks]);
+      char* weights = to + sizeof(KeptBatch);
+      auto* index = reinterpret_cast<uint8_t*>(weights + weight_bytes(visits, half));
       for (int k = 0; k < kBlocks; ++k) {
-        std::copy(from.weight + kLanes * from.begin[k], from.weight + kLanes * from.end[k],
-                  weight + kLanes * batch.begin[k]);
+        const T* weight = from.weight + kLanes * from.begin[k];
+        const int count = from.end[k] - from.begin[k];
+        if (half)
+          kernels.pack_weights(weight, count, reinterpret_cast<uint16_t*>(weights) + kLanes * batch.begin[k]);
+        else
+          std::copy_n(weight, kLanes * count, reinterpret_cast<T*>(weights) + kLanes * batch.begin[k]);
         std::copy(from.index + from.begin[k], from.index + from.end[k], index + batch.begin[k]);
       }
-      to += sizeof(KeptBatch) + visits_bytes(size_t(batch.begin[kBlocks]));
+      tile.visits += int64_t(visits);
+      to += sizeof(KeptBatch) + visits_bytes(visits, half);
     }
   }
   // Uses the visits stored at `from` instead of evaluating them. The kernels only read them.
-  void restore(const char* from, const Pair<T>* pairs) {
+  void restore(const TileKernels<T>& kernels, bool half, const char* from, const Pair<T>* pairs) {
     const auto& tile = *reinterpret_cast<const KeptTile*>(from);
     restored_ = true;
     size_ = 0;
     batches_.clear();
     std::copy_n(tile.transmittance, kTilePixels, state.transmittance);
+    if (half) weight_.reserve(kLanes * size_t(tile.visits));
     from += sizeof(KeptTile);
     for (int i = 0; i < tile.batches; ++i) {
       const auto& batch = *reinterpret_cast<const KeptBatch*>(from);
+      char* weights = const_cast<char*>(from) + sizeof(KeptBatch);
       Visits<T> visits{};
       std::copy_n(batch.begin, kBlocks, visits.begin);
       std::copy_n(batch.begin + 1, kBlocks, visits.end);
       visits.size = batch.begin[kBlocks];
-      visits.weight = reinterpret_cast<T*>(const_cast<char*>(from) + sizeof(KeptBatch));
-      visits.index = reinterpret_cast<uint8_t*>(visits.weight + kLanes * size_t(visits.size));
+      visits.index = reinterpret_cast<uint8_t*>(weights + weight_bytes(size_t(visits.size), half));
+      visits.weight = half ? weight_.get() + kLanes * size_ : reinterpret_cast<T*>(weights);
+      if (half) kernels.unpack_weights(reinterpret_cast<const uint16_t*>(weights), visits.size, visits.weight);
       batches_.push_back({pairs, batch.pairs, size_, visits});
       size_ += visits.size;
       pairs += batch.pairs;
-      from += sizeof(KeptBatch) + visits_bytes(size_t(visits.size));
+      from += sizeof(KeptBatch) + visits_bytes(size_t(visits.size), half);
     }
   }
 
   // Restores the kept weights of tile `tile` if there are any, else evaluates the tile.
-  void restore_or_evaluate(const TileKernels<T>& kernels, const PreparedView<T>& view, const void* weights,
+  void restore_or_evaluate(const TileKernels<T>& kernels, const PreparedView<T>& view, const Prepared& prepared,
                            uint32_t tile, const TileArea& area) {
-    const Pair<T>* pairs = view.pairs + view.tile_begin[tile];
     if constexpr (sizeof(T) == sizeof(float))
-      if (weights) {
-        const char* memory = static_cast<const char*>(weights);
-        return restore(memory + reinterpret_cast<const int64_t*>(memory)[tile], pairs);
-      }
-    evaluate(kernels, pairs, view.tile_begin[tile + 1] - view.tile_begin[tile], area, false);
+      if (const char* memory = static_cast<const char*>(prepared.weights))
+        return restore(kernels, prepared.half_weights, memory + reinterpret_cast<const int64_t*>(memory)[tile],
+                       view.pairs + view.tile_begin[tile]);
+    evaluate(kernels, view, tile, area, false);
+    if (prepared.half_weights) round(kernels);
+  }
+  void evaluate(const TileKernels<T>& kernels, const PreparedView<T>& view, uint32_t tile, const TileArea& area,
+                bool keep_alpha) {
+    const uint32_t begin = view.tile_begin[tile];
+    evaluate(kernels, view.pairs + begin, view.tile_begin[tile + 1] - begin, area, keep_alpha);
   }
 
  private:
@@ -186,7 +205,10 @@ class TileVisits {
     int64_t offset;  // first visit
     Visits<T> visits;
   };
-  static size_t visits_bytes(size_t visits) { return aligned(visits * (kLanes * sizeof(T) + 1)); }
+  static size_t weight_bytes(size_t visits, bool half) {
+    return visits * kLanes * (half ? sizeof(uint16_t) : sizeof(T));
+  }
+  static size_t visits_bytes(size_t visits, bool half) { return aligned(weight_bytes(visits, half) + visits); }
 
   std::vector<Batch> batches_;
   Buffer<uint8_t> index_;

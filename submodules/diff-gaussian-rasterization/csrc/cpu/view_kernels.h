@@ -72,6 +72,7 @@ struct ViewKernels {
 
 const ViewKernels<float>& avx2_view_kernels();
 const ViewKernels<float>& avx512_view_kernels();
+const ViewKernels<float>& neon_view_kernels();
 template <class T>
 const ViewKernels<T>& scalar_view_kernels();
 template <class T>

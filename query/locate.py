@@ -30,7 +30,7 @@ class LocateConfig(InstanceOptions, RelevancyConfig):
     text: tuple[str, ...] = ()
     """Phrases to look for, each in quotes."""
     level: str | None = None
-    """Look at one level (default, s, m, l, grid) instead of the one that answers each phrase best."""
+    """Look at one level (default, s, m, l, grid) instead of those that answer each phrase best."""
     up: tuple[float, float, float] | None = None
     """Direction in scene coordinates that points up; remembered with the model."""
     scale: float | None = None

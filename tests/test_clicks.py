@@ -43,7 +43,7 @@ def test_a_click_on_a_ball_says_where_it_is_and_what_it_is(session, ball):
     ranked = best_phrases(clicked, question, 2)
     assert ranked[0].phrase == BALLS[ball] and ranked[0].score > 0.9 and ranked[0].level == "s"
     assert len(ranked) == 2 and ranked[1].score < ranked[0].score
-    options = InstanceOptions(neighbours=1, min_gaussians=1, threshold=0.95)
+    options = InstanceOptions(neighbours=1, min_gaussians=1, threshold=0.95, grow=1.0)
     answer, number, instance = clicked_instance(clicked, ObjectFinder(session.field).find(question, options))
     assert (answer.phrase, number, instance.members.tolist()) == (BALLS[ball], 1, [ball])
 
@@ -58,7 +58,7 @@ def test_a_click_on_nothing_is_none_and_one_outside_is_refused(session):
 def test_a_click_between_instances_belongs_to_none(session):
     camera, gaussians = session.scene.train[2], session.field.trained.gaussians
     clicked = click(camera, gaussians, *_pixel(camera, np.array(CENTERS[0])))
-    options = InstanceOptions(neighbours=1, min_gaussians=1, threshold=0.95)
+    options = InstanceOptions(neighbours=1, min_gaussians=1, threshold=0.95, grow=1.0)
     others = ObjectFinder(session.field).find(session.question(BALLS[1:3]), options)
     assert clicked_instance(clicked, others) is None
 

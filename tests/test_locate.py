@@ -12,7 +12,9 @@ from autoencoder.pca import PCA
 from query.locate import LocateConfig, locate
 from query.objects.boxes import axis_aligned, oriented
 from query.objects.coordinates import Frame, measured_scale
-from query.objects.instances import connected_groups, find_instances, selected
+from query.objects.finding import InstanceOptions, ObjectFinder
+from query.objects.instances import connected_groups, find_instances, threshold_of
+from query.session import Session, SessionConfig
 from scene.gaussian_files import load_ply, save_ply
 from scene.gaussian_model import GaussianModel
 from scene.ply import read_vertices
@@ -153,6 +155,7 @@ def test_without_a_scale_the_file_says_so(model):
     [
         ({"threshold": 1.5}, "--threshold 1.5"),
         ({"min_gaussians": 0}, "--min_gaussians 0"),
+        ({"grow": 0.0}, "--grow 0.0"),
         ({"up": (0.0, 0.0, 0.0)}, "--up 0.0 0.0 0.0"),
         ({"scale": -1.0}, "--scale -1"),
         ({"scale": 0.0}, "--scale 0"),
@@ -169,7 +172,9 @@ def test_settings_without_a_meaning_are_refused(model, settings, message):
 def test_a_lifted_field_answers_too_and_unknown_gaussians_never_do(tmp_path, scene, monkeypatch):
     monkeypatch.setattr("query.session.text_encoder", lambda *_: Words())
     lifted = write_lifted(tmp_path / "lifted", scene)
-    (one,) = _locate(lifted, BALLS[2], min_gaussians=1, threshold=0.95)["objects"]  # its neighbour carries a fifth of it
+    (one,) = _locate(lifted, BALLS[2], min_gaussians=1, threshold=0.95, grow=1.0)[
+        "objects"
+    ]  # its neighbour carries a fifth of it
     assert load_array(lifted.objects / one["indices"]).tolist() == [2] and one["level"] == "s"
     low = _locate(lifted, BALLS[3], min_gaussians=1, level="l", threshold=0.01)["objects"]
     members = np.concatenate([load_array(lifted.objects / found["indices"]) for found in low])
@@ -203,30 +208,72 @@ def test_the_shortest_turn_takes_up_to_z():
     assert measured_scale((0.0, 0.0, 0.0, 0.0, 3.0, 4.0), 2.5) == 0.5
 
 
+def _blobs(*offsets, count=200, seed=2):
+    generator = np.random.default_rng(seed)
+    return np.concatenate([generator.uniform(0, 1, (count, 3)) + [offset, 0, 0] for offset in offsets])
+
+
 def test_groups_part_where_there_is_a_gap():
-    generator = np.random.default_rng(2)
-    blobs = [generator.uniform(0, 1, (200, 3)) + [offset, 0, 0] for offset in (0.0, 2.0)]
-    groups = connected_groups(np.concatenate(blobs))
+    groups = connected_groups(_blobs(0.0, 2.0), np.full((400, 3), 0.05))
     assert len(set(groups[:200])) == 1 and len(set(groups[200:])) == 1 and groups[0] != groups[200]
 
 
+def test_large_gaussians_on_a_flat_face_belong_to_the_dense_edge_they_touch():
+    edge = _blobs(0.0)
+    face = np.array([[2.2 + 1.5 * i, 0.5, 0.5] for i in range(4)])  # further apart than anything in the edge
+    means, scales = np.concatenate([edge, face]), np.full((204, 3), 0.05)
+    assert len(set(connected_groups(means, scales))) > 1
+    scales[200:, 0] = 1.2
+    assert len(set(connected_groups(means, scales))) == 1
+
+
 def test_instances_are_ordered_by_how_well_and_how_much_they_answer():
-    generator = np.random.default_rng(3)
-    means = np.concatenate([generator.uniform(0, 1, (100, 3)), generator.uniform(0, 1, (100, 3)) + 5])
     relevancy = np.repeat([0.6, 0.9], 100)
-    found = find_instances(relevancy, relevancy > 0.5, means, np.ones(200), 10)
+    found = find_instances(relevancy, 0.5, 0.5, 10, _blobs(0.0, 5.0, count=100), np.full((200, 3), 0.05), np.ones(200))
     assert [round(one.score, 3) for one in found] == [0.9, 0.6] and found[0].members[0] == 100
+
+
+def test_an_instance_grows_into_lower_relevancy_it_is_connected_with():
+    means = _blobs(0.0, 1.0, 5.0)  # the first two touch
+    relevancy = np.repeat([0.8, 0.4, 0.4], 200)
+    options = {"means": means, "scales": np.full((600, 3), 0.05), "opacities": np.ones(600)}
+    (grown,) = find_instances(relevancy, 0.5, 0.35, 20, **options)
+    assert grown.members.tolist() == list(range(400)) and grown.score == pytest.approx(0.8)
+    (strict,) = find_instances(relevancy, 0.5, 0.5, 20, **options)
+    assert strict.members.tolist() == list(range(200))
+    assert find_instances(relevancy, 0.5, 0.35, 201, **options) == []  # growing makes no instance of a small group
 
 
 def test_threshold_rules():
     relevancy = np.concatenate([np.full(90, 0.2), np.full(10, 0.4)])
-    assert selected(relevancy, "fixed", 0.5).sum() == 0
-    assert selected(relevancy, "relative", 0.5).sum() == 10
-    assert selected(relevancy, "otsu", 0.1).sum() == 10
-    assert selected(relevancy, "otsu", 0.5).sum() == 0  # an absent phrase selects nothing
+
+    def count(rule, value):
+        return (relevancy > threshold_of(relevancy, rule, value)).sum()
+
+    assert count("fixed", 0.5) == 0
+    assert count("relative", 0.5) == count("relative", 0.35) == 10  # never below the median, however much an instance grows
+    assert count("otsu", 0.1) == 10
+    assert count("otsu", 0.5) == 0  # an absent phrase selects nothing
 
 
 def test_a_folder_without_a_field_names_the_command(tmp_path, monkeypatch):
     monkeypatch.setattr("query.session.text_encoder", lambda *_: Words())
     with pytest.raises(InputError, match="train.py"):
         _locate(ModelFolder(tmp_path / "empty"), "red ball")
+
+
+@pytest.mark.parametrize(
+    ("other", "selected"),
+    [
+        (0.79, [0, 1]),  # as good as the best level: it adds the part that only it answers
+        (0.6, [0]),  # a coarse level that holds the thing and its surroundings answers too, but clearly less
+    ],
+)
+def test_levels_that_answer_equally_well_complement_each_other(tmp_path, scene, monkeypatch, other, selected):
+    monkeypatch.setattr("query.session.text_encoder", lambda *_: Words())
+    session = Session.open(SessionConfig(device="cpu"), write_lifted(tmp_path / "lifted", scene))
+    question = session.question(["thing"])
+    relevancy = torch.tensor([[0.8, 0.2, 0.1], [0.1, 0.1, other], [0.1, 0.1, 0.1], [0.1, 0.1, 0.1]])[..., None]
+    question.__dict__["gaussian_relevancy"] = relevancy  # in place of the computed one, which is cached there
+    (found,) = ObjectFinder(session.field).find(question, InstanceOptions(neighbours=1, min_gaussians=1))
+    assert found.level == "s" and found.mask(4).nonzero()[0].tolist() == selected

@@ -6,11 +6,14 @@ from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.special import logit
 
 from query.field import LanguageField
-from query.objects.instances import Instance, Neighbours, ThresholdRule, find_instances, selected
+from query.objects.instances import Instance, Neighbours, ThresholdRule, find_instances, threshold_of
 from query.question import Question
 from workspace import InputError
+
+TIED = 0.2  # difference of the highest log-odds of relevancy up to which two levels answer a phrase equally well
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,10 +25,12 @@ class InstanceOptions:
     not let below it."""
     threshold: float = 0.5
     """In (0, 1); with the fixed rule, 0.5 means that a phrase beats every negative."""
+    grow: float = 0.7
+    """An instance extends to connected Gaussians above this share of the threshold; 1 for none."""
     neighbours: int = 10
     """Relevancy is the mean over this many nearest Gaussians; 1 for none."""
     min_gaussians: int = 20
-    """Smaller groups are no instance."""
+    """A group with fewer Gaussians above the threshold is no instance."""
     instances: int | None = None
     """Only so many instances of each phrase, best first."""
 
@@ -33,6 +38,8 @@ class InstanceOptions:
         """Raise InputError for a value without a meaning."""
         if not 0 < self.threshold < 1:
             raise InputError(f"--threshold {self.threshold}: expected a value between 0 and 1.")
+        if not 0 < self.grow <= 1:
+            raise InputError(f"--grow {self.grow}: expected a share of the threshold, above 0 and at most 1.")
         for name in ("neighbours", "min_gaussians", "instances"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -45,7 +52,7 @@ class FoundPhrase:
 
     phrase: str
     level: str
-    """The level that answers the phrase best."""
+    """The level whose relevancy is highest."""
     instances: tuple[Instance, ...]
     best: float
     """Highest smoothed relevancy of any Gaussian."""
@@ -65,13 +72,14 @@ def members_mask(instances: Sequence[Instance], num_gaussians: int) -> Bool[np.n
 
 @dataclass(frozen=True, eq=False)
 class PhraseRelevancy:
-    """How much every Gaussian answers one phrase, at the level that answers it best."""
+    """How much every Gaussian answers one phrase."""
 
     phrase: str
     level: str
-    """The level whose smoothed relevancy is highest at any Gaussian, the first on ties."""
+    """The level whose relevancy is highest at any Gaussian, the first on ties."""
     values: Float[np.ndarray, " n"]
-    """Relevancy in (0, 1), the mean over the nearest Gaussians; 0 for Gaussians without an embedding."""
+    """Relevancy in (0, 1), the mean over the nearest Gaussians; 0 for those without an embedding. Where other levels answer as
+    well as the best one, the highest of them: the parts of a thing may answer at different levels."""
     best: float
     """The highest of them."""
 
@@ -84,7 +92,7 @@ class ObjectFinder:
         self._neighbours: dict[int, Neighbours] = {}
 
     def find(self, question: Question, options: InstanceOptions, level: str | None = None) -> list[FoundPhrase]:
-        """The instances of every phrase, at one `level` or at the one that answers each phrase best.
+        """The instances of every phrase, at one `level` or at those that answer it best.
 
         Gaussians without an embedding are excluded.
 
@@ -105,15 +113,16 @@ class ObjectFinder:
         levels = range(len(self.field.levels)) if level is None else (self.field.levels.index(level),)
         relevancy = question.gaussian_relevancy.cpu().numpy()[self.known]
         return [
-            self._best_level(phrase, relevancy[..., place], levels, neighbours) for place, phrase in enumerate(question.phrases)
+            self._relevancy(phrase, relevancy[..., place], levels, neighbours) for place, phrase in enumerate(question.phrases)
         ]
 
     def instances(self, answer: PhraseRelevancy, options: InstanceOptions) -> FoundPhrase:
         """The instances among the Gaussians whose relevancy is above the threshold; `options.neighbours` does not count."""
         values, index = answer.values[self.known], np.flatnonzero(self.known)
-        chosen = selected(values, options.rule, options.threshold)
-        found = find_instances(values, chosen, self._means, self._opacities, options.min_gaussians)[: options.instances]
-        instances = tuple(Instance(index[one.members], one.score) for one in found)
+        threshold, floor = (threshold_of(values, options.rule, options.threshold * share) for share in (1.0, options.grow))
+        geometry = self._means, self._scales, self._opacities
+        found = find_instances(values, threshold, floor, options.min_gaussians, *geometry)
+        instances = tuple(Instance(index[one.members], one.score) for one in found[: options.instances])
         return FoundPhrase(answer.phrase, answer.level, instances, answer.best)
 
     @cached_property
@@ -126,15 +135,19 @@ class ObjectFinder:
         return self.field.trained.gaussians.means.cpu().numpy()[self.known]
 
     @cached_property
+    def _scales(self) -> np.ndarray:
+        return self.field.trained.gaussians.scales.cpu().numpy()[self.known]
+
+    @cached_property
     def _opacities(self) -> np.ndarray:
         return self.field.trained.gaussians.opacities.cpu().numpy()[self.known]
 
-    def _best_level(self, phrase: str, relevancy: np.ndarray, levels: Sequence[int], neighbours: int) -> PhraseRelevancy:
+    def _relevancy(self, phrase: str, relevancy: np.ndarray, levels: Sequence[int], neighbours: int) -> PhraseRelevancy:
         if neighbours not in self._neighbours:
             self._neighbours = {neighbours: Neighbours(self._means, neighbours)}
-        smooth = [self._neighbours[neighbours].smoothed(relevancy[:, level]) for level in levels]
-        peaks = [float(values.max()) if len(values) else 0.0 for values in smooth]
-        best = int(np.argmax(peaks))
+        smooth = np.stack([self._neighbours[neighbours].smoothed(relevancy[:, level]) for level in levels])
+        peaks = smooth.max(1, initial=0.0)
+        odds = logit(np.clip(peaks, 1e-6, 1 - 1e-6))
         values = np.zeros(len(self.known), np.float32)
-        values[self.known] = smooth[best]
-        return PhraseRelevancy(phrase, self.field.levels[levels[best]], values, peaks[best])
+        values[self.known] = smooth[odds >= odds.max() - TIED].max(0)
+        return PhraseRelevancy(phrase, self.field.levels[levels[int(np.argmax(peaks))]], values, float(peaks.max()))

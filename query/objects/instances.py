@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from skimage.filters import threshold_otsu
 
-LINK = 2.0  # maximum link length, in multiples of the median distance to the tenth nearest member
-LINKED_NEIGHBOURS = 10
+LINK = 3.0  # maximum link length, in multiples of the median distance to the last linked neighbour
+LINKED_NEIGHBOURS = 20
 
 ThresholdRule = Literal["fixed", "relative", "otsu"]
 
@@ -24,7 +24,7 @@ class Instance:
     members: Int[np.ndarray, " m"]
     """Indices of the Gaussians, ascending."""
     score: float
-    """Opacity-weighted mean relevancy of the members, in (0, 1)."""
+    """Opacity-weighted mean relevancy of the members above the threshold, in (0, 1)."""
 
 
 class Neighbours:
@@ -60,41 +60,51 @@ def _otsu(relevancy: np.ndarray, value: float) -> float:
 THRESHOLDS: Mapping[str, Callable[[np.ndarray, float], float]] = {"fixed": _fixed, "relative": _relative, "otsu": _otsu}
 
 
-def selected(relevancy: Float[np.ndarray, " n"], rule: ThresholdRule, value: float) -> Bool[np.ndarray, " n"]:
-    """Gaussians whose relevancy is above the threshold of `rule`."""
-    return relevancy > THRESHOLDS[rule](relevancy, value) if len(relevancy) else np.zeros(0, bool)
+def threshold_of(relevancy: Float[np.ndarray, " n"], rule: ThresholdRule, value: float) -> float:
+    """Relevancy above which `rule` selects a Gaussian; `value` where there are no Gaussians."""
+    return THRESHOLDS[rule](relevancy, value) if len(relevancy) else value
 
 
-def connected_groups(means: Float[np.ndarray, "m 3"]) -> Int[np.ndarray, " m"]:
-    """Group of each Gaussian, counted from 0. Two are linked when one is among the ten nearest of the other and no further
-    away than `LINK` times the median distance to the tenth; memory is linear in the number of Gaussians."""
+def connected_groups(means: Float[np.ndarray, "m 3"], scales: Float[np.ndarray, "m 3"]) -> Int[np.ndarray, " m"]:
+    """Group of each Gaussian, counted from 0.
+
+    Two Gaussians are linked when one is among the 20 nearest of the other, and they are no further apart than `LINK` times the
+    median distance to the 20th or than the sum of their longest standard deviations: flat surfaces have few, large Gaussians.
+    Memory is linear in the number of Gaussians.
+    """
     count = min(LINKED_NEIGHBOURS + 1, len(means))
     if count < 2:
         return np.zeros(len(means), np.int64)
     distances, index = cKDTree(means).query(means, count, workers=-1)
-    near = distances[:, 1:] <= LINK * np.median(distances[:, -1])
+    distances, index, extent = distances[:, 1:], index[:, 1:], scales.max(1)
+    near = distances <= np.maximum(LINK * np.median(distances[:, -1]), extent[:, None] + extent[index])
     rows = np.repeat(np.arange(len(means)), count - 1)[near.ravel()]
-    graph = coo_matrix((np.ones(len(rows), np.int8), (rows, index[:, 1:].ravel()[near.ravel()])), shape=(len(means),) * 2)
+    graph = coo_matrix((np.ones(len(rows), np.int8), (rows, index.ravel()[near.ravel()])), shape=(len(means),) * 2)
     return connected_components(graph, directed=False)[1].astype(np.int64)
 
 
 def find_instances(
     relevancy: Float[np.ndarray, " n"],
-    chosen: Bool[np.ndarray, " n"],
-    means: Float[np.ndarray, "n 3"],
-    opacities: Float[np.ndarray, " n"],
+    threshold: float,
+    floor: float,
     min_gaussians: int,
+    means: Float[np.ndarray, "n 3"],
+    scales: Float[np.ndarray, "n 3"],
+    opacities: Float[np.ndarray, " n"],
 ) -> list[Instance]:
-    """Instances among the `chosen` Gaussians, best score first; groups of fewer than `min_gaussians` are dropped."""
-    index = np.flatnonzero(chosen)
-    groups = connected_groups(means[index])
+    """Connected groups of Gaussians above `floor` that have at least `min_gaussians` above `threshold`, best first.
+
+    A thing is rarely above the threshold everywhere: its edges and its other parts are lower, but still above the rest.
+    """
+    index = np.flatnonzero(relevancy > min(floor, threshold))
+    groups = connected_groups(means[index], scales[index])
+    order = np.argsort(groups, kind="stable")
     found = []
-    for group in range(int(groups.max()) + 1 if len(groups) else 0):
-        members = index[groups == group]
-        if len(members) >= min_gaussians:
-            weight = opacities[members].astype(np.float64)
-            score = (
-                float(np.average(relevancy[members], weights=weight)) if weight.sum() > 0 else float(relevancy[members].mean())
-            )
-            found.append(Instance(members, score))
-    return sorted(found, key=lambda instance: (-instance.score * np.sqrt(len(instance.members)), int(instance.members[0])))
+    for members in np.split(index[order], np.flatnonzero(np.diff(groups[order])) + 1):
+        core = members[relevancy[members] > threshold]
+        if len(core) >= max(min_gaussians, 1):
+            weight = opacities[core].astype(np.float64)
+            score = float(np.average(relevancy[core], weights=weight if weight.sum() > 0 else None))
+            found.append((len(core), Instance(members, score)))
+    found.sort(key=lambda pair: (-pair[1].score * np.sqrt(pair[0]), int(pair[1].members[0])))
+    return [instance for _, instance in found]

@@ -1,5 +1,6 @@
 """The query stage: from phrases or benchmark labels to answers, figures, pictures and a report."""
 
+import logging
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -32,6 +33,8 @@ from workspace.owned_files import OwnedFiles
 from workspace.record_types import EvalRecord
 from workspace.replaced_folder import replaced_folder
 from workspace.stage_record import stage
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +89,12 @@ def _evaluate(config: QueryConfig, folder: ModelFolder) -> tuple[ModelFolder, di
     """Evaluate one model folder; returns it with the chosen field, and the summary, empty without ground truth."""
     session = Session.open(config, folder, config.level, config.resolution)
     model = session.model
+    if config.labels and session.calibration:
+        log.warning(
+            "Temperature and negatives were calibrated on %s: figures on these labels compare with no published ones. Published "
+            "values: --temperature 10 --negatives object things stuff texture",
+            session.calibration.labels,
+        )
     protocol = PROTOCOLS[config.protocol]
     labels = read_labels(config.labels, protocol, session.scene) if config.labels else None
     views = _views(config, session, labels)
@@ -102,7 +111,8 @@ def _evaluate(config: QueryConfig, folder: ModelFolder) -> tuple[ModelFolder, di
         views = best_views(question, views, MOST_VIEWS)
     decide, clock = rule(config.rule, config.mask_thresh), Clock(session.device)
     rows: list[Row] = []
-    inputs = session.field.fingerprint() | {"features": session.field.features}
+    relevancy = session.relevancy(config.negatives)
+    inputs = session.field.fingerprint() | {"features": session.field.features, "relevancy": relevancy}
     # Answers are fast to recompute, so the folder only holds those of the last question.
     with replaced_folder(model.evaluation) as new, stage(new, EvalRecord, _recorded(config), inputs):
         answers, report = AnswerFolder(new), Report(config.report_views)
@@ -128,6 +138,7 @@ def _evaluate(config: QueryConfig, folder: ModelFolder) -> tuple[ModelFolder, di
             "protocol": config.protocol if labels else None,
             "rule": config.rule,
             "reading": config.reading,
+            "relevancy": relevancy,
             **figures,
             "by_split": by_split(rows) if labels else {},
             "seconds_per_view": {part: total / len(views) for part, total in clock.seconds.items()},

@@ -1,13 +1,13 @@
 """CLIP-shaped dual encoders through OpenCLIP: any published model, or the bundled one under its name `mini`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
-from features import mini
+from features import clip_patches, mini
 from features.clip_loading import load_clip
 from workspace import InputError
 
@@ -16,6 +16,13 @@ class ClipEncoder:
     """Image and text encoder of one OpenCLIP model; half precision on a GPU, full precision on a CPU.
 
     Deviates from LangSplat, whose CLIP runs in half precision everywhere: CPUs compute that slowly.
+
+    Args:
+        model: OpenCLIP's name of the model.
+        pretrained: Its weights, as in `clip_loading.load_clip`.
+        device: Where it runs.
+        batch: Pictures, or phrases, encoded at a time.
+        loaded: Network and tokenizer instead of `model`'s with `pretrained`, such as those of `random_networks`.
 
     Attributes:
         width: Width of an embedding.
@@ -27,18 +34,25 @@ class ClipEncoder:
             square, or needs a package that is not installed.
     """
 
-    def __init__(self, model: str, pretrained: str | None = None, device: torch.device | str = "cpu", batch: int = 256):
+    def __init__(
+        self,
+        model: str,
+        pretrained: str | None = None,
+        device: torch.device | str = "cpu",
+        batch: int = 256,
+        loaded: tuple[torch.nn.Module, Callable[[list[str]], Tensor]] | None = None,
+    ):
         self.device = torch.device(device)
         self.batch = batch
         self._dtype = torch.float16 if self.device.type == "cuda" else torch.float32
-        self._model, self._tokenizer = load_clip(model, pretrained, self.device)
+        self._model, self._tokenizer = loaded or load_clip(model, pretrained, self.device)
         visual = self._model.visual
         if len(set(_sides(visual.image_size))) > 1:
             raise InputError(
                 f"OpenCLIP model '{model}' takes pictures of {visual.image_size} pixels; only square ones are supported."
             )
         self.image_size = _sides(visual.image_size)[0]
-        self.patch_size = _sides(getattr(visual, "patch_size", 0))[0]
+        self.patch_size = _patch_size(visual)
         self._transform = _transform(visual.preprocess_cfg)
         normalize = self._transform.transforms[-1]  # mean and standard deviation that the weights were trained with
         self._mean = torch.tensor(normalize.mean, device=self.device).view(3, 1, 1)
@@ -77,11 +91,25 @@ class ClipEncoder:
 
     @torch.inference_mode()
     def embed_patches(self, images: Float[Tensor, "b 3 height width"]) -> Float[Tensor, "b h w d"]:
-        """Unit patch tokens in the space of the embeddings, of RGB images in [0, 1] whose sides are multiples of the patch."""
+        """Unit patch tokens of the bundled encoder, of RGB images in [0, 1] whose sides are multiples of the patch."""
         return mini.patch_tokens(self._model.visual, self._normalize(images.to(self.device))).float()
+
+    def check_patches(self, model: str) -> None:
+        """InputError when the patches of `model`, for the message, cannot be compared with text (`clip_patches`)."""
+        clip_patches.check_patches(model, self._model.visual)
+
+    @torch.inference_mode()
+    def embed_windows(self, images: Float[Tensor, "b 3 side side"]) -> Float[Tensor, "b h w d"]:
+        """Unit patch tokens in the space of the embeddings, of RGB images in [0, 1] of `image_size`, as in `clip_patches`."""
+        return clip_patches.patch_tokens(self._model.visual, self._normalize(images.to(self.device))).float()
 
     def _normalize(self, images: Float[Tensor, "b 3 height width"]) -> Float[Tensor, "b 3 height width"]:
         return ((images - self._mean) / self._std).to(self._dtype)
+
+
+def _patch_size(visual: torch.nn.Module) -> int:
+    embedding = getattr(getattr(visual, "trunk", None), "patch_embed", None)
+    return _sides(getattr(visual, "patch_size", None) or getattr(embedding, "patch_size", 0))[0]
 
 
 def _sides(size: int | Sequence[int]) -> tuple[int, ...]:

@@ -55,7 +55,12 @@ def clip_settings(options: ClipOptions) -> dict[str, object]:
 def clip_encoder(options: ClipOptions, device: torch.device) -> tuple[ClipEncoder, Resize | None]:
     """The encoder, and the resize filter of its crops (None: the published one, as in `features.masks.cut_crops`)."""
     encoder = ClipEncoder(options.clip_model, _weights(options), device)
-    return encoder, encoder.resize if _resizes_as_encoder(options) else None
+    return encoder, crop_filter(options, encoder)
+
+
+def crop_filter(options: ClipOptions, encoder: ClipEncoder) -> Resize | None:
+    """The resize filter of crops for `encoder`; None: the published one."""
+    return encoder.resize if _resizes_as_encoder(options) else None
 
 
 def clip_text(settings: FeatureSettings, device: torch.device | str, options: TextOptions) -> ClipText:

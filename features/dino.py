@@ -62,19 +62,7 @@ class Dino(ExtractorSpec[DinoOptions]):
         evaluation), and a GPU computes in half precision.
         """
         encoder = DinoEncoder(options.dino_model, options.dino_ckpt, device, half=not options.square)
-
-        def window(height: int, width: int) -> tuple[int, int]:
-            if options.square:
-                return max(1, options.square // encoder.patch_size), max(1, options.square // encoder.patch_size)
-            return area_grid(height, width, options.dino_side, encoder.patch_size)
-
-        def grid(height: int, width: int) -> tuple[int, int]:
-            rows, columns = window(height, width)
-            return rows * options.windows, columns * options.windows
-
-        return dense_extractor(
-            encoder.embed_patches, encoder.patch_size, grid, window, "bilinear" if options.square else "bicubic"
-        )
+        return grid_extractor(options, encoder)
 
     def text_encoder(self, settings: FeatureSettings, device: torch.device | str, options: TextOptions) -> Talk2DinoText:
         """CLIP's text tower and Talk2DINO's head."""
@@ -87,11 +75,28 @@ class Dino(ExtractorSpec[DinoOptions]):
         )
 
 
+def grid_extractor(options: DinoOptions, encoder: "DinoEncoder") -> Extractor:
+    """Patch grids of `encoder` at the size that `options` ask for."""
+    def window(height: int, width: int) -> tuple[int, int]:
+        if options.square:
+            return max(1, options.square // encoder.patch_size), max(1, options.square // encoder.patch_size)
+        return area_grid(height, width, options.dino_side, encoder.patch_size)
+
+    def grid(height: int, width: int) -> tuple[int, int]:
+        rows, columns = window(height, width)
+        return rows * options.windows, columns * options.windows
+
+    return dense_extractor(
+        encoder.embed_patches, encoder.patch_size, grid, window, "bilinear" if options.square else "bicubic"
+    )
+
+
 class DinoEncoder:
     """Normalised patch tokens of a timm vision transformer, at any image size that is a multiple of its patch.
 
     Positional embeddings are interpolated to the grid by timm (rotary ones need no interpolation). Half precision on a
-    GPU unless `half` is false, full precision on a CPU.
+    GPU unless `half` is false, full precision on a CPU. With `random` the weights are random and none are read: to measure
+    its cost.
 
     Attributes:
         width: Width of a token.
@@ -101,9 +106,16 @@ class DinoEncoder:
         InputError: the model is unknown or gives no patch tokens, or its weights are absent or damaged.
     """
 
-    def __init__(self, model: str, checkpoint: Path | None = None, device: torch.device | str = "cpu", half: bool = True):
+    def __init__(
+        self,
+        model: str,
+        checkpoint: Path | None = None,
+        device: torch.device | str = "cpu",
+        half: bool = True,
+        random: bool = False,
+    ):
         self.device = torch.device(device)
-        self._network = _load(model, checkpoint).to(self.device).eval().requires_grad_(False)
+        self._network = _load(model, checkpoint, random).to(self.device).eval().requires_grad_(False)
         self._dtype = torch.float16 if half and self.device.type == "cuda" else torch.float32
         self._network.to(self._dtype)
         self.patch_size = self._network.patch_embed.patch_size[0]
@@ -121,7 +133,7 @@ class DinoEncoder:
         return tokens.unflatten(1, (h, w)).float()
 
 
-def _load(model: str, checkpoint: Path | None) -> torch.nn.Module:
+def _load(model: str, checkpoint: Path | None, random: bool) -> torch.nn.Module:
     import timm
 
     if checkpoint is not None and not Path(checkpoint).is_file():
@@ -132,7 +144,7 @@ def _load(model: str, checkpoint: Path | None) -> torch.nn.Module:
     overlay = {} if checkpoint is None else {"pretrained_cfg_overlay": {"file": str(checkpoint)}}
     with quiet():
         try:
-            network = timm.create_model(model, pretrained=True, num_classes=0, dynamic_img_size=True, **overlay)
+            network = timm.create_model(model, pretrained=not random, num_classes=0, dynamic_img_size=True, **overlay)
         except TypeError:  # its class has no dynamic_img_size
             raise InputError(_NO_TOKENS.format(model)) from None
         except Exception as error:  # noqa: BLE001 - a damaged file can raise any exception

@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 
+from features.clip_dense import ClipDense
 from features.dino import Dino
 from features.entry_points import registered
 from features.extractor import ExtractorSpec
@@ -24,6 +25,7 @@ EXTRACTORS: dict[str, ExtractorSpec] = {
     "mini": MiniSegments(),
     "dino": Dino(),
     "mini_dense": MiniGrid(),
+    "clip_dense": ClipDense(),
     "own": OwnSegments(),
 }
 EXTRACTORS |= {name: spec for name, spec in registered().items() if name not in EXTRACTORS}

@@ -7,9 +7,11 @@ from typing import Literal
 
 import torch
 
+from features.clip import ClipEncoder
 from features.clip_options import ClipOptions, clip_encoder, clip_settings, clip_text
 from features.extractor import Extractor, ExtractorSpec
-from features.sam import SamGenerator, SamSettings
+from features.masks import Resize
+from features.sam import MaskPredictor, SamGenerator, SamSettings
 from features.segment_extractor import map_extractor, mask_extractor
 from features.segment_store import SegmentStore
 from features.stock_sam import StockSam, load_sam
@@ -73,16 +75,12 @@ class SamClip(ExtractorSpec[SamClipOptions]):
     def load(self, options: SamClipOptions, device: torch.device) -> Extractor:
         """The segmenter and the image tower."""
         if options.segmenter == "graph":
-            from features.graph_segments import graph_segments
-
-            return map_extractor(graph_segments, *clip_encoder(options, device))
-        sam, nms_step = PRESETS[options.preset]
-        if options.segmenter in FAMILIES:
+            predictor = None
+        elif options.segmenter in FAMILIES:
             predictor = load_transformers_sam(options.segmenter, options.segmenter_weights, device)
         else:
             predictor = StockSam(load_sam(options.sam_ckpt_path, options.sam_model_type, device))
-        encoder, resize = clip_encoder(options, device)
-        return mask_extractor(SamGenerator(predictor, sam).generate, encoder, nms_step, resize)
+        return segment_extractor(options, predictor, *clip_encoder(options, device))
 
     def text_encoder(self, settings: FeatureSettings, device: torch.device | str, options: TextOptions) -> ClipText:
         """Text tower of the same model; its weights may have moved since."""
@@ -102,6 +100,18 @@ class SamClip(ExtractorSpec[SamClipOptions]):
             _prompts(sam),
             _prompts(published),
         )
+
+
+def segment_extractor(
+    options: SamClipOptions, predictor: MaskPredictor | None, encoder: ClipEncoder, resize: Resize | None
+) -> Extractor:
+    """The extractor of these networks; without a predictor the segments are those of the region graph."""
+    if predictor is None:
+        from features.graph_segments import graph_segments
+
+        return map_extractor(graph_segments, encoder, resize)
+    sam, nms_step = PRESETS[options.preset]
+    return mask_extractor(SamGenerator(predictor, sam).generate, encoder, nms_step, resize)
 
 
 def _prompts(sam: SamSettings) -> int:

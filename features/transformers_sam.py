@@ -67,7 +67,7 @@ def load_transformers_sam(segmenter: str, weights: str | None, device: torch.dev
     Raises:
         InputError: transformers is missing or too old, or the weights are absent, damaged, incomplete or of another architecture.
     """
-    _check_package(segmenter)
+    check_package(segmenter)
     from transformers import AutoConfig, AutoModelForMaskGeneration, AutoProcessor
 
     family = FAMILIES[segmenter]
@@ -92,7 +92,7 @@ def load_transformers_sam(segmenter: str, weights: str | None, device: torch.dev
     return TransformersSam(model.to(device).eval().requires_grad_(False), processor)
 
 
-def _check_package(segmenter: str) -> None:
+def check_package(segmenter: str) -> None:
     command = "pip install -r requirements-transformers.txt"
     if sys.version_info < (3, 11):
         raise InputError(f"--segmenter {segmenter} needs Python 3.11 or newer; this is {sys.version.split()[0]}. Then: {command}")

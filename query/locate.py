@@ -60,14 +60,14 @@ def locate(config: LocateConfig) -> None:
     found = finder.find(question, config)
     located = save_instances(model, found, trained.gaussians, cameras, frame)
     save_edits(model, trained.iteration, found, Edits(config.extract, config.remove, config.recolor), finder.known)
-    write_json(model.located, document(question.phrases, located, frame, _settings(config, session.model.field)))
+    write_json(model.located, document(question.phrases, located, frame, _settings(config, session)))
     sys.stdout.write(f"{_table(found, located, frame)}\nobjects: {model.located}\n")
 
 
-def _settings(config: LocateConfig, field: str) -> dict[str, Any]:
+def _settings(config: LocateConfig, session: Session) -> dict[str, Any]:
     """Settings of the command that decide its answers."""
     options = {one.name: getattr(config, one.name) for one in fields(InstanceOptions)}
-    return options | {"level": config.level, "field": field, "negatives": list(config.negatives)}
+    return options | {"level": config.level, "field": session.model.field, **session.relevancy(config.negatives)}
 
 
 def _refuse_meaningless(config: LocateConfig) -> None:

@@ -15,7 +15,6 @@ from tqdm import tqdm
 
 from query.answer_rule import answer
 from query.code_colors import CodeColors
-from query.field import LanguageField
 from query.pictures import encoded, relevancy_picture
 from query.question import Question, clean_phrases
 from query.session import Session, ViewQueryConfig
@@ -59,23 +58,24 @@ def render_language(config: LanguageRenderConfig) -> None:
     for split, cameras, skipped in (("train", scene.train, config.skip_train), ("test", scene.test, config.skip_test)):
         chosen = [camera for camera in cameras if camera.name in wanted]
         if chosen and not skipped:
-            _draw_split(session.field, question, split, cameras, chosen, config)
+            _draw_split(session, question, split, cameras, chosen, config)
 
 
 def _draw_split(
-    field: LanguageField,
+    session: Session,
     question: Question | None,
     split: str,
     cameras: Sequence[Camera],
     chosen: Sequence[Camera],
     config: LanguageRenderConfig,
 ) -> None:
-    model = field.trained.folder
+    field, model = session.field, session.model
     colors = CodeColors.of(model.code_colors, field)
     size = {"size": [cameras[0].width, cameras[0].height], "views": len(cameras), "levels": list(field.levels)}
     codes = model.field_renders(split, "codes")
     phrases = {phrase: model.field_renders(split, "relevancy") / slug(phrase) for phrase in question.phrases} if question else {}
-    asked = size | {"negatives": list(config.negatives), "compare": config.compare, "reading": config.reading}
+    asked = size | {"compare": config.compare, "reading": config.reading}
+    asked |= session.relevancy(config.negatives) if question else {}
     with ExitStack() as stages:
 
         def begin(folder: Path, settings: dict[str, Any]) -> OpenStage:

@@ -1,16 +1,18 @@
 """A trained scene opened for queries, and the settings shared by all query commands."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import tyro
 
 from features.registry import text_encoder
 from features.text import TextOptions
+from query.calibration import Calibration, read_calibration
 from query.field import LanguageField, Negatives
 from query.loading import load_field
 from query.phrases import PhraseMemory
@@ -18,6 +20,8 @@ from query.question import Compare, Question, Reading
 from scene.dataset import Scene
 from workspace import ModelFolder
 from workspace.device import Device, chosen_device
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +41,7 @@ class RelevancyConfig(SessionConfig):
     """Settings of every command that measures phrases against negatives."""
 
     negatives: tuple[str, ...] = ()
-    """Phrases that stand for everything else, instead of: object, things, stuff, texture."""
+    """Phrases that stand for everything else, instead of the recorded ones: object, things, stuff, texture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +107,7 @@ class Session:
     ) -> Question:
         """The phrases, and the `classes` that compete for every pixel, ready to be compared with the field.
 
-        `negatives` default to the canonical ones.
+        `negatives` default to the calibrated ones, else to those of the features.
 
         Raises:
             InputError: weights of the text encoder are missing, or its space is not the field's.
@@ -112,8 +116,25 @@ class Session:
         embeddings = self.memory.embed(phrases)
         return Question(self.field, phrases, embeddings, self._negatives(tuple(negatives)), reading, compare, tuple(classes))
 
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """Values that `evaluation.calibration` recorded with the field; they come after flags and before the encoder's."""
+        found = read_calibration(self.model)
+        if found is not None:
+            log.info("Calibrated relevancy: %s (%s)", found, self.model.calibration)
+        return found
+
+    def relevancy(self, negatives: Sequence[str] = ()) -> dict[str, Any]:
+        """Temperature and negatives of a question with these `negatives`, for records and outputs."""
+        kept = self.calibration or self.memory
+        return {
+            "temperature": self.config.temperature or kept.temperature,
+            "negatives": list(negatives or kept.negatives),
+        }
+
     def _negatives(self, phrases: tuple[str, ...]) -> Negatives:
-        phrases = phrases or self.memory.negatives
-        if phrases not in self._known_negatives:
-            self._known_negatives[phrases] = Negatives(self.field, self.memory.embed(phrases), self.memory.temperature)
-        return self._known_negatives[phrases]
+        used = self.relevancy(phrases)
+        key = tuple(used["negatives"])
+        if key not in self._known_negatives:
+            self._known_negatives[key] = Negatives(self.field, self.memory.embed(key), used["temperature"])
+        return self._known_negatives[key]

@@ -143,6 +143,11 @@ class ModelFolder:
         """Stage folder of the language field."""
         return self._of_field("language")
 
+    @property
+    def calibration(self) -> Path:
+        """Temperature and negatives calibrated for the field."""
+        return self.language / "calibration.json"
+
     def level_codes(self, level: str) -> Path:
         """Codes of the Gaussians at one level (default, s, m, l, grid): float32 [n, c]."""
         return inside(self.language, f"{level}.npy")

@@ -95,8 +95,8 @@ def calibrate(config: CalibrationConfig) -> None:
     """
     if config.labels is None:
         raise InputError(
-            "Calibration compares answers with ground truth: add --labels <folder> with labels of this scene (docs/protocols.md "
-            "has the formats). Without labels the published values stay: temperature 10, negatives object, things, stuff, texture."
+            "Calibration compares answers with ground truth: add --labels <folder> with labels of this scene (formats: "
+            "docs/protocols.md). Without labels the published values stay."
         )
     candidates = clean_phrases(config.candidates)
     session = Session.open(config, ModelFolder(config.model_path), None, config.resolution)
@@ -105,8 +105,8 @@ def calibrate(config: CalibrationConfig) -> None:
     cameras = [camera for camera in (*scene.train, *scene.test) if camera.name in labels.truths]
     if len(cameras) < 2:
         raise InputError(
-            f"{config.labels} labels {len(cameras)} view of this scene; calibration needs two or more: it chooses in every second "
-            "one and is judged in the others."
+            f"{config.labels} labels {len(cameras)} view of this scene; calibration needs two or more: it chooses in every "
+            "second one and is judged in the others."
         )
     before = _Choice(config.temperature or session.memory.temperature, session.memory.negatives)
     words = tuple(dict.fromkeys([*before.negatives, *candidates]))

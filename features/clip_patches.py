@@ -24,8 +24,8 @@ def check_patches(model: str, visual: nn.Module) -> None:
     kind = type(getattr(visual, "trunk", visual)).__name__
     raise InputError(
         f"OpenCLIP model '{model}' has no patch tokens that could be compared with text: its image tower ({kind}) pools "
-        "convolutions, averages, or tokens of its own. --features clip_dense takes vision transformers with a class token (ViT-*, "
-        "also with DFN's and MetaCLIP's weights) or with attention pooling (SigLIP, SigLIP 2, PE-Core); segments of this "
+        "convolutions, averages, or tokens of its own. --features clip_dense takes vision transformers with a class token "
+        "(ViT-*, also with DFN's and MetaCLIP's weights) or with attention pooling (SigLIP, SigLIP 2, PE-Core); segments of this "
         f"model: --features sam_clip --clip_model {model}."
     )
 

@@ -1,38 +1,43 @@
-"""Seconds and memory of an extractor for one photograph, each measured in a process of its own."""
+"""Seconds and memory of an extractor for one photograph, measured in a process of its own with networks of random weights."""
 
 import multiprocessing
 import resource
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 
+from features.clip_options import crop_filter
 from features.preprocessing import PreprocessConfig
-from features.random_networks import random_extractor
+from features.random_networks import Discs, random_clip, random_extractor, random_predictor
+from features.sam import SamGenerator
+from features.sam_clip import PRESETS
+from features.segment_extractor import mask_extractor
 from workspace.processes import begin_worker
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Cost:
     """What one photograph takes."""
 
-    load: float
-    """Seconds until the networks are built."""
     seconds: Mapping[str, float]
     """Wall seconds of each step."""
     cpu: float
-    """Processor seconds of all threads in these steps."""
+    """Processor seconds of all threads in what was measured."""
     memory: float
     """Peak memory of the whole process, bytes."""
     gpu_memory: float
     """Peak memory on the GPU, bytes; 0 on a CPU."""
     counts: Mapping[str, int]
-    """Number of segments or tokens."""
+    """Number of segments or tokens that were measured."""
 
     @property
     def total(self) -> float:
@@ -40,33 +45,66 @@ class Cost:
         return sum(self.seconds.values())
 
 
-def photograph_cost(options: PreprocessConfig, image: UInt8[np.ndarray, "h w 3"], device: str, threads: int, repeats: int = 1) -> Cost:
-    """Cost of `random_extractor(options)` on one photograph, the last of `repeats`, in a new process.
+def photograph_cost(
+    options: PreprocessConfig, image: UInt8[np.ndarray, "h w 3"], device: str, threads: int, short: bool = False
+) -> Cost:
+    """Cost of `random_extractor(options)` on one photograph, in a new process.
+
+    `short`: of a network of the SAM family only the whole picture and 64 prompts are measured. The seconds of the others follow
+    from these, each crop taken to cost as much as the picture: an upper bound, as crops are smaller.
 
     Raises:
         InputError: see `random_extractor`.
         BrokenProcessPool: the process was killed, most likely because the memory is full.
     """
-    context = multiprocessing.get_context("spawn")  # of a forked process the peak memory includes its parent's
-    with ProcessPoolExecutor(1, context, begin_worker) as pool:
-        return pool.submit(_measure, options, image, device, threads, repeats).result()
+    return in_process(_measure, options, image, device, threads, short)
 
 
-def _measure(options: PreprocessConfig, image: np.ndarray, device: str, threads: int, repeats: int) -> Cost:
+def in_process(function: Callable[..., T], *arguments: object) -> T:
+    """The result of `function` in a new process, whose peak memory is its own; of a forked one it includes the parent's."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), begin_worker) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def peak_memory() -> float:
+    """Peak memory of this process, bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _measure(options: PreprocessConfig, image: np.ndarray, device: str, threads: int, short: bool) -> Cost:
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     where = torch.device(device)
-    begin = time.perf_counter()
-    extractor = random_extractor(options, where)
-    load = time.perf_counter() - begin
-    for _ in range(repeats):
-        seconds, cpu = {}, time.process_time()
-        value: object = image
-        for name, step in extractor.steps.items():
-            begin = time.perf_counter()
-            value = step(value)  # its result is on the CPU, so that the GPU has finished
-            seconds[name] = time.perf_counter() - begin
-        cpu = time.process_time() - cpu
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    if short and options.features == "sam_clip" and options.segmenter != "graph":
+        seconds, cpu, counts = _one_batch(options, image, where)
+    else:
+        seconds, cpu, counts = _steps(random_extractor(options, where).steps, image)
     gpu = torch.cuda.max_memory_allocated(where) if where.type == "cuda" else 0
-    return Cost(load, seconds, cpu, peak, gpu, value.counts())
+    return Cost(seconds, cpu, peak_memory(), gpu, counts)
+
+
+def _steps(steps: Mapping[str, Callable], image: np.ndarray) -> tuple[dict[str, float], float, Mapping[str, int]]:
+    seconds, cpu, value = {}, time.process_time(), image
+    for name, step in steps.items():
+        begin = time.perf_counter()
+        value = step(value)  # its result is on the CPU, so that a GPU has finished
+        seconds[name] = time.perf_counter() - begin
+    return seconds, time.process_time() - cpu, value.counts()
+
+
+def _one_batch(options: PreprocessConfig, image: np.ndarray, device: torch.device):  # noqa: ANN202 - as `_steps`
+    settings, nms_step = PRESETS[options.preset]
+    predictor, encoder = Discs(random_predictor(options, device)), random_clip(options.clip_model, device)
+    begin = time.perf_counter()
+    with torch.inference_mode():
+        predictor.set_image(image)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    picture = time.perf_counter() - begin
+    one = SamGenerator(predictor, replace(settings, points_per_side=8, crop_n_layers=0))
+    steps = mask_extractor(one.generate, encoder, nms_step, crop_filter(options, encoder)).steps
+    seconds, cpu, counts = _steps(steps, image)
+    crops = sum(4**layer for layer in range(settings.crop_n_layers + 1))
+    batches = settings.points_per_side**2 / 64
+    whole = {"segmenter": crops * (picture + batches * max(0.0, seconds["segmenter"] - picture))}
+    return whole | {name: crops * value for name, value in seconds.items() if name != "segmenter"}, cpu, counts

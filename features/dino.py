@@ -77,6 +77,7 @@ class Dino(ExtractorSpec[DinoOptions]):
 
 def grid_extractor(options: DinoOptions, encoder: "DinoEncoder") -> Extractor:
     """Patch grids of `encoder` at the size that `options` ask for."""
+
     def window(height: int, width: int) -> tuple[int, int]:
         if options.square:
             return max(1, options.square // encoder.patch_size), max(1, options.square // encoder.patch_size)
@@ -86,9 +87,7 @@ def grid_extractor(options: DinoOptions, encoder: "DinoEncoder") -> Extractor:
         rows, columns = window(height, width)
         return rows * options.windows, columns * options.windows
 
-    return dense_extractor(
-        encoder.embed_patches, encoder.patch_size, grid, window, "bilinear" if options.square else "bicubic"
-    )
+    return dense_extractor(encoder.embed_patches, encoder.patch_size, grid, window, "bilinear" if options.square else "bicubic")
 
 
 class DinoEncoder:

@@ -29,8 +29,8 @@ class CommonOptions:
     source_path: Annotated[Path, tyro.conf.arg(aliases=["-s"])]
     """Scene folder, with photographs in images/."""
     features: ExtractorName = DEFAULT
-    """sam_clip: LangSplat's segments. dino: DinoSplat's patches. clip_dense: patches of an OpenCLIP model. mini, mini_dense: bundled, no download, toy worlds only.
-    own: your masks. Installed packages may bring others."""
+    """sam_clip: LangSplat's segments. dino: DinoSplat's patches. clip_dense: patches of an OpenCLIP model. own: your masks.
+    mini, mini_dense: bundled, no download, toy worlds only. Installed packages may bring others."""
     resolution: Annotated[int, tyro.conf.arg(aliases=["-r"])] = -1
     """-1 keeps the photographs' size up to 1080 pixels high; 1, 2, 4 or 8 divides it; another value is the largest width."""
     device: Device = "auto"

@@ -127,8 +127,8 @@ def _edgetam() -> torch.nn.Module:
 class Discs:
     """A `features.sam.MaskPredictor` that runs the network and returns discs on a grid instead of its masks.
 
-    All prompts in a cell of the grid return its disc, as prompts on an object return the object. `CELLS` and `PASSING` fix how many
-    masks pass each step, whatever the network.
+    All prompts in a cell of the grid return its disc, as prompts on an object return the object. `CELLS` and `PASSING` fix how
+    many masks pass each step, whatever the network.
     """
 
     def __init__(self, predictor: MaskPredictor):

@@ -93,6 +93,7 @@ def load_transformers_sam(segmenter: str, weights: str | None, device: torch.dev
 
 
 def check_package(segmenter: str) -> None:
+    """InputError when this Python, or the transformers package, cannot run `segmenter`."""
     command = "pip install -r requirements-transformers.txt"
     if sys.version_info < (3, 11):
         raise InputError(f"--segmenter {segmenter} needs Python 3.11 or newer; this is {sys.version.split()[0]}. Then: {command}")

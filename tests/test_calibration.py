@@ -4,7 +4,6 @@ import dataclasses
 import shutil
 
 import pytest
-import torch
 from small_answers import BALLS, Words, embeddings, write_model, write_scene
 
 from evaluation.calibration import CalibrationConfig, calibrate

@@ -23,6 +23,8 @@ from workspace.device import Device, chosen_device
 
 log = logging.getLogger(__name__)
 
+NEGATIVES_KEPT = 4  # sets of negatives; the scores of one take 48 MB for a million Gaussians
+
 
 @dataclass(frozen=True, kw_only=True)
 class SessionConfig(TextOptions):
@@ -136,5 +138,7 @@ class Session:
         used = self.relevancy(phrases)
         key = tuple(used["negatives"])
         if key not in self._known_negatives:
+            while len(self._known_negatives) >= NEGATIVES_KEPT:
+                self._known_negatives.pop(next(iter(self._known_negatives)))
             self._known_negatives[key] = Negatives(self.field, self.memory.embed(key), used["temperature"])
         return self._known_negatives[key]

@@ -9,7 +9,9 @@ from jaxtyping import install_import_hook
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as `workspace` does for scripts
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a model hub
 
-ROOMS = "workspace scene conversion toy_world gaussian_renderer features autoencoder training bundled query evaluation".split()
+ROOMS = (
+    "workspace scene conversion toy_world gaussian_renderer features autoencoder training bundled query evaluation viewer".split()
+)
 _hook = install_import_hook(ROOMS, "beartype.beartype")
 _hook.__enter__()
 

@@ -10,10 +10,10 @@ from jaxtyping import Bool, Float
 
 from query.filters import box_mean
 from query.objects.description import LocatedObject, document
-from query.objects.finding import FoundPhrase, InstanceOptions, PhraseRelevancy, members_mask
+from query.objects.finding import FoundPhrase, InstanceOptions, PhraseRelevancy
 from query.objects.instances import Instance
-from query.objects.saving import Edits, described, save_edits, save_instances
-from query.objects.views import SEEN, best_views
+from query.objects.saving import Edits, located, save_edits, save_instances
+from query.objects.views import SEEN
 from query.opened_scene import OpenedScene
 from scene.camera import Camera
 from workspace import write_json
@@ -78,20 +78,15 @@ class PhraseAnswer:
 
     def objects(self, views: int = 3) -> list[LocatedObject]:
         """Position, boxes and score of every instance in the model's frame, and the `views` photographs that show it best."""
-        gaussians, frame, folder = self.model.gaussians, self.model.frame, self.model.folder
-        located = []
-        for number, instance in enumerate(self.instances, 1):
-            seen = best_views(self._members(instance), gaussians, list(self.model.cameras.values()), views) if views else []
-            indices = folder.object_indices(self.phrase, number).relative_to(folder.objects).as_posix()
-            located.append(described(self.found, number, gaussians, frame, seen, indices))
-        return located
+        model = self.model
+        return located(model.folder, [self.found], model.gaussians, list(model.cameras.values()), model.frame, views)
 
     def save(self, edits: Edits | None = None) -> None:
         """Write what locate.py writes: objects.json, indices, and the splat files that `edits` asks for."""
         model, trained = self.model, self.model.session.field.trained
-        located = save_instances(model.folder, [self.found], model.gaussians, list(model.cameras.values()), model.frame)
+        saved = save_instances(model.folder, [self.found], model.gaussians, list(model.cameras.values()), model.frame)
         save_edits(model.folder, trained.iteration, [self.found], edits or Edits(), model.finder.known)
-        write_json(model.folder.located, document([self.phrase], located, model.frame, self.settings))
+        write_json(model.folder.located, document([self.phrase], saved, model.frame, self.settings))
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -99,9 +94,6 @@ class PhraseAnswer:
         options = {one.name: getattr(self.options, one.name) for one in fields(InstanceOptions)}
         asked = {"level": self.asked_level, "field": self.model.folder.field, "negatives": list(self.negatives)}
         return options | asked
-
-    def _members(self, instance: Instance) -> Bool[np.ndarray, " n"]:
-        return members_mask([instance], len(self.relevancy))
 
     def _rendered(self, camera: Camera, values: np.ndarray) -> Float[np.ndarray, "h w"]:
         channel = torch.from_numpy(values).to(self.model.gaussians.means)[:, None]

@@ -36,5 +36,6 @@ def test_every_room_is_in_the_contract_of_the_linter():
 
 
 def test_scripts_import_rooms_and_no_script():
+    """`viewer` is the room: a package comes before a module of the same name."""
     for script in SCRIPTS:
-        assert not _imported(ROOT / f"{script}.py") & SCRIPTS
+        assert not _imported(ROOT / f"{script}.py") & SCRIPTS - set(ROOMS)

@@ -18,7 +18,8 @@ def lines(name):
 def test_every_requirement_is_pinned_within_its_bounds_and_has_a_lower_bound():
     pins = {canonicalize_name(pin.name): pin for pin in map(Requirement, lines("constraints.txt"))}
     assert all(re.fullmatch(r"==[^,*]+", str(pin.specifier)) and str(pin.marker) for pin in pins.values())
-    for requirement in map(Requirement, lines("requirements.txt") + lines("requirements-dev.txt")):
+    pinned = ("requirements.txt", "requirements-dev.txt", "requirements-viewer.txt", "requirements-browser.txt")
+    for requirement in (Requirement(line) for name in pinned for line in lines(name)):
         pin = pins[canonicalize_name(requirement.name)]
         version = str(pin.specifier).removeprefix("==")
         assert requirement.specifier.contains(version), f"{requirement} and {pin}"

@@ -47,13 +47,22 @@ def save_instances(
 
 
 def located(
-    model: ModelFolder, found: Sequence[FoundPhrase], gaussians: GaussianModel, cameras: Sequence[Camera], frame: Frame
+    model: ModelFolder,
+    found: Sequence[FoundPhrase],
+    gaussians: GaussianModel,
+    cameras: Sequence[Camera],
+    frame: Frame,
+    num_views: int = VIEWS,
 ) -> list[LocatedObject]:
-    """Describe every instance, in the output frame; nothing is written."""
+    """Describe every instance, in the output frame, with at most `num_views` photographs; nothing is written.
+
+    The photographs cost renderings; none are rendered when `num_views` is 0.
+    """
     means, opacities, described = gaussians.means.cpu().numpy(), gaussians.opacities.cpu().numpy(), []
     for answer in found:
         for number, instance in enumerate(answer.instances, 1):
-            views = best_views(members_mask([instance], len(gaussians)), gaussians, cameras, VIEWS)
+            members = members_mask([instance], len(gaussians))
+            views = best_views(members, gaussians, cameras, num_views) if num_views else []
             path = model.object_indices(answer.phrase, number).relative_to(model.objects).as_posix()
             described.append(
                 LocatedObject.of(answer.phrase, number, answer.level, instance, means, opacities, frame, views, path)

@@ -92,8 +92,8 @@ class PhraseAnswer:
     def settings(self) -> dict[str, Any]:
         """What decided the answer, for objects.json."""
         options = {one.name: getattr(self.options, one.name) for one in fields(InstanceOptions)}
-        asked = {"level": self.asked_level, "field": self.model.folder.field, "negatives": list(self.negatives)}
-        return options | asked
+        asked = {"level": self.asked_level, "field": self.model.folder.field}
+        return options | asked | self.model.session.relevancy(self.negatives)
 
     def _rendered(self, camera: Camera, values: np.ndarray) -> Float[np.ndarray, "h w"]:
         channel = torch.from_numpy(values).to(self.model.gaussians.means)[:, None]

@@ -23,7 +23,7 @@ from viewer.worker import Worker
 from workspace import InputError
 
 SCHEMA = json.loads((Path(__file__).resolve().parents[1] / "docs/objects.schema.json").read_text())
-OPTIONS = {"neighbours": 1, "min_gaussians": 1, "threshold": 0.95}
+OPTIONS = {"neighbours": 1, "min_gaussians": 1, "grow": 1.0, "threshold": 0.95}
 
 
 class _Page(http.server.BaseHTTPRequestHandler):

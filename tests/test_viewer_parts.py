@@ -19,11 +19,7 @@ from viewer.overlay import UNEDITED, edited, overlay_of
 from viewer.state import EDITS, MOST_PHRASES, SHOWS, ViewState, phrases_of
 from viewer.worker import Worker
 
-OPTIONS = {
-    "neighbours": 1,
-    "min_gaussians": 1,
-    "threshold": 0.95,
-}  # another ball has a fifth of it: 0.92
+OPTIONS = {"neighbours": 1, "min_gaussians": 1, "grow": 1.0, "threshold": 0.95}  # another ball has a fifth of it: 0.92
 
 
 @pytest.fixture(scope="module")

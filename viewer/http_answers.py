@@ -61,7 +61,7 @@ class HttpAnswers:
         model = self._model
         cameras = [{"name": one.name, "width": one.width, "height": one.height} for one in model.cameras.values()]
         about = {"field": model.folder.field, "levels": model.levels, "gaussians": len(model.gaussians), "cameras": cameras}
-        about |= {"negatives": model.session.memory.negatives, "options": self._options}
+        about |= {**model.session.relevancy(), "options": self._options}
         return _json(about | {"units": model.frame.units, "paths": [f"{API}/ask", f"{API}/mask", f"{API}/at", f"{API}/indices"]})
 
     def _ask(self, request: Request) -> tuple[str, bytes]:

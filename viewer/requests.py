@@ -18,7 +18,7 @@ LARGEST_BODY = 64 << 10  # bytes
 MOST_PHRASES = 32  # of a request
 MOST_VIEWS = 8  # photographs listed for an instance
 LARGEST_PIXELS = 4096 * 4096  # of a mask
-_OPTIONS = {"threshold": float, "rule": str, "neighbours": int, "min_gaussians": int, "instances": int}
+_OPTIONS = {"threshold": float, "rule": str, "grow": float, "neighbours": int, "min_gaussians": int, "instances": int}
 _POSE = {"fx": float, "fy": float, "cx": float, "cy": float, "width": int, "height": int}
 
 

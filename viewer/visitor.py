@@ -63,7 +63,7 @@ class Visitor:
         self._backend = backend(client, self._failed)
         self._markers = Markers(client.scene)
         actions = Actions(self.change, self.jump, self.save, self.download_splats, self.download_page)
-        negatives = model.session.memory.negatives
+        negatives = model.session.relevancy()["negatives"]
         self.panel = Panel(client.gui, model.folder.root.name, self._state, model.levels, list(model.cameras), negatives, actions)
         self.jump(self._cameras[0].name)
         client.camera.on_update(lambda _: self._moved())

@@ -18,4 +18,4 @@ def _photographs() -> tuple[Callable, type]:
 
 
 if __name__ == "__main__":
-    run_either("include_feature", _language, _photographs)
+    run_either("include_feature", "draw the language field: codes, or the relevancy of --text", _language, _photographs)

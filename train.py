@@ -18,4 +18,4 @@ def _photographs() -> tuple[Callable, type]:
 
 
 if __name__ == "__main__":
-    run_either("include_feature", _language, _photographs)
+    run_either("include_feature", "train the language field of trained Gaussians instead", _language, _photographs)

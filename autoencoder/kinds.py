@@ -21,8 +21,6 @@ from workspace.record_types import CompressorRecord
 from workspace.stage_record import require
 from workspace.tensor_files import load_tensors, save_tensors
 
-TRAIN_COMMAND = "python train_autoencoder.py -s <scene>"
-
 
 @dataclass(frozen=True)
 class Kind:
@@ -42,26 +40,26 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
-def read_compressor(path: Path, device: torch.device | str = "cpu") -> Compressor:
+def read_compressor(path: Path, device: torch.device | str = "cpu", remedy: str = "Copy it again.") -> Compressor:
     """Read one of our compressors or LangSplat's `best_ckpt.pth`; nothing in the file is executed.
 
     Raises:
-        InputError: the file is missing, damaged, or not a compressor.
+        InputError: the file is missing, damaged, or not a compressor; the message ends with the `remedy`.
     """
     if not path.is_file():
-        raise InputError(f"No compressor {path}. Run: {TRAIN_COMMAND}")
+        raise InputError(f"No compressor {path}. {remedy}")
     kind = "the state dict of a LangSplat autoencoder (encoder.<i>.*, decoder.<i>.*), of principal components or of a codebook"
-    expected, remedy = f"expected {kind}", f"Copy it again, or make one: {TRAIN_COMMAND} --overwrite"
+    expected = f"expected {kind}"
     state = load_tensors(path, kind, remedy, device=device)
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
-        raise InputError(f"{path} holds a {type(state).__name__}, not named tensors; {expected}.")
+        raise InputError(f"{path} holds a {type(state).__name__}, not named tensors; {expected}. {remedy}")
     try:
         state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
         _check_tensors(state)
         cls = next((kind.compressor for kind in KINDS.values() if kind.compressor.names(state.keys())), Autoencoder)
         return cls.from_state_dict(state).to(device).requires_grad_(False)
     except ValueError as error:
-        raise InputError(f"{path} does not hold a compressor: {error}; {expected}.") from None
+        raise InputError(f"{path} does not hold a compressor: {error}; {expected}. {remedy}") from None
 
 
 def _check_tensors(state: Mapping[str, Tensor]) -> None:
@@ -83,5 +81,6 @@ def write_compressor(path: Path, compressor: Compressor) -> None:
 
 def load_compressor(model: ModelFolder, device: torch.device | str = "cpu") -> Compressor:
     """The finished compressor of a model folder; InputError with the command that creates it when it is missing."""
-    require(model.autoencoder, CompressorRecord, f"{TRAIN_COMMAND} -m {model.root}{model.flag}")
-    return read_compressor(model.compressor, device)
+    command = model.compressor_command
+    require(model.autoencoder, CompressorRecord, command)
+    return read_compressor(model.compressor, device, f"Make it again: {command} --overwrite")

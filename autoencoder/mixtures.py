@@ -81,16 +81,19 @@ def pack(
     return records
 
 
-def load_mixtures(path: Path, num_gaussians: int, num_codes: int, device: torch.device | str = "cpu") -> Mixtures:
+def load_mixtures(
+    path: Path, num_gaussians: int, num_codes: int, device: torch.device | str = "cpu", remedy: str = "Lift it again."
+) -> Mixtures:
     """Read one level of a lifted field, of `num_gaussians` Gaussians over a table of `num_codes` codes.
 
     Raises:
-        InputError: the file is missing, damaged, or belongs to other Gaussians or to another codebook.
+        InputError: the file is missing, damaged, or belongs to other Gaussians or to another codebook; the message ends with
+            the `remedy`.
     """
     records = load_records(path)
     problem = _problem(records, num_gaussians, num_codes)
     if problem:
-        raise InputError(f"{path} {problem}. Lift it again: python train.py -s <scene> -m <model> --include_feature --overwrite")
+        raise InputError(f"{path} {problem}. {remedy}")
     weights = torch.from_numpy(records["weights"].astype(np.float32)).to(device)
     return Mixtures(
         torch.from_numpy(records["indices"].astype(np.int64)).to(device),

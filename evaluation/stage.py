@@ -1,8 +1,10 @@
 """The query stage: from phrases or benchmark labels to answers, figures, pictures and a report."""
 
 import logging
+import shlex
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,7 +34,7 @@ from workspace.model_folder import AnswerFolder
 from workspace.owned_files import OwnedFiles
 from workspace.record_types import EvalRecord
 from workspace.replaced_folder import replaced_folder
-from workspace.stage_record import stage
+from workspace.stage_record import plain, read_record, stage
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +111,7 @@ def _evaluate(config: QueryConfig, folder: ModelFolder) -> tuple[ModelFolder, di
     of_views = len(views)
     if not (config.all_views or labels or classes or config.names):
         views = best_views(question, views, MOST_VIEWS)
+    _announce_replacement(config, model)
     decide, clock = rule(config.rule, config.mask_thresh), Clock(session.device)
     rows: list[Row] = []
     relevancy = session.relevancy(config.negatives)
@@ -151,6 +154,9 @@ def _evaluate(config: QueryConfig, folder: ModelFolder) -> tuple[ModelFolder, di
         report.write(answers.report, metrics, made_by, list(classes))
     warn_of_plateaus(rows)
     table = summary_table(figures, metrics["by_split"]) if figures else top_table(rows)
+    unlabelled = [row for row in rows if row.phrase in named and row.phrase not in labels.phrases] if figures else []
+    if unlabelled:
+        table += f"\n\nWithout ground truth, in the labelled views:\n{top_table(unlabelled)}"
     drawn = f"the {len(views)} of {of_views} views that show most of it; all with --all_views\n" if len(views) < of_views else ""
     sys.stdout.write(f"{table}\n{drawn}answers: {model.metrics}\nreport:  {model.report}\n")
     return model, figures
@@ -173,6 +179,20 @@ def _views(config: QueryConfig, session: Session, labels: Labels | None) -> list
     if not labelled:
         raise no_views(session.scene, config.split, len(views), "labelled ")
     return labelled
+
+
+def _announce_replacement(config: QueryConfig, model: ModelFolder) -> None:
+    """Say which other question's answers this evaluation replaces when it is finished."""
+    with suppress(InputError):
+        last = read_record(model.evaluation, EvalRecord, "").config
+        kept = {name: last.get(name) for name in ("text", "classes", "labels")}
+        if kept != {name: plain(value) for name, value in _recorded(config).items() if name in kept}:
+            given = [f"--{name} {shlex.join(v if isinstance(v, list) else [str(v)])}" for name, v in kept.items() if v]
+            log.warning(
+                "%s holds the answers to %s; these ones replace them. To keep both, copy that folder first.",
+                model.evaluation,
+                " ".join(given) or "nothing",
+            )
 
 
 def _recorded(config: QueryConfig) -> dict[str, Any]:

@@ -40,6 +40,7 @@ class Dino(ExtractorSpec[DinoOptions]):
     """Patch tokens of a timm model; text through Talk2DINO."""
 
     store = GridStore
+    text_options = ("talk2dino_ckpt", "talk2dino_templates", "clip_pretrained", "temperature")
     embeddings = "raw"
     options = DinoOptions
 

@@ -53,12 +53,14 @@ class ExtractorSpec(ABC, Generic[Options]):
         store: Kind of features it computes.
         embeddings: Whether they are stored as the network returns them or with unit length.
         segmenters: The supported choices of `--segmenter`.
+        text_options: Names of the `TextOptions` that its text encoder uses; others are refused. None: all are handed on.
         options: Its flags, a frozen dataclass with `kw_only` that the configuration of stage 1 inherits, or None.
     """
 
     store: ClassVar[type[FeatureStore]]
     embeddings: ClassVar[Tokens] = "unit"
     segmenters: ClassVar[tuple[str, ...]] = ()
+    text_options: ClassVar[tuple[str, ...] | None] = None
     options: ClassVar[type | None] = None
 
     @abstractmethod

@@ -23,6 +23,8 @@ SHORT_SIDE, WINDOW = 480, 24  # pixels, patches: the size that the bundled encod
 
 
 class _Mini(ExtractorSpec[object]):
+    text_options = ("temperature",)
+
     def settings(self, options: object) -> dict[str, object]:
         return {"mini_weights": weights_hash()}
 
@@ -30,8 +32,8 @@ class _Mini(ExtractorSpec[object]):
         made, present = settings.text("mini_weights"), weights_hash()
         if made != present:
             raise InputError(
-                f"The features were made with bundled weights {made}, the code now brings {present}: their spaces differ. Run: "
-                f"python preprocess.py -s <scene> --features {settings.extractor} --overwrite, and the stages after it."
+                f"The features were made with bundled weights {made}, the code now brings {present}: their spaces differ. "
+                f"Repeat preprocess.py with --features {settings.extractor} --overwrite, and the stages after it."
             )
         return ClipText(mini.MODEL, None, device, temperature=options.temperature or TEMPERATURE)
 

@@ -41,6 +41,7 @@ class OwnSegments(ExtractorSpec[OwnOptions]):
     """Files of the user."""
 
     store = SegmentStore
+    text_options = ("clip_pretrained", "temperature")
     options = OwnOptions
 
     def settings(self, options: OwnOptions) -> dict[str, object]:

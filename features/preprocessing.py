@@ -17,7 +17,7 @@ from scene.picture_size import picture_size
 from workspace import InputError, SceneFolder
 from workspace.device import Device, chosen_device
 from workspace.record_types import FeatureSettings, FeaturesRecord, FeaturesReport
-from workspace.stage_record import read_record, stage
+from workspace.stage_record import read_record, refuse_other, stage
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +76,8 @@ def preprocess(config: PreprocessConfig) -> None:
         old = set(outdated())
         return [key for key in keys if key in old or not store.has(key)]
 
+    if not config.overwrite:
+        refuse_other(store.folder, FeaturesRecord, settings, {})
     mine = list(photographs)[shard[0] - 1 :: shard[1]]
     extractor = None
     if config.overwrite or missing(mine):

@@ -3,6 +3,7 @@
 A new extractor is one file with an `ExtractorSpec` and one line here. A new kind of features is a `FeatureStore` in that file.
 """
 
+from dataclasses import fields
 from typing import Literal
 
 import torch
@@ -69,9 +70,18 @@ def text_encoder(
     """Text encoder whose vectors can be compared with the features made with `settings` (`FeatureStore.settings`).
 
     Raises:
-        InputError: weights are missing or are not those the features were made with.
+        InputError: weights are missing or are not those the features were made with, or an option does not apply to them.
     """
-    return spec_of(settings.extractor).text_encoder(settings, device, options)
+    spec = spec_of(settings.extractor)
+    for option in fields(TextOptions):
+        given = getattr(options, option.name)
+        if spec.text_options is not None and option.name not in spec.text_options and given != option.default:
+            takers = [name for name, other in EXTRACTORS.items() if option.name in (other.text_options or ())]
+            raise InputError(
+                f"--{option.name} {given} does not apply: the scene has {settings.extractor} features, and the flag is for "
+                f"{', '.join(takers)}. Leave it out."
+            )
+    return spec.text_encoder(settings, device, options)
 
 
 def spec_of(extractor: str) -> ExtractorSpec:

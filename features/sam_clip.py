@@ -50,6 +50,7 @@ class SamClip(ExtractorSpec[SamClipOptions]):
     """SAM, or another segmenter, and OpenCLIP."""
 
     store = SegmentStore
+    text_options = ("clip_pretrained", "temperature")
     options = SamClipOptions
     segmenters = ("sam", "sam2", "edgetam", "graph")
 

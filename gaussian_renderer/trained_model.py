@@ -41,7 +41,8 @@ class TrainedModel:
         root = Path(self.config.source_path) if source_path is None else source_path
         if not root.is_dir():
             raise InputError(
-                f"The scene folder {root} is gone; {self.folder.root} was trained from it. If it was moved, add -s <scene>."
+                f"The scene folder {root} is gone; {self.folder.root} was trained from it. If it was moved, add -s and where it "
+                "is now."
             )
         resolution = self.config.resolution if resolution is None else resolution
         return load_scene(
@@ -59,7 +60,7 @@ def load_trained(folder: ModelFolder, iteration: int = -1, device: torch.device 
     Raises:
         InputError: there is no finished RGB training, or no Gaussians of that iteration.
     """
-    record = require(folder.point_clouds, RgbRecord, f"python train.py -s <scene> -m {folder.root}")
+    record = require(folder.point_clouds, RgbRecord, folder.rgb_command)
     iteration = folder.found_iteration(iteration)
     gaussians = load_ply(folder.point_cloud(iteration)).to(device)
     return TrainedModel(folder, gaussians, iteration, record.config, record.inputs.photographs)

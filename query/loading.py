@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from autoencoder.compressor import Compressor, GaussianCodes
-from autoencoder.kinds import TRAIN_COMMAND, load_compressor
+from autoencoder.kinds import load_compressor
 from autoencoder.mixtures import load_mixtures
 from autoencoder.vectors import load_vectors
 from gaussian_renderer.trained_model import TrainedModel, load_trained
@@ -28,11 +28,11 @@ def load_field(model: ModelFolder, device: torch.device, level: str | None = Non
     Raises:
         InputError: a stage has not run, the codes belong to other Gaussians, or there is no such level.
     """
-    command = f"python train.py -s <scene> -m {model.root}{model.flag} --include_feature"
+    command = model.language_command
     record = require(model.language, LanguageRecord, command)
     trained = load_trained(model, record.config.gaussians, device)
     compressor = load_compressor(model, device)
-    features = require(model.autoencoder, CompressorRecord, f"{TRAIN_COMMAND} -m {model.root}{model.flag}").inputs.features
+    features = require(model.autoencoder, CompressorRecord, model.compressor_command).inputs.features
     levels = record.config.levels
     if level is not None and level not in levels:
         raise InputError(f"{model.language} has the levels {', '.join(levels)}, not {level!r}. Choose one of them with --level.")
@@ -74,8 +74,10 @@ def _code_field(parts: _Parts) -> CodeField:
 
 def _mixture_field(parts: _Parts) -> MixtureField:
     count, codebook, device = len(parts.trained.gaussians), parts.compressor, parts.trained.gaussians.means.device
+    remedy = f"Lift it again: {parts.command} --overwrite"
     mixtures = tuple(
-        load_mixtures(parts.model.level_codes(level), count, len(codebook.centroids(level)), device) for level in parts.levels
+        load_mixtures(parts.model.level_codes(level), count, len(codebook.centroids(level)), device, remedy)
+        for level in parts.levels
     )
     return MixtureField(parts.trained, parts.levels, parts.features, mixtures, codebook)
 

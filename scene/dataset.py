@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -77,14 +78,13 @@ def load_scene(
         cameras, cloud = read_nerfstudio(root, images, ignore_distortion)
         xyz, rgb = random_points(cameras) if cloud is None else read_point_cloud(cloud)
     else:
-        photographs = root / images if (root / images).is_dir() else root
         raise InputError(
             f"No cameras in {root}: found neither sparse/0/ (COLMAP), transforms_train.json (Blender) nor transforms.json "
-            f"(nerfstudio). Make them from photographs or a video: python convert.py -s {photographs} -o <scene>"
+            f"(nerfstudio). Make them from photographs or a video: {_convert(root, images)}"
         )
-    xyz, rgb = _usable_points(root, xyz, rgb)
+    xyz, rgb = _usable_points(root, images, xyz, rgb)
     _refuse_shared_keys(cameras + test)
-    _refuse_blind(cameras + test)
+    _refuse_blind(cameras + test, root, images)
     files = check_photographs([camera.image_path for camera in cameras + test])
     digests = {camera.name: file.digest for camera, file in zip(cameras + test, files, strict=True)}
     cameras = sorted(_sized(cameras + test, files, resolution), key=lambda camera: camera.name)
@@ -110,7 +110,7 @@ def _read_colmap(folder: SceneFolder, images: str, ignore_distortion: bool) -> t
         )
         raise InputError(
             f"No folder {folder.sparse}; {folder.sparse.parent} holds {', '.join(above) or 'nothing'}. "
-            + (f"Move the model there: {hint}" if hint else f"Make the cameras: python convert.py -s {photographs} -o <scene>")
+            + (f"Move the model there: {hint}" if hint else f"Make the cameras: {_convert(folder.root, images)}")
         )
     model = read_model(folder.sparse)
     for camera in model.cameras.values():
@@ -122,7 +122,7 @@ def _read_colmap(folder: SceneFolder, images: str, ignore_distortion: bool) -> t
     if not model.images or not len(model.xyz):
         raise InputError(
             f"{folder.sparse} holds {len(model.images)} registered photographs and {len(model.xyz)} points, too few for a scene. "
-            f"Make it again: python convert.py -s {photographs} -o <scene>"
+            f"Make it again: {_convert(folder.root, images)}"
         )
     keys = [image_key(image.name) for image in model.images]
     paths = find_photographs(photographs, [image.name for image in model.images])
@@ -131,6 +131,12 @@ def _read_colmap(folder: SceneFolder, images: str, ignore_distortion: bool) -> t
         intrinsics = model.cameras[image.camera_id]
         cameras.append(Camera(key, image.world_to_camera, *intrinsics.pinhole(), intrinsics.width, intrinsics.height, path))
     return cameras, model.xyz, model.rgb
+
+
+def _convert(root: Path, images: str) -> str:
+    """Command that makes another scene from the photographs of `root`, beside it."""
+    photographs = root / images if (root / images).is_dir() else root
+    return f"python convert.py -s {quote(str(photographs))} -o {quote(f'{root.resolve()}_scene')}"
 
 
 def _distorted(folder: SceneFolder, photographs: Path, model: str, shift: float) -> str:
@@ -159,13 +165,13 @@ def _refuse_shared_keys(cameras: Sequence[Camera]) -> None:
         seen[camera.name] = camera.image_path
 
 
-def _usable_points(root: Path, xyz: np.ndarray, rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _usable_points(root: Path, images: str, xyz: np.ndarray, rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Drop points whose position is not finite or too large for float32 arithmetic; InputError if none remain."""
     usable = (np.abs(xyz) < FARTHEST).all(1)
     if not usable.any():
         raise InputError(
             f"None of the {len(xyz)} points of {root} has a finite position below {FARTHEST:g}. Make its cameras again: "
-            "python convert.py -s <photographs> -o <scene>"
+            + _convert(root, images)
         )
     if not usable.all():
         log.warning(
@@ -174,7 +180,7 @@ def _usable_points(root: Path, xyz: np.ndarray, rgb: np.ndarray) -> tuple[np.nda
     return xyz[usable], rgb[usable]
 
 
-def _refuse_blind(cameras: Sequence[Camera]) -> None:
+def _refuse_blind(cameras: Sequence[Camera], root: Path, images: str) -> None:
     for camera in cameras:
         usable = 0 < camera.fx < FARTHEST and 0 < camera.fy < FARTHEST and abs(camera.cx) < FARTHEST and abs(camera.cy) < FARTHEST
         if not (usable and (np.abs(camera.world_to_camera) < FARTHEST).all() and (np.abs(camera.center) < FARTHEST).all()):
@@ -182,7 +188,7 @@ def _refuse_blind(cameras: Sequence[Camera]) -> None:
                 f"The camera of {camera.image_path} has focal lengths {camera.fx:g} and {camera.fy:g}, principal point "
                 f"({camera.cx:g}, {camera.cy:g}) and the pose\n{camera.world_to_camera}\n"
                 f"Expected finite numbers below {FARTHEST:g} and positive focal lengths. Make the cameras again: "
-                "python convert.py -s <photographs> -o <scene>"
+                + _convert(root, images)
             )
 
 

@@ -63,7 +63,7 @@ def check_photographs(paths: Sequence[Path]) -> list["PhotographFile"]:
     if broken:
         raise InputError(
             f"{len(broken)} of {len(paths)} photographs cannot be read:\n" + "\n".join(broken) + "\nReplace them, or remove them "
-            "and make the cameras again: python convert.py -s <photographs> -o <scene>"
+            "and make the cameras again with convert.py."
         )
     return [result for result in results if not isinstance(result, InputError)]
 

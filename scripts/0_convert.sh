@@ -3,4 +3,5 @@
 # Usage: scripts/0_convert.sh <folder of photographs, or video> <scene folder to make> [flags of convert.py]
 set -euo pipefail
 usage='usage: scripts/0_convert.sh <folder of photographs, or video> <scene folder to make> [flags]'
-python convert.py -s "${1:?$usage}" -o "${2:?$usage}" "${@:3}"
+if [ $# -lt 2 ]; then echo "$usage" >&2; exit 2; fi
+python convert.py -s "$1" -o "$2" "${@:3}"

@@ -3,4 +3,6 @@
 # Usage: scripts/1_preprocess.sh <scene folder> [flags of preprocess.py]
 #   FEATURES=sam_clip (default, LangSplat), dino (DinoSplat), mini or mini_dense (bundled, no download)
 set -euo pipefail
-python preprocess.py -s "${1:?usage: scripts/1_preprocess.sh <scene folder> [flags]}" --features "${FEATURES:-sam_clip}" "${@:2}"
+usage='usage: scripts/1_preprocess.sh <scene folder> [flags]'
+if [ $# -lt 1 ]; then echo "$usage" >&2; exit 2; fi
+python preprocess.py -s "$1" --features "${FEATURES:-sam_clip}" "${@:2}"

@@ -3,4 +3,5 @@
 # Usage: scripts/2_train_autoencoder.sh <scene folder> <model folder> [flags of train_autoencoder.py]
 set -euo pipefail
 usage='usage: scripts/2_train_autoencoder.sh <scene folder> <model folder> [flags]'
-python train_autoencoder.py -s "${1:?$usage}" -m "${2:?$usage}" "${@:3}"
+if [ $# -lt 2 ]; then echo "$usage" >&2; exit 2; fi
+python train_autoencoder.py -s "$1" -m "$2" "${@:3}"

@@ -4,4 +4,5 @@
 #   without a GPU: --preset fast
 set -euo pipefail
 usage='usage: scripts/3a_train_rgb.sh <scene folder> <model folder> [flags]'
-python train.py -s "${1:?$usage}" -m "${2:?$usage}" --eval "${@:3}"
+if [ $# -lt 2 ]; then echo "$usage" >&2; exit 2; fi
+python train.py -s "$1" -m "$2" --eval "${@:3}"

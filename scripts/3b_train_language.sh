@@ -3,4 +3,5 @@
 # Usage: scripts/3b_train_language.sh <scene folder> <model folder> [flags of train.py --include_feature]
 set -euo pipefail
 usage='usage: scripts/3b_train_language.sh <scene folder> <model folder> [flags]'
-python train.py -s "${1:?$usage}" -m "${2:?$usage}" --include_feature "${@:3}"
+if [ $# -lt 2 ]; then echo "$usage" >&2; exit 2; fi
+python train.py -s "$1" -m "$2" --include_feature "${@:3}"

@@ -9,7 +9,8 @@
 #   SCENES="bed sofa" runs these scenes only.
 set -euo pipefail
 usage='usage: scripts/3d_ovs.sh <3d_ovs folder> <output folder>'
-data=${1:?$usage} output=${2:?$usage} here=$(dirname "$0")
+if [ $# -lt 2 ]; then echo "$usage" >&2; exit 2; fi
+data=$1 output=$2 here=$(dirname "$0")
 
 models=()
 for scene in ${SCENES:-bed bench lawn room sofa}; do

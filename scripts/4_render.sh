@@ -3,4 +3,5 @@
 # Usage: scripts/4_render.sh <scene folder> <model folder> [flags of render.py]
 set -euo pipefail
 usage='usage: scripts/4_render.sh <scene folder> <model folder> [flags]'
-python render.py -s "${1:?$usage}" -m "${2:?$usage}" --video "${@:3}"
+if [ $# -lt 2 ]; then echo "$usage" >&2; exit 2; fi
+python render.py -s "$1" -m "$2" --video "${@:3}"

@@ -4,6 +4,6 @@
 #   scripts/5_eval_query.sh data/kitchen output/kitchen "red mug" "wooden spoon"
 set -euo pipefail
 usage='usage: scripts/5_eval_query.sh <scene folder> <model folder> "phrase" ["phrase" ...]'
-: "${3:?$usage}"
+if [ $# -lt 3 ]; then echo "$usage" >&2; exit 2; fi
 phrases=("${@:3}")  # a space is put before a leading dash below, since the dash would begin a flag
-python eval_query.py -s "${1:?$usage}" -m "${2:?$usage}" --text "${phrases[@]/#-/ -}"
+python eval_query.py -s "$1" -m "$2" --text "${phrases[@]/#-/ -}"

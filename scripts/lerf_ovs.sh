@@ -9,7 +9,8 @@
 #   SCENES="ramen teatime" runs these scenes only.
 set -euo pipefail
 usage='usage: scripts/lerf_ovs.sh <lerf_ovs folder> <output folder>'
-data=${1:?$usage} output=${2:?$usage} here=$(dirname "$0")
+if [ $# -lt 2 ]; then echo "$usage" >&2; exit 2; fi
+data=$1 output=$2 here=$(dirname "$0")
 
 models=()
 for scene in ${SCENES:-figurines ramen teatime waldo_kitchen}; do

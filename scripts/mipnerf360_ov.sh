@@ -8,7 +8,8 @@
 #   PRESET=fast trains in minutes without a GPU; SCENES="room garden" runs these scenes only.
 set -euo pipefail
 usage='usage: scripts/mipnerf360_ov.sh <mipnerf360 folder> <labels folder> <output folder>'
-data=${1:?$usage} labels=${2:?$usage} output=${3:?$usage} kind=${LABELS:-gags} here=$(dirname "$0")
+if [ $# -lt 3 ]; then echo "$usage" >&2; exit 2; fi
+data=$1 labels=$2 output=$3 kind=${LABELS:-gags} here=$(dirname "$0")
 rule=(--rule gags --level "${LEVEL:-l}")
 if [ "$kind" = goi ]; then rule=(); fi
 

@@ -6,8 +6,8 @@
 #   PRESET=fast for machines without a GPU
 set -euo pipefail
 usage='usage: scripts/run_scene.sh <scene folder> <model folder> "phrase" ["phrase" ...]'
-scene=${1:?$usage} model=${2:?$usage} features=${FEATURES:-sam_clip}
-: "${3:?$usage}"
+if [ $# -lt 3 ]; then echo "$usage" >&2; exit 2; fi
+scene=$1 model=$2 features=${FEATURES:-sam_clip}
 phrases=("${@:3}")  # a space is put before a leading dash below, since the dash would begin a flag
 
 python preprocess.py -s "$scene" --features "$features" ${PRESET:+--preset "$PRESET"}

@@ -7,7 +7,8 @@
 #   PRESET=fast trains in minutes without a GPU; SCENES="scene0000_00 scene0062_00" runs these scenes only.
 set -euo pipefail
 usage='usage: scripts/scannet.sh <scannet folder> <output folder>'
-data=${1:?$usage} output=${2:?$usage} here=$(dirname "$0")
+if [ $# -lt 2 ]; then echo "$usage" >&2; exit 2; fi
+data=$1 output=$2 here=$(dirname "$0")
 all='0000_00 0062_00 0070_00 0097_00 0140_00 0200_00 0347_00 0400_00 0590_00 0645_00'
 
 models=()

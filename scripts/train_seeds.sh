@@ -6,7 +6,8 @@
 #   PRESET=fast trains in minutes without a GPU; ITERATIONS=100 shortens both trainings, for a quick try
 set -euo pipefail
 usage='usage: scripts/train_seeds.sh <scene folder> <folder for seed_0/, seed_1/, ...> [options of RGB training]'
-scene=${1:?$usage} output=${2:?$usage} features=${FEATURES:-sam_clip}
+if [ $# -lt 2 ]; then echo "$usage" >&2; exit 2; fi
+scene=$1 output=$2 features=${FEATURES:-sam_clip}
 length=(${PRESET:+--preset "$PRESET"} ${ITERATIONS:+--iterations "$ITERATIONS"})
 optimised=(${length[@]+"${length[@]}"})
 if [ "${METHOD:-}" = codebook ]; then optimised=(); fi

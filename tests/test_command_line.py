@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from workspace import InputError, command_line
+from workspace.record_types import EvalRecord
+from workspace.stage_record import require, stage
 
 
 @dataclass(frozen=True)
@@ -87,3 +89,37 @@ def test_every_script_tells_idle_threads_to_sleep_before_the_libraries_start_the
     root = Path(__file__).resolve().parents[1]
     done = subprocess.run([sys.executable, "-c", _WATCH.format(script=script)], cwd=root, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["-s", "a scene", "--start_checkpoint", "chk.pth"], "-s 'a scene' --start_checkpoint chk.pth"),
+        (["--overwrite", "--number", "3", "--no_resume"], "--number 3"),  # these would begin again
+        (["--shard", "1/4", "--number=3", "--shard=2/4"], "--number=3"),  # all shards are missing something
+    ],
+)
+def test_a_stage_that_did_not_finish_is_continued_with_the_flags_that_were_given(flags, expected, tmp_path, monkeypatch, capsys):
+    """Another command for the same folder is refused for its other settings."""
+
+    def interrupted(config):
+        with stage(tmp_path / "stage", EvalRecord, {}, {}):
+            (tmp_path / "stage/part").touch()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.argv", ["train.py", *flags])
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
+    monkeypatch.setattr(command_line.tyro, "cli", lambda *_, **__: Config())
+    with pytest.raises(SystemExit):
+        command_line.run(interrupted, Config)
+    assert f"Continue it with: python train.py {expected}\n" in capsys.readouterr().err
+    with pytest.raises(InputError) as refused:
+        require(tmp_path / "stage", EvalRecord, "python train.py")
+    assert str(refused.value).endswith(f"did not finish. Continue it with: python train.py {expected}")
+
+
+@pytest.mark.parametrize("script", ["train", "render"])
+def test_help_names_the_flag_that_chooses_the_other_task(script):
+    root = Path(__file__).resolve().parents[1]
+    done = subprocess.run([sys.executable, f"{script}.py", "--help"], cwd=root, capture_output=True, text=True, check=False)
+    assert "--include_feature: " in done.stdout and "--include_feature --help" in " ".join(done.stdout.split())

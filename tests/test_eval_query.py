@@ -218,7 +218,7 @@ def test_codes_of_other_gaussians_are_refused(model):
         ask(model, text=("red ball",))
     write_json(model.language / "stage.json", record)
     save_array(model.level_codes("s"), np.zeros((3, 6), np.float32))
-    with pytest.raises(InputError, match=r"\(3, 6\), expected \(4, 6\)"):
+    with pytest.raises(InputError, match=r"\[3, 6\]; expected floats \[4, 6\]"):
         ask(model, text=("red ball",))
 
 
@@ -233,3 +233,21 @@ def test_a_field_without_contrast_is_called_out(model, caplog):
 def test_a_model_that_was_not_trained_names_the_command(tmp_path):
     with pytest.raises(InputError, match="--include_feature"):
         ask(ModelFolder(tmp_path), text=("red ball",))
+
+
+def test_phrases_beside_labels_are_in_the_table(model, scene, capsys):
+    ask(model, text=("a lamp", "red ball"), labels=scene / "label")
+    figures, others = capsys.readouterr().out.split("Without ground truth")
+    assert "100.0 (11/11)" in figures  # the labelled phrases, "red ball" among them
+    assert "a lamp" in others and "red ball" not in others and "best score" in others
+
+
+def test_answers_that_are_replaced_are_named(model, scene, caplog):
+    ask(model, labels=scene / "label")
+    assert "replace" not in caplog.text
+    ask(model, labels=scene / "label", mask_thresh=0.5)  # the same question
+    assert "replace" not in caplog.text
+    ask(model, text=("red ball", "lamp"))
+    assert f"holds the answers to --labels {scene / 'label'}; these ones replace them" in caplog.text
+    ask(model, text=("lamp",))
+    assert "holds the answers to --text 'red ball' lamp;" in caplog.text

@@ -1,5 +1,7 @@
 """Encoders of the real classes at random weights: CLIP, DINOv2, Talk2DINO, and text for every extractor."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -269,3 +271,16 @@ def test_clip_weights_that_are_elsewhere_now_can_be_named_when_asking(tmp_path, 
 def test_features_of_an_older_bundled_encoder_are_refused():
     with pytest.raises(InputError, match=r"bundled weights 0123, .*--features mini_dense --overwrite"):
         text_encoder(FeatureSettings("mini_dense", mini_weights="0123"), "cpu")
+
+
+@pytest.mark.parametrize(
+    ("features", "options", "expected"),
+    [
+        ("mini", {"talk2dino_ckpt": Path("nowhere.pth")}, "--talk2dino_ckpt nowhere.pth does not apply.*mini.*is for dino"),
+        ("mini_dense", {"clip_pretrained": "a.pt"}, "--clip_pretrained a.pt does not apply.*for sam_clip, dino, own"),
+        ("sam_clip", {"talk2dino_templates": 80}, "--talk2dino_templates 80 does not apply"),
+    ],
+)
+def test_options_of_other_text_encoders_are_refused(features, options, expected):
+    with pytest.raises(InputError, match=expected):
+        text_encoder(FeatureSettings(features), "cpu", TextOptions(**options))

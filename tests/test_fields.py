@@ -127,3 +127,17 @@ def test_a_checkpoint_from_before_fields_had_names_is_continued(tmp_path):
 def test_names_that_are_no_folder_names_are_refused(tmp_path, name):
     with pytest.raises(InputError, match="--field"):
         ModelFolder(tmp_path, name)
+
+
+def test_a_codebook_that_is_not_lifted_yet_names_the_command(two, balls):
+    """Also beside another field: then its name has to be given."""
+    expected = rf"python train.py -s {balls} -m {two.root} --field noisy --include_feature"
+    for field in ("noisy", "published"):
+        shutil.rmtree(two.root / "language" / field)
+        with pytest.raises(InputError) as refused:
+            _ask(two, field="noisy")
+        assert str(refused.value).endswith(f"Run: {expected}")
+    shutil.rmtree(two.root / "autoencoder" / "published")
+    with pytest.raises(InputError) as refused:
+        _ask(two)
+    assert str(refused.value).endswith(f"Run: {expected}")

@@ -263,7 +263,7 @@ def test_a_field_is_exported_as_one_array_in_the_order_of_its_gaussians(place, m
     np.testing.assert_allclose(np.load(output), expected.numpy(), atol=1e-6)
     export_features(ExportConfig(place / "model", output, level="m", device="cpu"))
     assert np.load(output).dtype == np.float16
-    with pytest.raises(InputError, match="the levels s, m, l; choose one of them with --level"):
+    with pytest.raises(InputError, match="the field has the levels s, m, l. Choose one: --level s"):
         export_features(ExportConfig(place / "model", output, device="cpu"))
     with pytest.raises(InputError, match="ends in .npy"):
         export_features(ExportConfig(place / "model", place / "features.txt", level="m", device="cpu"))

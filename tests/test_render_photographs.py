@@ -85,7 +85,7 @@ def test_a_moved_scene_is_named_and_found_again_with_s(trained, tmp_path):
     moved = tmp_path / "elsewhere"
     scene.rename(moved)
     try:
-        with pytest.raises(InputError, match="is gone.*-s <scene>"):
+        with pytest.raises(InputError, match="is gone.*add -s and where it is now"):
             _draw(trained)
         _draw(trained, source_path=moved)
     finally:

@@ -82,7 +82,7 @@ def parse(arguments, monkeypatch):
     """Let the program read its arguments with its own configuration class; returns that, and starts nothing."""
     parsed = []
 
-    def read(function, config_class, args=None):
+    def read(function, config_class, args=None, *_):
         parsed.append(tyro.cli(config_class, args=sys.argv[1:] if args is None else args))
 
     monkeypatch.setattr(command_line, "run", read)
@@ -125,6 +125,13 @@ def test_every_command_of_a_script_is_accepted(script, variables, tmp_path, monk
 def test_every_documented_command_is_accepted(page, monkeypatch, capsys):
     for command in documented(page):
         accepted(shlex.split(command, comments=True), monkeypatch, capsys)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_without_arguments_says_how_it_is_used_and_nothing_else(script):
+    done = subprocess.run(["bash", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stdout == ""
+    assert re.fullmatch(rf"usage: scripts/{re.escape(script.name)} <.*>.*\n", done.stderr)
 
 
 def test_a_script_hands_its_phrases_on(tmp_path, monkeypatch, capsys):

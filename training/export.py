@@ -58,7 +58,7 @@ def export_features(config: ExportConfig) -> None:
         raise InputError(f"--output {config.output}: expected a name that ends in .npy.")
     device = chosen_device(config.device)
     model = ModelFolder(config.model_path).reading(config.field)
-    record = require(model.language, LanguageRecord, f"python train.py -m {model.root}{model.flag} --include_feature")
+    record = require(model.language, LanguageRecord, model.language_command)
     level = _level(config.level, record.config.levels)
     trained = load_trained(model, record.config.gaussians, device)
     compressor = load_compressor(model, device)
@@ -78,14 +78,15 @@ def _level(asked: str | None, levels: tuple[str, ...]) -> str:
         return asked
     if asked is None and len(levels) == 1:
         return levels[0]
-    raise InputError(f"The field has the levels {', '.join(levels)}; choose one of them with --level, found {asked}.")
+    found = "An export holds one level" if asked is None else f"There is no level {asked!r}"
+    raise InputError(f"{found}; the field has the levels {', '.join(levels)}. Choose one: --level {levels[0]}")
 
 
 Reader = Callable[[slice], Float[Tensor, "k d"]]
 
 
 def _decoded(model: ModelFolder, compressor: Compressor, level: str, count: int) -> Reader:
-    remedy = f"Train it again: python train.py -m {model.root}{model.flag} --include_feature --overwrite"
+    remedy = f"Train it again: {model.language_command} --overwrite"
     codes = load_vectors(model.level_codes(level), count, compressor.code_width, remedy)
     blended = compressor.blended(codes.to(next(iter(compressor.state_dict().values())).device))
     known = blended.ne(0).any(1, keepdim=True)
@@ -94,7 +95,9 @@ def _decoded(model: ModelFolder, compressor: Compressor, level: str, count: int)
 
 def _mixed(model: ModelFolder, compressor: Compressor, level: str, count: int) -> Reader:
     table = compressor.centroids(level)
-    mixtures = load_mixtures(model.level_codes(level), count, len(table), table.device)
+    mixtures = load_mixtures(
+        model.level_codes(level), count, len(table), table.device, f"Lift it again: {model.language_command} --overwrite"
+    )
     return lambda rows: F.normalize(mixtures[rows].blend(table), dim=1)
 
 

@@ -38,7 +38,7 @@ def code_settings(config: LanguageTrainConfig, compressor: Compressor, levels: t
     if config.codes_per_gaussian is not None or config.samples != "all":
         raise InputError(
             f"--codes_per_gaussian and --samples are of lifted codebooks; the compressor is of method {compressor.method}. Leave "
-            "them out, or make a codebook: python train_autoencoder.py -s <scene> --method codebook"
+            "them out, or make a codebook first: train_autoencoder.py with --method codebook."
         )
     iterations, init = PRESETS[config.preset or compressor.field_preset]
     iterations = iterations if config.iterations is None else config.iterations

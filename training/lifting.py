@@ -49,7 +49,7 @@ def lifting_settings(config: LanguageTrainConfig, compressor: Compressor, levels
     if meaningless:
         raise InputError(
             f"--{meaningless[0]}: a codebook is lifted in closed form, there is nothing to iterate. Leave it out, or optimise "
-            "codes instead: python train_autoencoder.py -s <scene> --method pca"
+            "codes instead, after train_autoencoder.py with --method pca."
         )
     fewest = min(levels, key=lambda level: len(compressor.centroids(level)))
     available = len(compressor.centroids(fewest))

@@ -4,8 +4,10 @@ import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from shlex import quote
 
 from workspace.errors import InputError
+from workspace.json_files import read_json
 from workspace.scene_folder import inside
 from workspace.slugs import slug
 from workspace.stage_record import RECORD
@@ -51,12 +53,15 @@ class ModelFolder:
     def reading(self, field: str | None, stage: str = "language") -> "ModelFolder":
         """This model with the field to read: `field` if given, else the only existing field, else `published`.
 
+        A field of which only an earlier stage has run counts where there is no other: `require` then names the next command.
+
         Raises:
             InputError: there are fields, but not this one.
         """
-        present = self.fields(stage)
+        begun = self.fields("autoencoder")
+        present = self.fields(stage) or begun
         chosen = field or (present[0] if len(present) == 1 else PUBLISHED)
-        if present and chosen not in present:
+        if present and chosen not in {*present, *begun}:
             raise InputError(f"{self.root} holds no field {chosen!r}, but {', '.join(present)}. Choose one of them with --field.")
         return replace(self, field=chosen)
 
@@ -64,6 +69,29 @@ class ModelFolder:
     def flag(self) -> str:
         """Command-line flag that selects the field, with a leading space; empty for `published`."""
         return "" if self.field == PUBLISHED else f" --field {self.field}"
+
+    @property
+    def rgb_command(self) -> str:
+        """Command that trains the Gaussians."""
+        return f"python train.py {self._scene_flag} -m {quote(str(self.root))}"
+
+    @property
+    def compressor_command(self) -> str:
+        """Command that fits the field's compressor and writes the codes of the images."""
+        return f"python train_autoencoder.py {self._scene_flag} -m {quote(str(self.root))}{self.flag}"
+
+    @property
+    def language_command(self) -> str:
+        """Command that computes the language field."""
+        return f"{self.rgb_command}{self.flag} --include_feature"
+
+    @property
+    def _scene_flag(self) -> str:
+        """The scene that the Gaussians were trained on, as their record says; a placeholder while there is none."""
+        try:
+            return f"-s {quote(read_json(self.point_clouds / RECORD)['config']['source_path'])}"
+        except (InputError, KeyError, TypeError):
+            return "-s <scene>"
 
     @cached_property
     def _unnamed(self) -> frozenset[str]:
@@ -88,7 +116,7 @@ class ModelFolder:
         names = [path.parent.name.removeprefix("iteration_") for path in self.point_clouds.glob("iteration_*/point_cloud.ply")]
         found = sorted(int(name) for name in names if name.isdigit())
         if not found:
-            raise InputError(f"No trained Gaussians in {self.point_clouds}. Run: python train.py -s <scene> -m {self.root}")
+            raise InputError(f"No trained Gaussians in {self.point_clouds}. Run: {self.rgb_command}")
         if iteration != -1 and iteration not in found:
             raise InputError(
                 f"{self.point_clouds} holds no Gaussians of iteration {iteration}; it has those of {', '.join(map(str, found))}."

@@ -23,6 +23,8 @@ class StageRecord:
 
     complete: bool = False
     """Whether the stage has finished."""
+    command: str | None = None
+    """Command line that continues it; None when it was not started by a script."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class FeatureSettings:
         if not isinstance(value, str):
             raise InputError(
                 f"The record of the {self.extractor} features has {value!r} as {name}; expected a text. "
-                f"Make them again: python preprocess.py -s <scene> --features {self.extractor} --overwrite"
+                f"Make them again: preprocess.py with --features {self.extractor} --overwrite"
             )
         return value
 
@@ -318,6 +320,8 @@ class EvalRecord(StageRecord):
     """Stage 5, `eval/`."""
 
     stage: ClassVar[str] = "eval"
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """The question: flags of eval_query.py by name."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,12 +13,14 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from workspace.command_line import continuation
 from workspace.errors import InputError
 from workspace.json_files import described, read_json, write_json
 from workspace.owned_files import MANIFEST, OwnedFiles, holds_files, remove_abandoned
 from workspace.record_types import FeatureSettings, StageRecord
 
 RECORD = "stage.json"
+REPLACE = "Add --overwrite to replace the folder."
 SHOWN = 12  # differences listed in a message
 _DIGEST = re.compile("[0-9a-f]{16,64}")  # digests cannot be compared by eye, so messages omit them
 
@@ -56,7 +58,8 @@ def stage(folder: Path, kind: type[R], config: Any, inputs: Any, overwrite: bool
     Raises:
         InputError: the folder holds another configuration and `overwrite` is false, or it holds files without a record.
     """
-    record = {"stage": kind.stage, "format": kind.format, "config": plain(config), "inputs": plain(inputs)}
+    record = _header(kind, config, inputs)
+    command = continuation()
     path = folder / RECORD
     owned = OwnedFiles(folder)
     remove_abandoned(folder)
@@ -76,21 +79,13 @@ def stage(folder: Path, kind: type[R], config: Any, inputs: Any, overwrite: bool
     resumed = path.exists()
     report = None
     if resumed:
-        remedy = "Add --overwrite to replace the folder."
-        found = _read(folder, remedy)
-        different = _differences({k: found.get(k) for k in record}, record)
-        if different:
-            inputs_only = all(line.startswith("  inputs.") for line in different)
-            more = [f"  and {len(different) - SHOWN} more"] if len(different) > SHOWN else []
-            raise InputError(
-                f"{folder} was made {'from other inputs' if inputs_only else 'with other settings'}:\n"
-                + "\n".join(different[:SHOWN] + more)
-                + f"\n{'Put the old ones back' if inputs_only else 'Repeat the old ones'}, or add --overwrite to replace it."
-            )
-        report = getattr(_typed(path, found, kind, remedy), "report", None)
+        found = _same(folder, record)
+        report = getattr(_typed(path, found, kind, REPLACE), "report", None)
         record = {**found, **record}
     else:
         owned.begin()
+    if command is not None:
+        record["command"] = command
     write_json(path, {**record, "complete": False})
     run = OpenStage(folder, record, report)
     try:
@@ -101,6 +96,12 @@ def stage(folder: Path, kind: type[R], config: Any, inputs: Any, overwrite: bool
             path.unlink()  # failed before any output: later runs may use other settings
         raise
     write_json(path, run._as_json(run.complete))
+
+
+def refuse_other(folder: Path, kind: type[R], config: Any, inputs: Any) -> None:
+    """Raise the InputError with which `stage` would refuse a folder of other settings or inputs, before costly work."""
+    if (folder / RECORD).exists():
+        _same(folder, _header(kind, config, inputs))
 
 
 def read_record(folder: Path, kind: type[R], remedy: str) -> R:
@@ -124,7 +125,7 @@ def require(folder: Path, kind: type[R], command: str) -> R:
         raise InputError(f"Nothing in {folder}: the {kind.stage} stage has not run. Run: {command}")
     record = read_record(folder, kind, f"Run: {command} --overwrite")
     if not record.complete:
-        raise InputError(f"The {kind.stage} stage in {folder} did not finish. Continue it with: {command}")
+        raise InputError(f"The {kind.stage} stage in {folder} did not finish. Continue it with: {record.command or command}")
     return record
 
 
@@ -140,6 +141,25 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(entry) for entry in value]
     return value
+
+
+def _header(kind: type[R], config: Any, inputs: Any) -> dict[str, Any]:
+    return {"stage": kind.stage, "format": kind.format, "config": plain(config), "inputs": plain(inputs)}
+
+
+def _same(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of a folder; InputError when it differs from `record`."""
+    found = _read(folder, REPLACE)
+    different = _differences({k: found.get(k) for k in record}, record)
+    if different:
+        inputs_only = all(line.startswith("  inputs.") for line in different)
+        more = [f"  and {len(different) - SHOWN} more"] if len(different) > SHOWN else []
+        raise InputError(
+            f"{folder} was made {'from other inputs' if inputs_only else 'with other settings'}:\n"
+            + "\n".join(different[:SHOWN] + more)
+            + f"\n{'Put the old ones back' if inputs_only else 'Repeat the old ones'}, or add --overwrite to replace it."
+        )
+    return found
 
 
 def _read(folder: Path, remedy: str) -> dict[str, Any]:

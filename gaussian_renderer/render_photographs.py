@@ -1,11 +1,12 @@
-"""Renderings of trained Gaussians: the training and held-out views, chosen images, and a video along the cameras."""
+"""Renderings of trained or edited Gaussians: the training and held-out views, chosen images, and a video along the cameras."""
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import imageio_ffmpeg
 import numpy as np
@@ -20,9 +21,12 @@ from gaussian_renderer import render
 from gaussian_renderer.camera_path import camera_path
 from gaussian_renderer.trained_model import TrainedModel, load_trained
 from scene.camera import Camera
+from scene.gaussian_files import load_ply
+from scene.gaussian_model import GaussianModel
 from scene.image_names import match_names
 from workspace import InputError, ModelFolder, atomic
 from workspace.device import Device, chosen_device
+from workspace.files import file_digest
 from workspace.image_reader import open_picture
 from workspace.record_types import RenderRecord
 from workspace.scene_folder import inside
@@ -41,6 +45,9 @@ class RenderConfig:
     """Scene folder, when it was moved since training."""
     iteration: int = -1
     """Iteration of the Gaussians; -1 is the last."""
+    splats: Path | None = None
+    """Draw this splat file (3DGS .ply) through the model's cameras instead, such as objects/red_mug/removed.ply of locate.py:
+    renders/<split>/splats/<name>/."""
     resolution: Annotated[int | None, tyro.conf.arg(aliases=["-r"])] = None
     """1, 2, 4 or 8 divides the photographs' size, another value is a width in pixels; as trained when not given."""
     names: tuple[str, ...] = ()
@@ -62,27 +69,51 @@ class RenderConfig:
 
 
 def render_photographs(config: RenderConfig) -> None:
-    """Render the views of a trained scene (stage 4, RGB); existing images are kept.
+    """Render the views of a trained scene (stage 4, RGB), or an edited copy of it; existing images are kept.
 
     Raises:
-        InputError: no trained Gaussians, a missing scene folder, or no image with a given name.
+        InputError: no trained Gaussians, a missing scene folder, no splat file, or no image with a given name.
     """
     if config.video and (config.frames < 1 or config.fps < 1):
         raise InputError(f"--frames {config.frames} --fps {config.fps}: a video has 1 frame or more, and 1 or more a second.")
+    if config.splats is not None and config.iteration != -1:
+        raise InputError(f"--iteration {config.iteration}: --splats draws a file that has no iterations. Leave one of them out.")
     trained = load_trained(ModelFolder(config.model_path), config.iteration, chosen_device(config.device))
     scene = trained.scene(config.source_path, config.resolution)
+    drawn = _Drawn.of(trained, config.splats)
     splits = {"train": scene.train, "test": scene.test}
     names = set(match_names(config.names, [camera.name for cameras in splits.values() for camera in cameras]).values())
     for split, skipped in (("train", config.skip_train), ("test", config.skip_test)):
         wanted = [camera for camera in splits[split] if not names or camera.name in names]
         if wanted and not skipped:
-            _draw_split(trained, split, splits[split], wanted, config.overwrite)
+            _draw_split(drawn, split, splits[split], wanted, config.overwrite)
     if config.video:
         path = camera_path(scene.train, config.frames)
-        folder = _draw_split(trained, "path", path, path, config.overwrite or _other_length(trained, len(path)))
+        folder = _draw_split(drawn, "path", path, path, config.overwrite or _other_length(drawn, len(path)))
         video = folder.with_suffix(".mp4")
         _encode(video, [folder / f"{camera.name}.png" for camera in path], config.fps)
         log.info("%s", video)
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """Gaussians to draw, and where their pictures belong."""
+
+    gaussians: GaussianModel
+    background: Float[Tensor, "3"]
+    folder: Callable[[str], Path]
+    """Folder of the pictures of a split."""
+    settings: Mapping[str, Any]
+    """What tells these Gaussians from others in the record of that folder."""
+
+    @classmethod
+    def of(cls, trained: TrainedModel, splats: Path | None) -> "_Drawn":
+        """The trained Gaussians, or those of a splat file."""
+        if splats is None:
+            return cls(trained.gaussians, trained.background, trained.folder.renders, {"iteration": trained.iteration})
+        gaussians = load_ply(splats).to(trained.gaussians.means.device)
+        folder = partial(trained.folder.splat_renders, splats=splats)
+        return cls(gaussians, trained.background, folder, {"splats": file_digest(splats)})
 
 
 def picture_bytes(image: Float[Tensor, "3 h w"]) -> UInt8[np.ndarray, "h w 3"]:
@@ -97,28 +128,28 @@ def save_picture(path: Path, pixels: UInt8[np.ndarray, "h w _"] | UInt8[np.ndarr
 
 
 @torch.no_grad()
-def _draw_split(trained: TrainedModel, split: str, cameras: Sequence[Camera], wanted: Sequence[Camera], overwrite: bool) -> Path:
-    folder = trained.folder.renders(split)
-    settings = {"iteration": trained.iteration, "size": [cameras[0].width, cameras[0].height], "views": len(cameras)}
+def _draw_split(drawn: _Drawn, split: str, cameras: Sequence[Camera], wanted: Sequence[Camera], overwrite: bool) -> Path:
+    folder = drawn.folder(split)
+    settings = {**drawn.settings, "size": [cameras[0].width, cameras[0].height], "views": len(cameras)}
     settings["cameras"] = _fingerprint(cameras)
-    inputs = {"geometry": trained.gaussians.geometry_hash()}
+    inputs = {"geometry": drawn.gaussians.geometry_hash()}
     # with chosen names only those images are replaced, never their whole folder
     with stage(folder, RenderRecord, settings, inputs, overwrite and len(wanted) == len(cameras)) as run:
         for camera in wanted if overwrite else ():
             _file(folder, camera).unlink(missing_ok=True)
         missing = [camera for camera in wanted if not _file(folder, camera).exists()]
         for camera in tqdm(missing, desc=f"render {split}", unit="view"):
-            image = render(camera, trained.gaussians, trained.background).image
+            image = render(camera, drawn.gaussians, drawn.background).image
             save_picture(_file(folder, camera), picture_bytes(image))
         run.complete = all(_file(folder, camera).exists() for camera in cameras)
     log.info("%d pictures drawn, %d were there: %s", len(missing), len(wanted) - len(missing), folder)
     return folder
 
 
-def _other_length(trained: TrainedModel, frames: int) -> bool:
+def _other_length(drawn: _Drawn, frames: int) -> bool:
     """Whether the existing frames are of a video of another length. Frames are kept only to continue an interrupted run, so a
     video of another length replaces them."""
-    folder = trained.folder.renders("path")
+    folder = drawn.folder("path")
     remedy = "Add --overwrite to replace the folder."
     return (folder / RECORD).exists() and read_record(folder, RenderRecord, remedy).config.views != frames
 

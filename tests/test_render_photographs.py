@@ -9,6 +9,8 @@ from small_scene import HEIGHT, WIDTH, write_small_scene
 
 from gaussian_renderer.render_photographs import RenderConfig, render_photographs
 from gaussian_renderer.trained_model import load_trained
+from query.objects.editing import recolored, write_vertices
+from scene.ply import read_vertices
 from training.rgb_trainer import RgbTrainConfig, train_rgb
 from workspace import InputError, ModelFolder, read_json
 
@@ -126,3 +128,24 @@ def test_a_video_that_was_cut_short_is_not_kept(trained, monkeypatch):
     with pytest.raises(InputError, match=r"0 of 3 frames of .*rgb\.mp4 could be written"):
         _draw(trained, skip_train=True, skip_test=True, video=True, frames=3)
     assert video.read_bytes() == before
+
+
+def test_an_edited_scene_is_drawn_beside_the_trained_one(trained):
+    model = ModelFolder(trained)
+    _draw(trained, names=("view_03",))
+    vertices = read_vertices(model.point_cloud(100))
+    edited = model.object_splats("red mug", "recolored")
+    green = recolored(vertices, np.ones(len(vertices), bool), np.array([0, 255, 0], np.uint8))
+    write_vertices(edited, green)
+    _draw(trained, names=("view_03",), splats=edited)
+    drawn = model.root / "renders" / "train" / "splats" / "red_mug_recolored" / "view_03.png"
+    picture = np.asarray(Image.open(drawn), float)
+    assert picture[..., 1].mean() > 50 and picture[..., [0, 2]].max() <= 1
+    assert np.asarray(Image.open(model.renders("train") / "view_03.png"), float)[..., 0].mean() > 10  # the trained one stays
+    write_vertices(edited, vertices)
+    with pytest.raises(InputError, match="--overwrite"):  # same name and geometry, other colours
+        _draw(trained, names=("view_04",), splats=edited)
+    with pytest.raises(InputError, match="--iteration 100"):
+        _draw(trained, splats=edited, iteration=100)
+    with pytest.raises(InputError, match="No file"):
+        _draw(trained, splats=edited.with_name("missing.ply"))

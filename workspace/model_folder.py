@@ -184,6 +184,14 @@ class ModelFolder:
         """Folder of rendered pictures, keyed by image name inside."""
         return self.root / "renders" / split / "rgb"
 
+    def splat_renders(self, split: str, splats: Path) -> Path:
+        """Folder of rendered pictures of another splat file, such as an edited one. It has the file's name, and for those in
+        `objects/` also the phrase's."""
+        path = splats.resolve()
+        inside_objects = path.is_relative_to(self.objects.resolve())
+        name = f"{path.parent.name}_{path.stem}" if inside_objects else slug(path.stem)
+        return self.root / "renders" / split / "splats" / name
+
     def field_renders(self, split: str, kind: str) -> Path:
         """Folder of maps of the field (codes, relevancy), keyed by image name inside."""
         return self.root / "renders" / split / kind / self.field

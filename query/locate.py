@@ -12,6 +12,7 @@ import tyro
 from query.objects.coordinates import Frame, checked, measured_scale, read_frame, write_frame
 from query.objects.description import LocatedObject, document
 from query.objects.finding import FoundPhrase, InstanceOptions, ObjectFinder
+from query.objects.report import write_report
 from query.objects.saving import Edits, save_edits, save_instances
 from query.question import clean_phrases
 from query.session import RelevancyConfig, Session
@@ -48,7 +49,7 @@ class LocateConfig(InstanceOptions, RelevancyConfig):
 
 
 def locate(config: LocateConfig) -> None:
-    """Find objects in 3D: instances with positions and boxes in objects/objects.json, and edited splat files."""
+    """Find objects in 3D: instances with positions and boxes (objects.json), pictures (report.html), edited splat files."""
     _refuse_meaningless(config)
     config = replace(config, text=clean_phrases(config.text), negatives=clean_phrases(config.negatives))
     model = ModelFolder(config.model_path)
@@ -61,7 +62,8 @@ def locate(config: LocateConfig) -> None:
     located = save_instances(model, found, trained.gaussians, cameras, frame)
     save_edits(model, trained.iteration, found, Edits(config.extract, config.remove, config.recolor), finder.known)
     write_json(model.located, document(question.phrases, located, frame, _settings(config, session)))
-    sys.stdout.write(f"{_table(found, located, frame)}\nobjects: {model.located}\n")
+    write_report(model.objects_report, found, located, trained, cameras, frame)
+    sys.stdout.write(f"{_table(found, located, frame)}\nobjects: {model.located}\nreport: {model.objects_report}\n")
 
 
 def _settings(config: LocateConfig, session: Session) -> dict[str, Any]:

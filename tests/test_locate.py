@@ -1,14 +1,19 @@
 """Objects in 3D from phrases: instances, positions, boxes, and edited splat files."""
 
+import base64
 import json
 import math
+import re
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from small_answers import BALLS, Words, embeddings, write_lifted, write_model, write_scene
 
 from autoencoder.pca import PCA
+from gaussian_renderer.trained_model import load_trained
 from query.locate import LocateConfig, locate
 from query.objects.boxes import axis_aligned, oriented
 from query.objects.coordinates import Frame, measured_scale
@@ -88,6 +93,33 @@ def test_an_object_names_the_view_and_the_pixels_where_it_is_seen(model):
     left, top, right, bottom = view["box"]
     assert abs((left + right) / 2 - x) < 2 and abs((top + bottom) / 2 - y) < 2
     assert abs(right - left - 2 * focal * 0.25 / depth) < 4  # the radius of the shell, and the Gaussians' own width
+
+
+def _pictures(model):
+    page = model.objects_report.read_text(encoding="utf-8")
+    found = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', page)
+    return page, [cv2.imdecode(np.frombuffer(base64.b64decode(one), np.uint8), cv2.IMREAD_COLOR)[..., ::-1] for one in found]
+
+
+def test_the_report_shows_the_outline_and_the_box_where_the_object_is(model):
+    (one,) = _locate(model, BALLS[1], up=(0.0, -1.0, 0.0), scale=2.0)["objects"]
+    page, (picture,) = _pictures(model)
+    assert "z up" in page and "metres" in page and one["views"][0]["image"] in page
+    photo = np.asarray(Image.open(load_trained(model).scene().folder.images / f"{one['views'][0]['image']}.png").convert("RGB"))
+    drawn = np.abs(picture.astype(int) - photo).max(2) > 60
+    rows, columns = np.flatnonzero(drawn.any(1)), np.flatnonzero(drawn.any(0))
+    left, top, right, bottom = one["views"][0]["box"]
+    # the box is that of the Gaussians' centres: between the outline, which has their width, and twice its half
+    assert abs((columns[0] + columns[-1]) / 2 - (left + right) / 2) < 3 and abs((rows[0] + rows[-1]) / 2 - (top + bottom) / 2) < 3
+    assert 0 <= np.ptp(columns) - (right - left) < 8 and 0 <= np.ptp(rows) - (bottom - top) < 8
+    yellow = (np.abs(picture.astype(int) - [255, 196, 0]).max(2) < 90) & drawn
+    assert yellow.sum() > 40  # the edges of the box
+
+
+def test_the_report_says_what_is_not_there_and_escapes_phrases(model):
+    _locate(model, "<b>elephant</b>")
+    page, pictures = _pictures(model)
+    assert pictures == [] and "Not here" in page and "<b>elephant" not in page and "&lt;b&gt;elephant" in page
 
 
 def test_nothing_found_is_an_answer(model, capsys):

@@ -260,6 +260,11 @@ class ModelFolder:
         """Instances of the last queried phrases, with positions and boxes."""
         return self.objects / "objects.json"
 
+    @property
+    def objects_report(self) -> Path:
+        """Self-contained HTML page with a picture of every instance."""
+        return self.objects / "report.html"
+
     def object_indices(self, phrase: str, instance: int) -> Path:
         """Ascending indices of the Gaussians of one instance (instances count from 1): int64 [m]."""
         return self.objects / slug(phrase) / f"instance_{instance}.npy"

@@ -48,6 +48,10 @@ class Frame:
         """Scene coordinates in the output frame."""
         return points @ self.rotation.T * (1.0 if self.scale is None else self.scale)
 
+    def scene(self, points: Float[np.ndarray, "m 3"]) -> Float[np.ndarray, "m 3"]:
+        """Points of the output frame in scene coordinates."""
+        return points @ self.rotation / (1.0 if self.scale is None else self.scale)
+
 
 def read_frame(path: Path) -> Frame:
     """The frame stored with a model; the scene's own when none was given. InputError when the file is damaged."""

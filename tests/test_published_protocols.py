@@ -18,6 +18,7 @@ from evaluation.protocols import (
     mipnerf360_gags,
     mipnerf360_goi,
     occam,
+    opengaussian_leaves,
     scannet,
     vala_volume,
 )
@@ -314,3 +315,21 @@ def test_occam_finds_the_published_thresholds(golden, name, stability):
         found = occam.choose(levels, stability)
         assert found.level == case[name]["level"]
         assert found.threshold == pytest.approx(case[name]["threshold"], abs=METRIC)
+
+
+def test_opengaussians_leaves_are_its_own(golden):
+    recorded = np.load(golden / "lerf3d" / "opengaussian_select.npz")
+    inputs = [floats(recorded["text"]), floats(recorded["leaf_feat"]), torch.from_numpy(recorded["occu_count"])]
+    found = opengaussian_leaves.select_leaves(*inputs, floats(recorded["leaf_code"]), int(recorded["root_num"]))
+    assert found == [[leaf for leaf in row if leaf >= 0] for row in recorded["selected"].tolist()]
+
+
+def test_opengaussians_filter_keeps_its_gaussians_in_every_view(golden):
+    recorded = np.load(golden / "lerf3d" / "opengaussian_filter.npz")
+    xyz, scale, leaf = (torch.from_numpy(recorded[name]) for name in ("xyz", "scale", "leaf"))
+    expected = unpacked(recorded["mask"], len(xyz))
+    for radii, masks, drawn in zip(torch.from_numpy(recorded["radii"]), expected, recorded["rendered"], strict=True):
+        for leaves, mask, is_drawn in zip(recorded["selections"], masks, drawn, strict=True):
+            selected = torch.isin(leaf, torch.from_numpy(leaves[leaves >= 0]))
+            found = opengaussian_leaves.drawn_in_view(selected, xyz, scale, radii)
+            assert torch.equal(found, mask) and bool(found.any()) == is_drawn

@@ -19,6 +19,7 @@ from conversion.steps import StepState, read_steps
 from conversion.video_frames import extract_frames
 from features.stock_sam import load_sam
 from gaussian_renderer import camera_path  # noqa: F401 - imported before memory is measured
+from query.calibration import Calibration, read_calibration, write_calibration
 from query.code_colors import CodeColors
 from query.field import LanguageField, Negatives
 from query.loading import load_field
@@ -26,9 +27,11 @@ from query.objects.coordinates import read_frame
 from scene.camera import Camera
 from training.export import ExportConfig, export_features
 from training.view_quality import read_metrics
+from viewer.requests import parse_request
 from workspace import ModelFolder
 from workspace.stage_record import plain
 
+POSE = {"world_to_camera": np.eye(4).tolist(), "fx": 20, "fy": 20, "cx": 8, "cy": 6, "width": 16, "height": 12}
 CAMERA = Camera("a", np.eye(4), 20.0, 20.0, 8.0, 6.0, 16, 12)
 
 
@@ -77,6 +80,8 @@ def _tables() -> list[Target]:
         field = load_field(model, torch.device("cpu"))
         CodeColors.of(model.code_colors, field)
         colors = model.code_colors.read_bytes()
+        write_calibration(model, Calibration(20.0, ("object", "wall"), "label", ("a",)), {"miou": 0.5})
+        calibrated, name = folder_files(model.root), model.calibration.relative_to(model.root).as_posix()
     quality = {"psnr": 21.5, "ssim": 0.7}
     rgb = {"iteration": 7, "gaussians": 4, "seconds": 1.5, "device": "cpu", "views": {"test": {"a": quality}, "train": {}}}
     files: dict[str, tuple[object, Callable[[Path], object]]] = {
@@ -88,7 +93,17 @@ def _tables() -> list[Target]:
         "RGB metrics": (rgb, lambda f: read_metrics(f / "a.json")),
     }
     tables = [Target(name, {"a.json": json.dumps(value).encode()}, "a.json", read, JSON) for name, (value, read) in files.items()]
+    tables.append(Target("calibration", calibrated, name, lambda f: read_calibration(ModelFolder(f)), JSON))
+    body = json.dumps({"text": ["mug", "cup"], "level": "s", "threshold": 0.6, "x": 3, "y": 4, "camera": POSE, "neighbours": 4})
+    tables.append(Target("HTTP request", {"body": body.encode()}, "body", lambda f: _request((f / "body").read_bytes()), JSON))
     return [*tables, Target("code colours", {"a.json": colors}, "a.json", lambda f: _paint(field, f / "a.json"), JSON)]
+
+
+def _request(body: bytes) -> None:
+    request = parse_request("instance=2", body)
+    request.pixel()
+    if not isinstance(request.camera_of, str):  # names are looked up in a model
+        request.camera(None)
 
 
 def _paint(field: LanguageField, path: Path) -> None:

@@ -55,13 +55,16 @@ class ViewState:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str | None, levels: tuple[str, ...]) -> "ViewState":
-        """The state that a browser kept; what is missing, of another version or of another model becomes the default."""
+    def from_json(cls, text: str | None, levels: tuple[str, ...], threshold: float = 0.5) -> "ViewState":
+        """The state that a browser kept; what is missing, of another version or of another model becomes the default.
+
+        `threshold` is the default one.
+        """
         try:
             kept = json.loads(text or "{}")
         except json.JSONDecodeError:
             kept = {}
-        state = cls()
+        state = cls(threshold=threshold)
         for name, value in kept.items() if isinstance(kept, dict) else ():
             value = tuple(value) if isinstance(value, list) else value
             if name in _MEANINGFUL and _MEANINGFUL[name](value, levels):

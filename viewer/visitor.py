@@ -54,7 +54,7 @@ class Visitor:
         self._key = f"{STORED}:{place.model.folder.root.name}"
         model = place.model
         kept = client.local_storage.get_item(self._key, timeout=5.0)
-        self._state = ViewState.from_json(kept, model.levels)
+        self._state = ViewState.from_json(kept, model.levels, place.options["threshold"])
         self._edited = UNEDITED
         self._edited_by: tuple[str, PhraseAnswer | None] = ("Everything", None)
         self._picture = Picture(self._state, None, UNEDITED)

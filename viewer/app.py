@@ -1,8 +1,6 @@
 """The viewer's process: model, worker, pages, HTTP answers, and the port in front of both."""
 
-import contextlib
 import importlib.util
-import io
 import ipaddress
 import logging
 import sys
@@ -42,15 +40,15 @@ class Viewer:
         Raises:
             InputError: viser is not installed, or the address cannot be used.
         """
-        viser = _viser()
+        _require_viser()
+        from viewer import pages
         from viewer.backends import BrowserSplats, ServerPictures
         from viewer.visitor import Place, Visitor
 
         options = {one.name: getattr(config, one.name) for one in fields(InstanceOptions)}
         self._worker = Worker()
         self._answers = HttpAnswers(model, self._worker, options)
-        with contextlib.redirect_stdout(io.StringIO()):  # it would print its own address, which is not the one to open
-            self._pages = viser.ViserServer(host="127.0.0.1", port=0, verbose=False)
+        self._pages, self._stop_pages = pages.start_pages(), pages.stop_pages
         try:
             self._front = Front(config.host, config.port, self._pages.get_port(), self._answers.port)
         except InputError:
@@ -86,23 +84,19 @@ class Viewer:
         self._close()
 
     def _close(self) -> None:
-        self._pages.stop()
+        self._stop_pages(self._pages)
         self._answers.stop()
         self._worker.stop()
 
 
 def _model(config: ViewerConfig) -> OpenModel:
-    _viser()  # missing, it is said before a large model is read
+    _require_viser()  # missing, it is said before a large model is read
     return opened(config, config.model_path)
 
 
-def _viser() -> Any:
+def _require_viser() -> None:
     if importlib.util.find_spec("viser") is None:
         raise InputError("The viewer needs viser, which is not installed. Run: pip install -r requirements-viewer.txt")
-    import viser
-
-    logging.getLogger("websockets").setLevel(logging.CRITICAL)  # else a client that leaves during its request is a traceback
-    return viser
 
 
 def _is_loopback(host: str) -> bool:

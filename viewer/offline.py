@@ -2,13 +2,12 @@
 
 from typing import Any
 
-import viser
-
 from query.phrase_answer import PhraseAnswer
 from scene.gaussian_model import GaussianModel
 from viewer.backends import Picture, add_splats, splat_colors
 from viewer.geometry import Pose
 from viewer.markers import add_boxes
+from viewer.pages import start_pages, stop_pages
 
 
 def offline_page(gaussians: GaussianModel, picture: Picture, answer: PhraseAnswer | None, pose: Pose, camera: Any) -> bytes:
@@ -17,7 +16,7 @@ def offline_page(gaussians: GaussianModel, picture: Picture, answer: PhraseAnswe
     The page turns around and zooms; it cannot be asked. viser records a server's scene, not a client's, so that a second server
     exists for a moment; nobody is told its port.
     """
-    server = viser.ViserServer(host="127.0.0.1", port=0, verbose=False)
+    server = start_pages()
     try:
         add_splats(server.scene, gaussians, *splat_colors(gaussians, picture))
         if answer is not None and picture.state.show == "Objects":
@@ -28,4 +27,4 @@ def offline_page(gaussians: GaussianModel, picture: Picture, answer: PhraseAnswe
         server.initial_camera.fov = pose.fov
         return server.get_scene_serializer().as_html(dark_mode=True).encode()
     finally:
-        server.stop()
+        stop_pages(server)

@@ -17,33 +17,25 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Annotated, Any
 
-import cv2
 import numpy as np
-import torch
 import tyro
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool
 
+from benchmarks.object_removal import chosen, part_map, pixels_of, removal_table, removed
 from evaluation.object_truth import Placed, agreement, part_weights, true_gaussians
-from gaussian_renderer import render
-from gaussian_renderer.render_photographs import picture_bytes, save_picture
+from gaussian_renderer.render_photographs import save_picture
 from query.objects.finding import FoundPhrase, InstanceOptions, ObjectFinder
 from query.objects.saving import removed_mask
 from query.session import Session, SessionConfig
 from query.tables import table
-from scene.camera import Camera
 from toy_world.compose import World, compose
-from toy_world.generate import render_views
-from toy_world.render import Renderer
-from workspace import ModelFolder, SceneFolder, command_line, read_json, write_json
-from workspace.image_reader import open_picture
-from workspace.slugs import slug
+from workspace import ModelFolder, command_line, read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 SURROUNDINGS = ("table", "floor", "wall", "painting")  # kinds
+OTHER = 100  # between the seeds of a world and of the one that absent phrases are from
 QUARTER = 0.25  # of an object's size: the error of a centre that a gripper or a marker tolerates
 FIELD = "lifted"
-CROP = 200  # pixels of a side of a picture's cells
-MARGIN = 0.25  # of the object's box, around it in a picture
 
 
 @dataclass(frozen=True)
@@ -68,11 +60,14 @@ def objects(config: ObjectsConfig) -> None:
     """Locate every object of every world and remove some, and print the tables."""
     config.check()
     results = {seed: _world(config, seed) for seed in config.worlds}
-    print(f"{_located_table(results)}\n\n{_removal_table(results)}")
+    absent = [count for found in results.values() for count in found["absent"]]
+    print(f"{_located_table(results)}\n")
+    print(f"phrases of things that are not there: {len(absent)}, answered all the same: {sum(map(bool, absent))}\n")
+    print(removal_table([(str(seed), row) for seed, found in results.items() for row in found["removal"]]))
     print(f"\n{len(config.worlds)} worlds, {config.width} pixels wide, {config.views} views")
     if config.picture is not None:
         strips = [_folder(config, seed) / row["picture"] for seed, found in results.items() for row in found["removal"]]
-        save_picture(config.picture, np.concatenate([_pixels(path) for path in strips]))
+        save_picture(config.picture, np.concatenate([pixels_of(path) for path in strips]))
 
 
 def _folder(config: ObjectsConfig, seed: int) -> Path:
@@ -93,13 +88,13 @@ def _world(config: ObjectsConfig, seed: int) -> dict[str, Any]:
     question = session.question(list(truth))
     finder = ObjectFinder(session.field)
     found = {answer.phrase: answer for answer in finder.find(question, config)}
-    write_json(path, {"options": options, "located": _rows(session, world, truth, found), "removal": []})
+    false = [len(answer.instances) for answer in finder.find(session.question(_absent(world, seed)), config)]
+    result = {"options": options, "located": _rows(session, world, truth, found), "absent": false, "removal": []}
+    write_json(path, result)
     known, means = finder.known, session.field.trained.gaussians.means.cpu().numpy()
-    removal = []
-    for phrase in _chosen(world, truth, config.removed):
+    for phrase in chosen(world, truth, config.removed):
         masks = {"after": removed_mask(found[phrase], known, means), "oracle": truth[phrase]}
-        removal.append(_removed(session, world, phrase, masks, folder))
-    result = {**read_json(path), "removal": removal}
+        result["removal"].append(removed(session, world, phrase, masks, truth[phrase], folder))
     write_json(path, result)
     return result
 
@@ -131,9 +126,16 @@ def truth_of(session: Session, world: World) -> dict[str, Bool[np.ndarray, " n"]
 
     phrases = {phrase: ids for phrase, ids in world.phrases().items() if kind(ids) not in SURROUNDINGS}
     weights = part_weights(
-        session.field.trained.gaussians, session.scene.train, partial(_parts, session.scene.folder), len(world.parts)
+        session.field.trained.gaussians, session.scene.train, partial(part_map, session.scene.folder), len(world.parts)
     )
     return {phrase: mask for phrase, mask in true_gaussians(weights, phrases).items() if mask.any()}
+
+
+def _absent(world: World, seed: int) -> list[str]:
+    """Objects of another world, of kinds that this one has neither as an object nor as a part."""
+    here = {item.kind for item in world.items} | {part.name for _, part in world.parts}
+    other = compose(seed + OTHER)
+    return [item.phrase for item in other.items[: other.num_objects] if item.kind not in here]
 
 
 def _rows(
@@ -169,77 +171,6 @@ def near(center_error: float | None) -> bool:
     return center_error is not None and center_error <= QUARTER
 
 
-def _chosen(world: World, truth: Mapping[str, Bool[np.ndarray, " n"]], count: int) -> list[str]:
-    """Objects spread over the list, which goes from the front of the table to its back."""
-    names = [item.phrase for item in world.items[: world.num_objects] if item.phrase in truth]
-    return [names[i] for i in np.linspace(0, len(names) - 1, count + 2)[1:-1].round().astype(int)] if count else []
-
-
-@torch.inference_mode()
-def _removed(
-    session: Session, world: World, phrase: str, removals: Mapping[str, Bool[np.ndarray, " n"]], folder: Path
-) -> dict[str, Any]:
-    """PSNR in the pixels of an object against the world without it, in the held-out views that show it.
-
-    `before`: nothing removed. `after`, `oracle`: without those `removals`. `around`: outside the object's pixels, the pictures
-    before and after against each other.
-    """
-    model, ids = session.field.trained, world.phrases()[phrase]
-    masks = {camera.name: np.isin(_parts(session.scene.folder, camera), ids) for camera in session.scene.test}
-    cameras = [camera for camera in session.scene.test if masks[camera.name].any()]
-    empty = render_views(Renderer(world.without(phrase), detail=min(1.0, cameras[0].width / 640)), cameras)
-    kept = {
-        name: model.gaussians.subset(torch.from_numpy(~gone).to(model.gaussians.means.device)) for name, gone in removals.items()
-    }
-    drawn = {"before": model.gaussians, **kept}
-    errors: dict[str, list[np.ndarray]] = {name: [] for name in (*drawn, "around")}
-    largest = max(cameras, key=lambda camera: int(masks[camera.name].sum()))
-    for camera in cameras:
-        mask, true = masks[camera.name], empty[camera.name].image
-        pictures = {name: picture_bytes(render(camera, each, model.background).image) for name, each in drawn.items()}
-        for name, picture in pictures.items():
-            errors[name].append(_difference(picture, true)[mask])
-        errors["around"].append(_difference(pictures["after"], pictures["before"])[~mask])
-        if camera is largest:
-            save_picture(folder / _picture(phrase), _strip([pictures["before"], pictures["after"], true], mask))
-    figures = {name: _psnr(np.concatenate(found)) for name, found in errors.items()}
-    count = int(removals["after"].sum())
-    return {"phrase": phrase, "views": len(cameras), "gaussians": count, **figures, "picture": _picture(phrase)}
-
-
-def _picture(phrase: str) -> str:
-    return f"removed_{slug(phrase)}.png"
-
-
-def _difference(one: UInt8[np.ndarray, "h w 3"], other: UInt8[np.ndarray, "h w 3"]) -> np.ndarray:
-    return one.astype(np.float64) - other
-
-
-def _parts(scene: SceneFolder, camera: Camera) -> Int[np.ndarray, "h w"]:
-    with open_picture(scene.part_ids / f"{camera.name}.png") as picture:
-        return np.asarray(picture).astype(np.int64)
-
-
-def _psnr(errors: np.ndarray) -> float:
-    """PSNR of differences of 8-bit pixels, dB; at most 99."""
-    return float(min(99.0, -10 * np.log10(max(float(np.square(errors / 255).mean()), 1e-12))))
-
-
-def _strip(pictures: Sequence[UInt8[np.ndarray, "h w 3"]], mask: Bool[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
-    """Square crops around the object, side by side."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    half = max(np.ptp(rows), np.ptp(columns)) * (0.5 + MARGIN) + 1
-    center = np.float32([(columns[0] + columns[-1]) / 2, (rows[0] + rows[-1]) / 2])
-    scale = CROP / (2 * half)
-    move = np.float32([[scale, 0, CROP / 2 - scale * center[0]], [0, scale, CROP / 2 - scale * center[1]]])
-    return np.concatenate([cv2.warpAffine(one, move, (CROP, CROP), flags=cv2.INTER_AREA) for one in pictures], 1)
-
-
-def _pixels(path: Path) -> UInt8[np.ndarray, "h w 3"]:
-    with open_picture(path) as picture:
-        return np.asarray(picture.convert("RGB"))
-
-
 def _located_table(results: Mapping[int, Mapping[str, Any]]) -> str:
     """One line for each world and kind of phrase, and one for all worlds; errors are medians over the located phrases."""
     lines = []
@@ -259,19 +190,6 @@ def _located_cells(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     errors = [[row[name] for row in rows if row[name] is not None] for name in ("center_error", "box_error")]
     shares += [median(found) if found else float("nan") for found in errors]
     return [*map(str, counts), *(f"{share:.3f}" for share in shares)]
-
-
-def _removal_table(results: Mapping[int, Mapping[str, Any]]) -> str:
-    """One line for each removed object, and the means; dB."""
-    rows = [(str(seed), row) for seed, found in results.items() for row in found["removal"]]
-    names = ("before", "after", "oracle", "around")
-    lines = [
-        [seed, row["phrase"], str(row["views"]), str(row["gaussians"]), *(f"{row[name]:.1f}" for name in names)]
-        for seed, row in rows
-    ]
-    if rows:
-        lines.append(["all", "", "", "", *(f"{fmean(row[name] for _, row in rows):.1f}" for name in names)])
-    return table(["world", "removed", "views", "Gaussians", "before", "after", "after, true Gaussians", "elsewhere"], lines)
 
 
 if __name__ == "__main__":

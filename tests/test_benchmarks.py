@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ELSEWHERE = {
     "ablation": "tests/test_ablation.py",
     "protocols": "runs the scripts that tests/test_benchmark_scripts.py runs",
+    "object_removal": "is a part of objects",
     "published_query": "is what query compares with",
     "stage_costs": "runs the commands of the stages, which the tests of each stage run",
     "cuda_code": "needs nvcc for minutes; benchmarks/gpu.sh runs it",

@@ -48,6 +48,8 @@ class ObjectsConfig(InstanceOptions):
     """Width of the photographs, pixels; the height is three quarters of it."""
     views: int = 72
     """Photographs; every 8th is held out."""
+    iterations: int | None = None
+    """Of the Gaussians; those of `train.py --preset fast` when not given."""
     removed: int = 2
     """Objects removed in each world, spread from the front of the table to its back."""
     output_path: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("output/objects")
@@ -78,10 +80,11 @@ def _world(config: ObjectsConfig, seed: int) -> dict[str, Any]:
     """Figures of one world; those of an earlier run with the same options are read."""
     folder = _folder(config, seed)
     path = folder / "figures.json"
-    options = {one.name: getattr(config, one.name) for one in fields(InstanceOptions)} | {"removed": config.removed}
+    names = [*(one.name for one in fields(InstanceOptions)), "width", "views", "iterations", "removed"]
+    options = {name: getattr(config, name) for name in names}
     if path.exists() and (kept := read_json(path))["options"] == options:
         return kept
-    model = trained(folder, seed, config.width, config.views)
+    model = trained(folder, seed, config)
     session = Session.open(SessionConfig(field=FIELD), model)
     world = compose(seed)
     truth = truth_of(session, world)
@@ -99,13 +102,14 @@ def _world(config: ObjectsConfig, seed: int) -> dict[str, Any]:
     return result
 
 
-def trained(folder: Path, seed: int, width: int, views: int) -> ModelFolder:
+def trained(folder: Path, seed: int, config: ObjectsConfig) -> ModelFolder:
     """World, Gaussians and lifted field below `folder`; what is finished is left as it is."""
     scene, model = folder / "scene", folder / "model"
     s, m = shlex.quote(str(scene)), shlex.quote(str(model))
-    _run(f"-m toy_world -s {s} --seed {seed} --width {width} --height {width * 3 // 4} --views {views}")
+    iterations = "" if config.iterations is None else f"--iterations {config.iterations}"
+    _run(f"-m toy_world -s {s} --seed {seed} --width {config.width} --height {config.width * 3 // 4} --views {config.views}")
     _run(f"preprocess.py -s {s} --features mini")
-    _run(f"train.py -s {s} -m {m} --eval --preset fast")
+    _run(f"train.py -s {s} -m {m} --eval --preset fast {iterations}")
     _run(f"train_autoencoder.py -s {s} -m {m} --method codebook --field {FIELD}")
     _run(f"train.py -s {s} -m {m} --include_feature --field {FIELD}")
     return ModelFolder(model, FIELD)

@@ -150,10 +150,9 @@ def test_extractors(benchmark, monkeypatch, tmp_path, capsys):
 
 def test_objects(benchmark, monkeypatch, tmp_path, capsys):
     module = benchmark("objects")
-    tiny = {"train.py": "--iterations 60", "train_autoencoder.py": "--codebook_size 32"}
 
     def in_process(line):
-        words = shlex.split(line) + (shlex.split(tiny.get(line.split()[0], "")) if "--include_feature" not in line else [])
+        words = shlex.split(line)
         name, *arguments = words[1:] if words[0] == "-m" else words
         monkeypatch.setattr(sys, "argv", [name, *arguments])
         with contextlib.suppress(SystemExit):
@@ -164,8 +163,9 @@ def test_objects(benchmark, monkeypatch, tmp_path, capsys):
 
     monkeypatch.setattr(module, "_run", in_process)
     picture = tmp_path / "picture.png"
-    settings = {"width": 64, "views": 9, "worlds": (0,), "removed": 1, "output_path": tmp_path, "picture": picture}
-    module.objects(module.ObjectsConfig(**settings))
+    settings = {"width": 64, "views": 9, "iterations": 60, "worlds": (0,), "removed": 1}
+    config = module.ObjectsConfig(output_path=tmp_path, picture=picture, **settings)
+    module.objects(config)
     printed = capsys.readouterr().out
     assert "objects, all" in printed and "after, true Gaussians" in printed
     figures = read_json(tmp_path / "0" / "figures.json")
@@ -174,7 +174,7 @@ def test_objects(benchmark, monkeypatch, tmp_path, capsys):
     assert len(figures["removal"]) == 1 and figures["removal"][0]["views"] == 2
     assert picture.stat().st_size > 500
     monkeypatch.setattr(module, "trained", lambda *_: pytest.fail("computed again"))
-    module.objects(module.ObjectsConfig(**settings))
+    module.objects(config)
     assert capsys.readouterr().out == printed[printed.index("world ") :]
 
 

@@ -1,6 +1,8 @@
 """What this machine has, what will run on it, and the command that installs each missing part.
 
-python doctor.py        exit code 0 when the demo and the bundled encoder will run, 1 otherwise
+python doctor.py                    exit code 0 when the demo and the bundled encoder will run, 1 otherwise
+python doctor.py --plan <scene>     seconds and memory of every stage on this machine, and the recommended command
+python doctor.py --weights          whether the weights here know what three photographs show; exit code 0 when they do
 """
 
 import argparse
@@ -234,8 +236,16 @@ SECTIONS: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
 
 def main(args: Sequence[str]) -> int:
     """Print the report; return 0 when the demo and the bundled encoder will run, else 1."""
-    description = __doc__.partition("\n\n")[0]  # no options: the parser handles --help and refuses anything else
-    argparse.ArgumentParser(description=description, allow_abbrev=False).parse_args(args)
+    options = _parser().parse_args(args)
+    if options.plan is not None:
+        from diagnosis.plan import plan
+
+        return _reported(lambda: plan(options.plan))
+    if options.weights:
+        from diagnosis.weights_check import Weights, check_weights
+
+        given = {name: value for name, value in vars(options).items() if name not in ("plan", "weights")}
+        return _reported(lambda: check_weights(Weights(**given)))
     findings: dict[str, Finding] = {}
     for title, section in SECTIONS:
         print(f"\n{title}")
@@ -256,6 +266,34 @@ def main(args: Sequence[str]) -> int:
             print(f"  {fix}")
         print("or all of it at once: make install")
     return 1 if lacking else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0], allow_abbrev=False)
+    parser.add_argument("--plan", type=Path, metavar="SCENE", help="what every stage would take for this scene folder")
+    parser.add_argument("--weights", action="store_true", help="check the weights by meaning")
+    files = parser.add_argument_group("where --weights finds them; by default the usual places and the libraries' caches")
+    files.add_argument("--sam_ckpt_path", dest="sam", type=Path)
+    files.add_argument("--sam_model_type", choices=("vit_h", "vit_l", "vit_b"), default="vit_h")
+    files.add_argument("--clip_model")
+    files.add_argument("--clip_pretrained", dest="clip")
+    files.add_argument("--dino_model")
+    files.add_argument("--dino_ckpt", dest="dino", type=Path)
+    files.add_argument("--talk2dino_ckpt", dest="talk2dino", type=Path)
+    files.add_argument("--talk2dino_clip", help="weights of the text tower of Talk2DINO, OpenAI's ViT-B/16")
+    files.add_argument("--preset", choices=("published", "fast"), default="fast", help="prompts of SAM")
+    return parser
+
+
+def _reported(run: Callable[[], int]) -> int:
+    """The exit code of `run`; an error of the user's input is one line."""
+    from workspace import InputError
+
+    try:
+        return run()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
 
 
 def _show(finding: Finding) -> None:

@@ -1,6 +1,7 @@
 """Fitting the autoencoder to 60,000 embeddings of 512, ours against a plain DataLoader loop, in one run.
 
     python -m benchmarks.autoencoder_fitting [epochs] [rows]
+    python -m benchmarks.autoencoder_fitting patches      the autoencoder against principal components at 768
 
 The plain loop is a straightforward implementation of the published recipe: DataLoader, batches of 64, automatic differentiation,
 torch.optim.Adam. Ours is timed with the same recipe and with `--preset fast`; each row has the cosine between held-out
@@ -19,7 +20,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from autoencoder.embeddings import Rows
 from autoencoder.fitting import fit
 from autoencoder.network import Autoencoder, published_widths
-from autoencoder.recipes import SEGMENTS
+from autoencoder.pca import Moments
+from autoencoder.recipes import PATCHES, SEGMENTS
 from autoencoder.reconstruction import Reconstruction, measure
 
 WIDTH, THINGS = 512, 120
@@ -76,5 +78,46 @@ def main(epochs: int = 100, rows: int = 60_000) -> None:
     print(f"ratio to the plain loop: same recipe {plain / ours:.1f}, fast {plain / quick:.1f}")
 
 
+def patches(tokens: int = 136_900, width: int = 768, measured: int = 2) -> None:
+    """Print seconds of both compressors for patch tokens: 100 photographs of 37x37, as DinoSplat makes them.
+
+    The autoencoder is fitted to a fifth of them for 100 epochs, of which `measured` are run; the components to all. Both then
+    encode all tokens. The tokens are random, which changes neither time.
+    """
+    recipe = PATCHES["published"]
+    rows = F.normalize(torch.randn(tokens, width, generator=torch.Generator().manual_seed(0)), dim=1)
+    part, validation = rows[: tokens // 5], rows[-1000:]
+    torch.manual_seed(0)
+    network = Autoencoder(*published_widths(width, 3), batch_norm=False)
+    fit(network, part[:2048], validation, replace(recipe, epochs=1))  # the first run also allocates
+
+    def seconds(run) -> float:
+        began = time.perf_counter()
+        run()
+        return time.perf_counter() - began
+
+    epoch = seconds(lambda: fit(network, part, validation, replace(recipe, epochs=measured))) / measured
+    with torch.inference_mode():
+        encoding = seconds(lambda: [network.encode(some) for some in rows.split(8192)])
+
+    def components() -> None:
+        moments = Moments(width, rows.device)
+        for some in rows.split(1369):
+            moments.add(some)
+        found = moments.components(3)
+        for some in rows.split(8192):
+            found.encode(some)
+
+    fitted, pca = epoch * recipe.epochs + encoding, seconds(components)
+    print(f"{tokens} tokens of {width}, {torch.get_num_threads()} threads")
+    print(
+        f"autoencoder   {fitted:8.1f} s: {recipe.epochs} epochs of {epoch:.2f} s ({measured} measured), encoding {encoding:.1f} s"
+    )
+    print(f"components    {pca:8.1f} s\nratio {fitted / pca:.0f}")
+
+
 if __name__ == "__main__":
-    main(*(int(argument) for argument in sys.argv[1:]))
+    if sys.argv[1:] == ["patches"]:
+        patches()
+    else:
+        main(*(int(argument) for argument in sys.argv[1:]))

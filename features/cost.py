@@ -25,6 +25,25 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
+class Batch:
+    """Seconds of a network of the SAM family for the whole picture and 64 prompts."""
+
+    picture: float
+    """Encoding the picture."""
+    prompts: float
+    """Decoding 64 prompts and enlarging their masks."""
+    others: Mapping[str, float]
+    """The steps after the segmenter, for the masks of one picture."""
+
+    def seconds(self, options: PreprocessConfig) -> dict[str, float]:
+        """Seconds of each step with all prompts and crops of the preset of `options`."""
+        settings, _ = PRESETS[options.preset]
+        crops = sum(4**layer for layer in range(settings.crop_n_layers + 1))
+        segmenter = crops * (self.picture + settings.points_per_side**2 / 64 * self.prompts)
+        return {"segmenter": segmenter, **{name: crops * value for name, value in self.others.items()}}
+
+
+@dataclass(frozen=True)
 class Cost:
     """What one photograph takes."""
 
@@ -38,6 +57,8 @@ class Cost:
     """Peak memory on the GPU, bytes; 0 on a CPU."""
     counts: Mapping[str, int]
     """Number of segments or tokens that were measured."""
+    batch: Batch | None = None
+    """What `seconds` were computed from, when not everything was measured."""
 
     @property
     def total(self) -> float:
@@ -68,7 +89,7 @@ def in_process(function: Callable[..., T], *arguments: object) -> T:
 
 def peak_memory() -> float:
     """Peak memory of this process, bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * (1 if sys.platform == "darwin" else 1024)
 
 
 def _measure(options: PreprocessConfig, image: np.ndarray, device: str, threads: int, short: bool) -> Cost:
@@ -76,11 +97,13 @@ def _measure(options: PreprocessConfig, image: np.ndarray, device: str, threads:
     torch.manual_seed(0)
     where = torch.device(device)
     if short and options.features == "sam_clip" and options.segmenter != "graph":
-        seconds, cpu, counts = _one_batch(options, image, where)
+        batch, cpu, counts = _one_batch(options, image, where)
+        seconds = batch.seconds(options)
     else:
+        batch = None
         seconds, cpu, counts = _steps(random_extractor(options, where).steps, image)
     gpu = torch.cuda.max_memory_allocated(where) if where.type == "cuda" else 0
-    return Cost(seconds, cpu, peak_memory(), gpu, counts)
+    return Cost(seconds, cpu, peak_memory(), float(gpu), counts, batch)
 
 
 def _steps(steps: Mapping[str, Callable], image: np.ndarray) -> tuple[dict[str, float], float, Mapping[str, int]]:
@@ -92,19 +115,22 @@ def _steps(steps: Mapping[str, Callable], image: np.ndarray) -> tuple[dict[str, 
     return seconds, time.process_time() - cpu, value.counts()
 
 
-def _one_batch(options: PreprocessConfig, image: np.ndarray, device: torch.device):  # noqa: ANN202 - as `_steps`
+def _one_batch(options: PreprocessConfig, image: np.ndarray, device: torch.device) -> tuple[Batch, float, Mapping[str, int]]:
     settings, nms_step = PRESETS[options.preset]
     predictor, encoder = Discs(random_predictor(options, device)), random_clip(options.clip_model, device)
-    begin = time.perf_counter()
-    with torch.inference_mode():
-        predictor.set_image(image)
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    picture = time.perf_counter() - begin
+    encode, picture = predictor.set_image, 0.0
+
+    def timed(image: np.ndarray) -> None:
+        nonlocal picture
+        begin = time.perf_counter()
+        encode(image)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        picture += time.perf_counter() - begin
+
+    predictor.set_image = timed
     one = SamGenerator(predictor, replace(settings, points_per_side=8, crop_n_layers=0))
     steps = mask_extractor(one.generate, encoder, nms_step, crop_filter(options, encoder)).steps
     seconds, cpu, counts = _steps(steps, image)
-    crops = sum(4**layer for layer in range(settings.crop_n_layers + 1))
-    batches = settings.points_per_side**2 / 64
-    whole = {"segmenter": crops * (picture + batches * max(0.0, seconds["segmenter"] - picture))}
-    return whole | {name: crops * value for name, value in seconds.items() if name != "segmenter"}, cpu, counts
+    others = {name: value for name, value in seconds.items() if name != "segmenter"}
+    return Batch(picture, seconds["segmenter"] - picture, others), cpu, counts

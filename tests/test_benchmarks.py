@@ -99,6 +99,8 @@ def test_mask_nms(benchmark, monkeypatch, capsys):
 def test_autoencoder_fitting(benchmark, capsys):
     benchmark("autoencoder_fitting").main(epochs=20, rows=200)
     assert "ratio to the plain loop" in capsys.readouterr().out
+    benchmark("autoencoder_fitting").patches(tokens=2000, width=32, measured=1)
+    assert "components" in capsys.readouterr().out
 
 
 def test_query(benchmark, capsys):
@@ -199,3 +201,35 @@ def test_segment_levels(benchmark, tmp_path):
     write_small_segments(tmp_path)
     benchmark("segment_levels", tmp_path, "view_03", tmp_path / "picture.jpg").main()
     assert (tmp_path / "picture.jpg").stat().st_size > 500
+
+
+def test_extractor_cost(benchmark, monkeypatch, tmp_path, capsys):
+    from PIL import Image
+
+    Image.new("RGB", (64, 48)).save(tmp_path / "one.png")
+    module = benchmark("extractor_cost")
+    module.main(module.CostConfig(tmp_path / "one.png", rows=("mini_dense",)))
+    out = capsys.readouterr().out
+    assert "one photograph of 64x48" in out and "tokens" in out
+
+
+def test_lifted_patches(benchmark, monkeypatch, tmp_path, capsys):
+    module = benchmark("lifted_patches")
+    tiny = {"-m": "--views 9 --objects 6 --points 400", "train.py": "--iterations 30"}
+
+    def in_process(line):
+        words = shlex.split(line)
+        words += shlex.split(tiny.get(words[0], "") if "--include_feature" not in line else "")
+        name, *arguments = words[1:] if words[0] == "-m" else words
+        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        try:
+            if words[0] == "-m":
+                runpy.run_module(name, run_name="__main__")
+            else:
+                runpy.run_path(str(ROOT / name), run_name="__main__")
+        except SystemExit as end:
+            assert not end.code, line
+
+    monkeypatch.setattr(module, "command", in_process)
+    module.main(module.LiftedPatchesConfig(tmp_path, width=96, height=72))
+    assert "lifted" in capsys.readouterr().out and (tmp_path / "lifted_patches.jpg").is_file()

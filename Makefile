@@ -4,6 +4,7 @@
 # make lint   style checks      make clean  remove what make made
 # make sanitize  the rasterizer's CPU code under the address and undefined-behaviour sanitizers
 # make fuzz      damaged files, random calls and kills for as long as COUNT, CALLS and KILLS say; the tests run a few of each
+# make test-workflow  the workflow over many scenes, with Snakemake in .venv-workflow (Python 3.11 or newer)
 # make pins      the newest versions that requirements.txt allows: installed, checked by everything, written to constraints.txt
 # make lowest    the tests with the lowest versions that the requirements name
 # Each is complete on a fresh machine with Python >= 3.10 and a C++17 compiler.
@@ -22,7 +23,7 @@ NATIVE := $(shell git ls-files '$(RASTERIZER)/*' '$(KNN)/*' 2>/dev/null)
 
 BENCHMARKS := cpu_rasterizer rgb_iteration language_iteration mask_nms autoencoder_fitting lifting query protocols
 
-.PHONY: install demo test sanitize bench fuzz pins lowest lint format clean
+.PHONY: install demo test test-workflow sanitize bench fuzz pins lowest lint format clean
 .DELETE_ON_ERROR:
 
 install: $(VENV)/.native
@@ -49,6 +50,14 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest
+
+.venv-workflow/.installed: requirements-workflow.txt
+	$(PYTHON) -m venv .venv-workflow
+	.venv-workflow/bin/python -m pip install --quiet -r requirements-workflow.txt
+	@touch $@
+
+test-workflow: install .venv-workflow/.installed
+	SNAKEMAKE=$(CURDIR)/.venv-workflow/bin/snakemake $(BIN)/python -m pytest tests/test_workflow_run.py
 
 sanitize: $(VENV)/.requirements
 	PYTHON=$(BIN)/python sh $(RASTERIZER)/tests/sanitize.sh

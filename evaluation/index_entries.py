@@ -110,7 +110,8 @@ def read_entry(root: Path, output: Path) -> Entry:
             pictures = _pictures(of_field, answers, root, output, problems)
     complete = bool(read(model.point_clouds / RECORD).get("complete"))
     finished = complete and bool(fields) and all(field.state != "in progress" for field in fields)
-    links = [("objects", model.located), ("3D selection", model.selection_evaluation), ("scan", model.scan_evaluation)]
+    objects = model.objects_report if model.objects_report.is_file() else model.located
+    links = [("objects", objects), ("3D selection", model.selection_evaluation), ("scan", model.scan_evaluation)]
     links += [("renders", root / "renders")]
     return Entry(
         root.relative_to(output).as_posix() if root != output else root.resolve().name,

@@ -186,7 +186,17 @@ def test_four_jobs_on_three_gpus_have_one_each_and_the_fourth_waits_for_a_free_o
     for number in range(4):
         folder = tmp_path / str(number)
         folder.mkdir()
-        call = [sys.executable, str(SCRIPTS / "run_job.py"), "--lock", str(folder / "lock"), "--gpus", "0,1,GPU-f00", "--"]
+        call = [
+            sys.executable,
+            str(SCRIPTS / "run_job.py"),
+            "--lock",
+            str(folder / "lock"),
+            "--gpus",
+            "0,1,GPU-f00",
+            "--wanted",
+            "1",
+            "--",
+        ]
         call += ["bash", "-c", f'echo "$CUDA_VISIBLE_DEVICES" >{folder}/gpu; read line']
         jobs.append(
             subprocess.Popen(call, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, env=os.environ | {"TMPDIR": str(tmp_path)})
@@ -208,7 +218,7 @@ def test_a_gpu_whose_holder_has_ended_is_free_again(tmp_path):
 
 
 def test_a_job_without_use_for_a_gpu_sees_none(tmp_path):
-    out, _ = run_job(tmp_path, "bash", "-c", 'echo "[$CUDA_VISIBLE_DEVICES]"', flags=["--no-gpu"])
+    out, _ = run_job(tmp_path, "bash", "-c", 'echo "[$CUDA_VISIBLE_DEVICES]"', flags=["--gpus", "0,1", "--wanted", "0"])
     assert out == "[]\n"
 
 
@@ -262,5 +272,5 @@ def test_a_job_killed_without_a_word_is_said_to_be(tmp_path):
 def test_every_attempt_asks_for_more():
     for stage in COSTS:
         assert minutes(stage, 100, "fast", 2) == 2 * minutes(stage, 100, "fast", 1)
-        assert megabytes(stage, 100, 2) > megabytes(stage, 100, 1)
+        assert megabytes(stage, 100, None, 2) > megabytes(stage, 100, None, 1)
     assert minutes("gaussians", 200, None) > minutes("gaussians", 200, "fast") > minutes("gaussians", 20, "fast")

@@ -16,11 +16,9 @@ rule render:
         mem_mb=memory("render"),
         gpu=0,
     params:
-        command=lambda wildcards, output: alone(
-            COMMANDS.render(scene_of(wildcards), model_of(wildcards), None), f"{output}.lock"
-        ),
+        command=lambda wildcards: shlex.join(COMMANDS.render(scene_of(wildcards), model_of(wildcards), None)),
     shell:
-        "{params.command} >>{log:q} 2>&1"
+        "{RUN} --wanted {resources.gpu} --lock {output:q}.lock -- {params.command} >>{log:q} 2>&1"
 
 
 rule render_codes:
@@ -38,11 +36,9 @@ rule render_codes:
         mem_mb=memory("render"),
         gpu=0,
     params:
-        command=lambda wildcards, output: alone(
-            COMMANDS.render(scene_of(wildcards), model_of(wildcards), field_of(wildcards)), f"{output}.lock"
-        ),
+        command=lambda wildcards: shlex.join(COMMANDS.render(scene_of(wildcards), model_of(wildcards), field_of(wildcards))),
     shell:
-        "{params.command} >>{log:q} 2>&1"
+        "{RUN} --wanted {resources.gpu} --lock {output:q}.lock -- {params.command} >>{log:q} 2>&1"
 
 
 rule query:
@@ -60,11 +56,9 @@ rule query:
         mem_mb=memory("query"),
         gpu=0,
     params:
-        command=lambda wildcards, output: alone(
-            COMMANDS.query(scene_of(wildcards), model_of(wildcards), field_of(wildcards)), f"{output}.lock"
-        ),
+        command=lambda wildcards: shlex.join(COMMANDS.query(scene_of(wildcards), model_of(wildcards), field_of(wildcards))),
     shell:
-        "{params.command} >>{log:q} 2>&1"
+        "{RUN} --wanted {resources.gpu} --lock {output:q}.lock -- {params.command} >>{log:q} 2>&1"
 
 
 rule locate:
@@ -82,11 +76,9 @@ rule locate:
         mem_mb=memory("locate"),
         gpu=0,
     params:
-        command=lambda wildcards, output: alone(
-            COMMANDS.locate(scene_of(wildcards), model_of(wildcards), FIELDS[config["locate"]]), f"{output}.lock"
-        ),
+        command=lambda wildcards: shlex.join(COMMANDS.locate(scene_of(wildcards), model_of(wildcards), FIELDS[config["locate"]])),
     shell:
-        "{params.command} >>{log:q} 2>&1"
+        "{RUN} --wanted {resources.gpu} --lock {output:q}.lock -- {params.command} >>{log:q} 2>&1"
 
 
 def everything_of(wildcards):
@@ -109,8 +101,6 @@ rule listed:
     log:
         of_model("listed.log"),
     params:
-        command=lambda wildcards, output: alone(
-            COMMANDS.index(wildcards.root, every=30), f"{wildcards.root}/workflow/index.lock"
-        ),
+        command=lambda wildcards: shlex.join(COMMANDS.index(wildcards.root, every=30)),
     shell:
-        "{params.command} >{log:q} 2>&1"
+        "{RUN} --lock {wildcards.root:q}/workflow/index.lock -- {params.command} >{log:q} 2>&1"

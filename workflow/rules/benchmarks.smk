@@ -5,6 +5,10 @@ def models_of(root, scene):
     return [f"{root}/{scene}/seed_{seed}" for seed in SEEDS]
 
 
+def all_models_of(wildcards):
+    return [model for scene in BENCHMARKS[wildcards.benchmark]["scenes"] for model in models_of(wildcards.root, scene)]
+
+
 rule evaluate:
     input:
         lambda wildcards: [
@@ -22,19 +26,17 @@ rule evaluate:
         mem_mb=memory("evaluate"),
         gpu=gpus(),
     params:
-        command=lambda wildcards, output: alone(
+        command=lambda wildcards: shlex.join(
             COMMANDS.evaluate(
                 wildcards.benchmark,
                 BENCHMARKS[wildcards.benchmark],
                 wildcards.scene,
                 models_of(wildcards.root, wildcards.scene),
                 field_of(wildcards),
-            ),
-            f"{output}.lock",
-            gpu=True,
+            )
         ),
     shell:
-        "{params.command} >>{log:q} 2>&1"
+        "{RUN} --wanted {resources.gpu} --lock {output:q}.lock -- {params.command} >>{log:q} 2>&1"
 
 
 def measured(wildcards):
@@ -49,31 +51,23 @@ rule table:
     input:
         measured,
     output:
-        "{root}/workflow/table_{benchmark}_{field}.txt",
+        table="{root}/workflow/table_{benchmark}_{field}.txt",
+        done=touch("{root}/workflow/table_{benchmark}_{field}.done"),
     log:
-        "{root}/workflow/table_{benchmark}_{field}.txt.err",
+        "{root}/workflow/table_{benchmark}_{field}.log",
     threads: 2
     resources:
         runtime=60,
         mem_mb=6000,
         gpu=lambda wildcards: gpus(wildcards.benchmark == "scannet"),
     params:
-        command=lambda wildcards, output: alone(
+        command=lambda wildcards: shlex.join(
             COMMANDS.table(
-                wildcards.benchmark,
-                BENCHMARKS[wildcards.benchmark],
-                [
-                    model
-                    for scene in BENCHMARKS[wildcards.benchmark]["scenes"]
-                    for model in models_of(wildcards.root, scene)
-                ],
-                field_of(wildcards),
-            ),
-            f"{output}.lock",
-            gpu=wildcards.benchmark == "scannet",
+                wildcards.benchmark, BENCHMARKS[wildcards.benchmark], all_models_of(wildcards), field_of(wildcards)
+            )
         ),
     shell:
-        "{params.command} >{output:q} 2>{log:q}"
+        "{RUN} --wanted {resources.gpu} --lock {output.done:q}.lock -- {params.command} >{output.table:q} 2>{log:q}"
 
 
 for name, benchmark in BENCHMARKS.items():

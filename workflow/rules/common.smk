@@ -23,8 +23,12 @@ validate(config, str(REPOSITORY / "workflow" / "schemas" / "config.schema.json")
 
 COMMANDS = Commands(config, REPOSITORY)
 FIELDS = COMMANDS.fields
+RUN = [sys.executable, str(REPOSITORY / "workflow" / "scripts" / "run_job.py")]
+if isinstance(config["gpus"], list):
+    RUN += ["--gpus", ",".join(map(str, config["gpus"]))]
+RUN = shlex.join(RUN)
 OUTPUT = config["output"].rstrip("/")
-SEEDS = config["seeds"]
+SEEDS = [int(seed) for seed in config["seeds"]]  # of a command line they are text
 EXTRACTORS = sorted({field.features for field in FIELDS.values()})
 BUNDLED = ("mini", "mini_dense", "own")  # extractors without large networks: no GPU helps them
 BENCHMARKS = config["benchmarks"]
@@ -85,14 +89,6 @@ def field_of(wildcards):
     return FIELDS[wildcards.field]
 
 
-def alone(command, lock, gpu=False):
-    """The command in a shell, started so that it never runs twice at a time, and on a GPU of its own where those are listed."""
-    start = [sys.executable, str(REPOSITORY / "workflow" / "scripts" / "run_job.py"), "--lock", lock]
-    if isinstance(config["gpus"], list):
-        start += ["--gpus", ",".join(map(str, config["gpus"]))] if gpu else ["--no-gpu"]
-    return shlex.join([*start, "--", *command])
-
-
 def gpus(helps=True):
     """GPUs that a job asks for."""
     return int(helps and config["gpus"] != "none")
@@ -105,7 +101,7 @@ def runtime(stage):
 
 def memory(stage):
     """Memory of a stage by the number of photographs, more in every attempt."""
-    return lambda wildcards, attempt: megabytes(stage, count_photographs(scene_of(wildcards)), attempt)
+    return lambda wildcards, attempt: megabytes(stage, count_photographs(scene_of(wildcards)), config["preset"], attempt)
 
 
 def finish():

@@ -16,12 +16,9 @@ rule compress:
         mem_mb=memory("compress"),
         gpu=0,
     params:
-        command=lambda wildcards, output: alone(
-            COMMANDS.compress(scene_of(wildcards), model_of(wildcards), wildcards.seed, field_of(wildcards)),
-            f"{output}.lock",
-        ),
+        command=lambda wildcards: shlex.join(COMMANDS.compress(scene_of(wildcards), model_of(wildcards), wildcards.seed, field_of(wildcards))),
     shell:
-        "{params.command} >>{log:q} 2>&1"
+        "{RUN} --wanted {resources.gpu} --lock {output:q}.lock -- {params.command} >>{log:q} 2>&1"
 
 
 rule gaussians:
@@ -39,13 +36,9 @@ rule gaussians:
         mem_mb=memory("gaussians"),
         gpu=gpus(),
     params:
-        command=lambda wildcards, output: alone(
-            COMMANDS.gaussians(scene_of(wildcards), model_of(wildcards), wildcards.seed, RGB_FLAGS[wildcards.root]),
-            f"{output}.lock",
-            gpu=True,
-        ),
+        command=lambda wildcards: shlex.join(COMMANDS.gaussians(scene_of(wildcards), model_of(wildcards), wildcards.seed, RGB_FLAGS[wildcards.root])),
     shell:
-        "{params.command} >>{log:q} 2>&1"
+        "{RUN} --wanted {resources.gpu} --lock {output:q}.lock -- {params.command} >>{log:q} 2>&1"
 
 
 rule language:
@@ -64,10 +57,6 @@ rule language:
         mem_mb=memory("language"),
         gpu=gpus(),
     params:
-        command=lambda wildcards, output: alone(
-            COMMANDS.language(scene_of(wildcards), model_of(wildcards), wildcards.seed, field_of(wildcards)),
-            f"{output}.lock",
-            gpu=True,
-        ),
+        command=lambda wildcards: shlex.join(COMMANDS.language(scene_of(wildcards), model_of(wildcards), wildcards.seed, field_of(wildcards))),
     shell:
-        "{params.command} >>{log:q} 2>&1"
+        "{RUN} --wanted {resources.gpu} --lock {output:q}.lock -- {params.command} >>{log:q} 2>&1"

@@ -14,9 +14,9 @@ rule convert:
         mem_mb=memory("convert"),
         gpu=0,
     params:
-        command=lambda wildcards, output: alone(COMMANDS.convert(scene_of(wildcards)), f"{output}.lock"),
+        command=lambda wildcards: shlex.join(COMMANDS.convert(scene_of(wildcards))),
     shell:
-        "{params.command} >>{log:q} 2>&1"
+        "{RUN} --wanted {resources.gpu} --lock {output:q}.lock -- {params.command} >>{log:q} 2>&1"
 
 
 def cameras(wildcards):
@@ -43,13 +43,9 @@ rule preprocess:
         mem_mb=lambda wildcards, attempt: memory(extraction(wildcards))(wildcards, attempt),
         gpu=lambda wildcards: gpus(wildcards.features not in BUNDLED),
     params:
-        command=lambda wildcards, output: alone(
-            COMMANDS.preprocess(scene_of(wildcards), wildcards.features, f"{wildcards.shard}/{wildcards.shards}"),
-            f"{output}.lock",
-            gpu=wildcards.features not in BUNDLED,
-        ),
+        command=lambda wildcards: shlex.join(COMMANDS.preprocess(scene_of(wildcards), wildcards.features, f"{wildcards.shard}/{wildcards.shards}")),
     shell:
-        "{params.command} >>{log:q} 2>&1"
+        "{RUN} --wanted {resources.gpu} --lock {output:q}.lock -- {params.command} >>{log:q} 2>&1"
 
 
 def features_of(wildcards):

@@ -1,6 +1,6 @@
 """Starts one command of a job: never twice at a time, and on one GPU of this machine if GPUs are given. Standard library only.
 
-    python run_job.py --lock job.lock [--gpus 0,1,2,3 | --no-gpu] -- python train.py ...
+    python run_job.py --lock job.lock [--gpus 0,1,2,3 --wanted 1] -- python train.py ...
 
 The locks are held by the command's own process and vanish with it, however it ends. A driver that was killed leaves its jobs
 running on the cluster; a job that the next driver submits waits here until the first has ended, and continues from its
@@ -25,9 +25,8 @@ def main(arguments: Sequence[str]) -> None:
     """Take the locks, say what is run, and become the command."""
     parser = argparse.ArgumentParser(description="Run one command alone, on one GPU if there are several.")
     parser.add_argument("--lock", type=Path, required=True, help="file that is locked while the command runs")
-    devices = parser.add_mutually_exclusive_group()
-    devices.add_argument("--gpus", default=None, help="devices of this machine, separated by commas; it gets one")
-    devices.add_argument("--no-gpu", action="store_true", help="hide all GPUs from the command")
+    parser.add_argument("--gpus", help="devices of this machine, separated by commas, to share among jobs")
+    parser.add_argument("--wanted", type=int, default=0, help="with --gpus: 1 waits for one of them, 0 hides all of them")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     options = parser.parse_args(arguments)
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
@@ -35,12 +34,9 @@ def main(arguments: Sequence[str]) -> None:
         parser.error("no command")
     hold(options.lock, _say)
     environment = dict(os.environ)
-    if options.no_gpu:
-        environment["CUDA_VISIBLE_DEVICES"] = ""
-    elif options.gpus is not None:
-        device = take_gpu(options.gpus.split(","))
-        environment["CUDA_VISIBLE_DEVICES"] = device
-        _say(f"GPU {device}")
+    if options.gpus is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = take_gpu(options.gpus.split(",")) if options.wanted else ""
+        _say(f"GPU {environment['CUDA_VISIBLE_DEVICES'] or 'none'}")
     _say(f"+ {shlex.join(command)}")
     try:
         os.execvpe(command[0], command, environment)

@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # A Slurm cluster of one node on this machine, with accounting: munge, MariaDB, slurmdbd, slurmctld, slurmd, started by hand.
 #   apt install slurm-wlm slurmdbd munge mariadb-server     Debian's packages; then, as root:
-#   workflow/tests/slurm_cluster.sh start <folder>          everything it keeps is in the folder
-#   export SLURM_CONF=<folder>/slurm.conf                   for sbatch, sacct, and the driver of the workflow
+#   workflow/tests/slurm_cluster.sh start <folder>          everything it keeps is in the folder; /etc/slurm/slurm.conf links there
 #   workflow/tests/slurm_cluster.sh node-kill <folder>      the node's daemon is killed; node-start starts it again
 #   workflow/tests/slurm_cluster.sh stop <folder>
 #   CPUS=2 and MEMORY=16000 (MB) of the node, PORT=16817 the first of three ports.
@@ -10,6 +9,7 @@ set -euo pipefail
 usage='usage: slurm_cluster.sh start|stop|node-kill|node-start <folder>'
 action=${1:?$usage} folder=$(realpath -m "${2:?$usage}")
 cpus=${CPUS:-2} memory=${MEMORY:-16000} port=${PORT:-16817}
+link=/etc/slurm/slurm.conf  # jobs look here: Snakemake takes SLURM_CONF out of their environment
 export SLURM_CONF=$folder/slurm.conf
 PATH=$PATH:/usr/sbin:/sbin
 
@@ -83,6 +83,12 @@ sql() { mariadb --no-defaults --socket="$folder/db.socket" --user=root -e "$1"; 
 start_node() { slurmd -c; }
 
 start() {
+  if [ -e "$link" ] && [ "$(realpath "$link")" != "$SLURM_CONF" ]; then
+    echo "slurm_cluster: $link belongs to another cluster; nothing was started" >&2
+    exit 1
+  fi
+  mkdir -p "$(dirname "$link")"
+  ln -sfn "$SLURM_CONF" "$link"
   mkdir -p "$folder"/{state,spool,munge}
   chmod 700 "$folder/munge"
   configure
@@ -117,6 +123,7 @@ stop() {
     pid=$(cat "$folder/$daemon.pid" 2>/dev/null) && kill "$pid" 2>/dev/null || true
   done
   pid=$(cat "$folder/munge/pid" 2>/dev/null) && kill "$pid" 2>/dev/null || true
+  if [ "$(readlink "$link" || true)" = "$SLURM_CONF" ]; then rm "$link"; fi
 }
 
 case "$action" in

@@ -1,0 +1,172 @@
+"""A workflow killed at random moments continues, and ends in the same results as an undisturbed run.
+
+    python workflow/tests/kill_runs.py --driver .venv-driver/bin/snakemake --python .venv/bin/python --kills 10 -o /tmp/kills
+    python workflow/tests/kill_runs.py ... --slurm /tmp/cluster      kills also jobs and the node's daemon of slurm_cluster.sh
+
+Two generated scenes, two shards of features each, one field of each kind. The undisturbed run is that of the local profile.
+What is compared is the content of every file that the stages wrote, without measured times.
+"""
+
+import argparse
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "fuzz"))
+from fuzz_kills import contents  # noqa: E402
+
+SETTINGS = """
+scenes: scenes
+output: output
+phrases: [red mug, book]
+fields:
+  - {{name: published, features: mini, method: autoencoder}}
+  - {{name: lifted, features: mini, method: codebook}}
+preset: fast
+iterations: {iterations}
+shards: 2
+python: {python}
+options: {{gaussians: [--checkpoint_interval, {interval}], language: [], compress: [--epochs, 8], preprocess: []}}
+"""
+
+
+def main() -> int:
+    """Run undisturbed, then again with kills, and compare."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--driver", type=Path, required=True, help="snakemake of the driver's environment")
+    parser.add_argument("--python", type=Path, required=True, help="Python of the pipeline")
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--iterations", type=int, default=60)
+    parser.add_argument("--seconds", type=float, help="what the run takes, to spread the kills over; by default measured")
+    parser.add_argument("--slurm", type=Path, help="folder of slurm_cluster.sh, started")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="new folder")
+    options = parser.parse_args()
+    rng = random.Random(options.seed)
+    quiet = prepare(options, "undisturbed")
+    begin = time.monotonic()
+    code = start(options, quiet, slurm=False).wait()
+    seconds = options.seconds or time.monotonic() - begin
+    print(f"undisturbed: {time.monotonic() - begin:.0f} s, exit code {code}", flush=True)
+    expected = results(quiet)
+    work = prepare(options, "killed")
+    code = disturb(options, work, rng, seconds)
+    found = results(work)
+    different = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+    print(f"exit code {code}; {len(expected)} files expected, {len(different)} differ or are missing: {different[:10]}")
+    return int(bool(code or different or not expected))
+
+
+def prepare(options: argparse.Namespace, name: str) -> Path:
+    """A folder with two generated scenes and the settings."""
+    work = options.output.resolve() / name
+    for seed in (3, 4):
+        command = [options.python.absolute(), "-m", "toy_world", "-s", work / "scenes" / f"world_{seed}", "--seed", str(seed)]
+        size = ["--width", "96", "--height", "72", "--views", "9", "--objects", "6", "--points", "400"]
+        subprocess.run([*command, *size], cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
+    settings = {"iterations": options.iterations, "interval": max(1, options.iterations // 8)}
+    (work / "settings.yaml").write_text(SETTINGS.format(python=options.python.absolute(), **settings))
+    return work
+
+
+def start(options: argparse.Namespace, work: Path, slurm: bool) -> subprocess.Popen:
+    """The driver, in a process group of its own; a lock that a killed driver left is removed first."""
+    command = [str(options.driver.absolute()), "-s", str(ROOT / "workflow" / "Snakefile"), "--configfile", "settings.yaml"]
+    with (work / "driver.log").open("ab") as log:
+        subprocess.run([*command, "--unlock"], cwd=work, stdout=log, stderr=log, check=False)
+        profile = ROOT / "workflow" / "profiles" / ("slurm" if slurm else "local")
+        command += ["--profile", str(profile), "--max-threads", "1"]
+        if slurm:
+            command += ["--default-resources", "slurm_account=lab", "slurm_partition=main", "--latency-wait", "10"]
+            command += ["--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2"]
+        else:
+            command += ["--cores", "2"]
+        return subprocess.Popen(command, cwd=work, stdout=log, stderr=log, start_new_session=True)
+
+
+def disturb(options: argparse.Namespace, work: Path, rng: random.Random, seconds: float) -> int:
+    """Kill the driver, a job or the node's daemon at random moments, then let the run end; its exit code."""
+    kinds = ["driver", "job", *(["node"] if options.slurm else [])]
+    driver, kills = start(options, work, bool(options.slurm)), {kind: 0 for kind in kinds}
+    limit = time.monotonic() + 60 * max(10.0, seconds)
+    while True:
+        if sum(kills.values()) < options.kills:
+            wait = time.monotonic() + rng.uniform(0.05, 1.5) * seconds / options.kills * 2
+        else:
+            wait = limit
+        while time.monotonic() < wait and driver.poll() is None:
+            time.sleep(0.1)
+        if driver.poll() is not None:  # ended, or gave up after a job was killed
+            if sum(kills.values()) >= options.kills or all_done(work):
+                code = driver.returncode
+                if code == 0 or time.monotonic() > limit:
+                    break
+            driver = start(options, work, bool(options.slurm))
+            continue
+        if time.monotonic() > limit:
+            break
+        kind = rng.choice(kinds)
+        if kill(kind, driver, work, options):
+            kills[kind] += 1
+            print(f"killed the {kind} ({sum(kills.values())} of {options.kills})", flush=True)
+        if kind == "driver":
+            driver = start(options, work, bool(options.slurm))
+    print("kills: " + ", ".join(f"{kind} {count}" for kind, count in kills.items()), flush=True)
+    return code
+
+
+def kill(kind: str, driver: subprocess.Popen, work: Path, options: argparse.Namespace) -> bool:
+    """Kill one thing with SIGKILL; whether there was one."""
+    cluster = [str(ROOT / "workflow" / "tests" / "slurm_cluster.sh")]
+    if kind == "driver":
+        driver.kill()
+        driver.wait()
+    elif kind == "node":
+        subprocess.run([*cluster, "node-kill", str(options.slurm)], check=True)
+        time.sleep(2)
+        subprocess.run([*cluster, "node-start", str(options.slurm)], check=True)
+    else:
+        jobs = stages(work)
+        if not jobs:
+            return False
+        os.kill(random.choice(jobs), signal.SIGKILL)
+    return True
+
+
+def stages(work: Path) -> list[int]:
+    """Processes of the pipeline's commands that work on the models or scenes of this run."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            script = words[1].decode() if len(words) > 1 else ""
+            if script.startswith(str(ROOT)) and script.endswith(".py") and os.path.realpath(folder / "cwd") == str(work):
+                found += [int(folder.name)] if "run_job.py" not in script else []
+        except OSError:
+            continue
+    return found
+
+
+def all_done(work: Path) -> bool:
+    """Whether every model of the run is listed."""
+    return len(list((work / "output" / "workflow").glob("*/seed_*/listed.done"))) == 2
+
+
+def results(work: Path) -> dict[str, str]:
+    """Content of every file of scenes and models, without what belongs to the workflow."""
+    files = {}
+    for name in ("scenes", "output"):
+        found = contents(work / name) if (work / name).is_dir() else {}
+        files |= {f"{name}/{path}": value for path, value in found.items()}
+    skipped = re.compile(r"output/(workflow|thumbnails)/|metrics\.\d+of\d+\.jsonl$")
+    return {name: value for name, value in files.items() if not skipped.search(name)}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

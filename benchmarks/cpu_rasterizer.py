@@ -1,16 +1,17 @@
-"""The rasterizer on the CPU: against a scalar splat-major loop, kernel rates, frozen geometry, threads, N and D.
+"""The rasterizer on the CPU: against a scalar splat-major loop, kernel rates, frozen geometry, many views, tiles, N and D.
 
-    python benchmarks/cpu_rasterizer.py [repeats]
+    python -m benchmarks.cpu_rasterizer [--repeats 5] [--model MODEL] [--tables yardstick rates sets frozen views tiles sizes]
 
 Every table is measured in one run. Times are the best of the repeats, in milliseconds: wall clock, and CPU time of the
-process over all its threads. Other load on the machine affects the wall clock more than CPU time.
-The yardstick is compiled here from splat_major_yardstick.cpp with -O3 (the C++ compiler of CXX, or g++).
+process over all its threads. Other load on the machine affects the wall clock more than CPU time; `chrt -r 1` in front of the
+command keeps other processes away.
+The scenes are random; with --model, the Gaussians and training cameras of a model folder instead. The yardstick is compiled here
+from splat_major_yardstick.cpp with -O3 (the C++ compiler of CXX, or g++).
 """
 
 import ctypes
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,77 +19,39 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # idle threads sleep instead of spinning, so CPU time is work
-
 import torch
-from diff_gaussian_rasterization import _C, PreparedView, View, prepare, rasterize, set_weight_budget
+import tyro
+from diff_gaussian_rasterization import _C, PreparedView, rasterize, set_weight_budget, set_weight_precision
 from diff_gaussian_rasterization.kept_weights import DEFAULT_BUDGET
 from diff_gaussian_rasterization.prepared_ops import prepared_fields
 from torch import Tensor
 
-WIDTH, HEIGHT, FOCAL = 1440, 1080, 1200.0
-REPEATS = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+from benchmarks.cpu_scenes import FOCAL, Scene, measure, step, table
+from training.language_views import PreparedViews
+
+TABLES = ("yardstick", "rates", "sets", "frozen", "views", "tiles", "sizes")
+VIEWS = 50  # to which `gigabytes` refers
 
 
 @dataclass
-class Timing:
-    """Best of the repeats, milliseconds."""
+class Config:
+    """What to measure."""
 
-    wall: float
-    cpu: float
-
-
-def measure(call: Callable[[], object], repeats: int = REPEATS) -> Timing:
-    """Time `call` after one call to warm up."""
-    call()
-    best = Timing(float("inf"), float("inf"))
-    for _ in range(repeats):
-        wall, cpu = time.perf_counter(), time.process_time()
-        call()
-        best.wall = min(best.wall, 1e3 * (time.perf_counter() - wall))
-        best.cpu = min(best.cpu, 1e3 * (time.process_time() - cpu))
-    return best
+    repeats: int = 5
+    """The best of this many calls counts."""
+    model: Path | None = None
+    """Model folder of train.py to measure instead of random scenes; the tables yardstick and sizes have random scenes only."""
+    tables: tuple[str, ...] = TABLES
+    """Which tables."""
+    views: int = 10
+    """Cameras of the table of many views, with a random scene or at most with a model."""
+    gigabytes: tuple[float, ...] = (0.5, 4.0, 16.0)
+    """Memory allowed for 50 views, as `train.py --view_cache_gb`; fewer views are given their share."""
 
 
-@dataclass
-class Scene:
-    """Random Gaussians in front of a camera, about half of them outside the image."""
-
-    geometry: list[Tensor]  # means, scales, rotations, opacities
-    view: View
-
-    @classmethod
-    def random(cls, count: int, size: float) -> "Scene":
-        """`size` is the median standard deviation in world units, at depths of 2 to 8."""
-        generator = torch.Generator().manual_seed(0)
-        place = torch.rand(count, 3, generator=generator)
-        z = 2 + 6 * place[:, 2]
-        x, y = ((place[:, i] - 0.5) * z * side / FOCAL * 1.42 for i, side in ((0, WIDTH), (1, HEIGHT)))
-        scales = size * torch.exp(0.6 * torch.randn(count, 3, generator=generator))
-        opacities = torch.sigmoid(1.5 * torch.randn(count, generator=generator))
-        geometry = [torch.stack([x, y, z], 1), scales, torch.randn(count, 4, generator=generator), opacities]
-        return cls(geometry, View(torch.eye(4), FOCAL, FOCAL, WIDTH / 2, HEIGHT / 2, WIDTH, HEIGHT))
-
-    def label_maps(self, cells: tuple[int, ...] = (30, 120, 400)) -> Tensor:
-        """A level of Voronoi cells for each number; every seventh cell has no label."""
-        generator = torch.Generator().manual_seed(1)
-        rows, columns = torch.meshgrid(torch.arange(0.0, HEIGHT, 4), torch.arange(0.0, WIDTH, 4), indexing="ij")
-        levels = []
-        for count in cells:
-            centres = torch.rand(count, 2, generator=generator) * torch.tensor([HEIGHT, WIDTH])
-            nearest = torch.cdist(torch.stack([rows, columns], -1).reshape(-1, 2), centres).argmin(1).reshape(rows.shape)
-            nearest[nearest % 7 == 0] = -1
-            levels.append(nearest.repeat_interleave(4, 0).repeat_interleave(4, 1))
-        return torch.stack(levels).int()
-
-    def features(self, channels: int) -> Tensor:
-        """Random channels that require a gradient."""
-        return torch.rand(len(self.geometry[0]), channels).requires_grad_()
-
-
-def work_of(prepared: PreparedView) -> tuple[int, int]:
-    """Evaluations of alpha and blends, one per pixel and Gaussian."""
-    return _C.measure_work(prepared_fields(prepared._state, prepared._counts))
+def work_of(prepared: PreparedView) -> Tensor:
+    """[tiles, 3] pairs, evaluations of alpha and blends, the last two one per pixel and Gaussian."""
+    return torch.tensor(_C.measure_work(prepared_fields(prepared._state, prepared._counts))).reshape(-1, 3)
 
 
 def compile_yardstick(folder: str) -> Callable[[Scene, Tensor], Tensor]:
@@ -99,28 +62,16 @@ def compile_yardstick(folder: str) -> Callable[[Scene, Tensor], Tensor]:
     function = ctypes.CDLL(str(library)).splat_major
 
     def call(scene: Scene, colors: Tensor) -> Tensor:
-        image = torch.empty(3, HEIGHT, WIDTH)
+        image = torch.empty(3, scene.view.height, scene.view.width)
         pointers = [ctypes.c_void_p(t.data_ptr()) for t in (*scene.geometry, colors)]
-        count = ctypes.c_int64(len(colors))
-        function(count, *pointers, ctypes.c_float(FOCAL), WIDTH, HEIGHT, ctypes.c_void_p(image.data_ptr()))
+        size = ctypes.c_int64(len(colors)), *pointers, ctypes.c_float(FOCAL), scene.view.width, scene.view.height
+        function(*size, ctypes.c_void_p(image.data_ptr()))
         return image
 
     return call
 
 
-def step(render: Callable[[Tensor], Tensor], features: Tensor, weights: Tensor, leaves: list[Tensor]) -> None:
-    """Forward and backward of a loss linear in the image."""
-    torch.autograd.grad(render(features), [features, *leaves], weights)
-
-
-def table(title: str, head: list[str], rows: list[list[object]]) -> None:
-    """Print a Markdown table."""
-    print(f"\n{title}\n\n| {' | '.join(head)} |\n|{'---|' * len(head)}")
-    for row in rows:
-        print(f"| {' | '.join(f'{value:.3g}' if isinstance(value, float) else str(value) for value in row)} |", flush=True)
-
-
-def against_yardstick(scenes: dict[str, Scene]) -> None:
+def against_yardstick(scenes: dict[str, Scene], repeats: int) -> None:
     """Forward pass of 3 channels, projection to image, two threads against the scalar loop on one."""
     torch.set_num_threads(2)
     rows = []
@@ -129,68 +80,72 @@ def against_yardstick(scenes: dict[str, Scene]) -> None:
         for name, scene in scenes.items():
             colors = scene.features(3).detach()
             difference = (rasterize(scene.view, *scene.geometry, colors).image - yardstick(scene, colors)).abs()
-            slow = measure(lambda scene=scene, colors=colors: yardstick(scene, colors), 1)
-            fast = measure(lambda scene=scene, colors=colors: rasterize(scene.view, *scene.geometry, colors))
+            slow = measure(partial(yardstick, scene, colors), 1)
+            fast = measure(partial(rasterize, scene.view, *scene.geometry, colors), repeats)
             rows.append([name, slow.wall, fast.wall, slow.wall / fast.wall, slow.cpu, fast.cpu, 2 * slow.cpu / fast.cpu])
             rows[-1].append(float(difference.mean()))
     head = ["scene", "loop wall", "ours wall", "ratio", "loop CPU", "ours CPU", "2 x CPU ratio", "mean difference"]
     table("Forward, C = 3, whole call: two threads against the scalar loop on one (ms)", head, rows)
 
 
-def rates(scenes: dict[str, Scene]) -> None:
+def rates(scenes: dict[str, Scene], repeats: int) -> None:
     """Kernels on prepared views, one thread: evaluations of alpha and blends per second. No weights are stored here."""
     torch.set_num_threads(1)
     set_weight_budget(0)
     rows = []
     for name, scene in scenes.items():
-        prepared = prepare(scene.view, *scene.geometry)
-        evaluations, blends = work_of(prepared)
+        prepared = scene.prepared()
+        _, evaluations, blends = work_of(prepared).sum(0).tolist()
         for channels in (1, 3, 4, 9, 16):
             features = scene.features(channels)
-            weights = torch.randn(channels, HEIGHT, WIDTH)
-            with torch.no_grad():
-                forward = measure(lambda prepared=prepared, features=features: prepared.rasterize(features))
+            forward = measure(partial(prepared.rasterize, features.detach()), repeats)
             image = prepared.rasterize(features).image
-            backward = measure(
-                lambda image=image, features=features, weights=weights: torch.autograd.grad(
-                    image, features, weights, retain_graph=True
-                )
-            )
+            gradient = partial(torch.autograd.grad, image, features, scene.image_gradient(channels), retain_graph=True)
+            backward = measure(gradient, repeats)
             rows.append([name, channels, forward.cpu, evaluations / forward.cpu / 1e6, backward.cpu, blends / backward.cpu / 1e6])
     head = ["scene", "C", "forward CPU ms", "G evaluations/s", "feature backward CPU ms", "G blends/s"]
     table("Prepared view, one thread", head, rows)
     set_weight_budget(DEFAULT_BUDGET)
 
 
-def frozen_geometry(scene: Scene) -> None:
-    """Forward and backward at 9 channels: features only on a prepared view, against everything; one and two threads."""
-    features, weights = scene.features(9), torch.randn(9, HEIGHT, WIDTH)
+def frozen_calls(scene: Scene) -> dict[str, Callable[[], object]]:
+    """Calls at 9 channels: features only on a prepared view, with 16-bit, 32-bit and no kept weights, against everything."""
+    features, gradient, label_maps = scene.features(9), scene.image_gradient(9), scene.label_maps()
     leaves = [t.clone().requires_grad_() for t in scene.geometry]
-    prepared, evaluated = (prepare(scene.view, *scene.geometry) for _ in range(2))
+    views = {}
+    for bits in (32, 16):
+        set_weight_precision(bits)
+        views[bits], evaluated = scene.prepared(), scene.prepared()
 
-    def step_without_kept_weights() -> None:
-        set_weight_budget(0)
-        step(lambda f: evaluated.rasterize(f).image, features, weights, [])
+    def train(view: PreparedView, budget: int) -> None:
+        set_weight_budget(budget)
+        step(lambda f: view.rasterize(f).image, features, gradient, [])
         set_weight_budget(DEFAULT_BUDGET)
 
-    label_maps = scene.label_maps()
-    calls = {
-        "prepare": lambda: prepare(scene.view, *scene.geometry),
-        "prepare, alpha and depth": lambda: prepare(scene.view, *scene.geometry).alpha,
+    return {
+        "prepare": scene.prepared,
+        "prepare, alpha and depth": lambda: scene.prepared().alpha,
         "prepared: lift three levels": lambda: evaluated.lift(label_maps),
         "prepared: forward, every alpha evaluated": lambda: evaluated.rasterize(features.detach()),
-        "prepared: forward + feature backward, every alpha evaluated": step_without_kept_weights,
-        "prepared: forward + feature backward": lambda: step(lambda f: prepared.rasterize(f).image, features, weights, []),
+        "prepared: forward + feature backward, every alpha evaluated": partial(train, evaluated, 0),
+        "prepared: forward + feature backward, 32-bit weights kept": partial(train, views[32], 4 << 30),
+        "prepared: forward + feature backward": partial(train, views[16], 4 << 30),
         "full: forward": lambda: rasterize(scene.view, *scene.geometry, features.detach()),
         "full: forward + full backward": lambda: step(
-            lambda f: rasterize(scene.view, *leaves, f).image, features, weights, leaves
+            lambda f: rasterize(scene.view, *leaves, f).image, features, gradient, leaves
         ),
     }
-    timings = {}
+
+
+def frozen_geometry(scene: Scene, repeats: int) -> None:
+    """Times of `frozen_calls`, one and two threads, and the memory of a view."""
+    calls, timings = frozen_calls(scene), {}
     for threads in (1, 2):
         torch.set_num_threads(threads)
         for name, call in calls.items():
-            timings[name, threads] = measure(call)
+            if name.endswith(("backward", "kept")):
+                call()  # weights are kept by the second call
+            timings[name, threads] = measure(call, repeats)
     rows = []
     for name in calls:
         one, two = timings[name, 1], timings[name, 2]
@@ -202,26 +157,95 @@ def frozen_geometry(scene: Scene) -> None:
     for name in [name for name in calls if "feature backward" in name]:
         feature = timings[name, 2]
         print(f"full / {name}, two threads: {full.wall / feature.wall:.2f} wall, {full.cpu / feature.cpu:.2f} CPU")
-    n, pairs, pixels = len(leaves[0]), prepared.num_pairs, WIDTH * HEIGHT
-    print(f"prepared memory {prepared.nbytes / 1e6:.0f} MB: {n} Gaussians, {prepared.num_visible} visible, {pairs} pairs.")
-    print(f"That is 36 B per pair, 12 B per Gaussian (radius included), 8 B per pixel ({8 * pixels / 1e6:.0f} MB).")
-    print(f"Weights kept from the second training pass on: {prepared.kept_nbytes / 1e6:.0f} MB.")
+    prepared = scene.prepared()
+    sizes = f"36 B per pair, 12 B per Gaussian (radius included), 8 B per pixel ({8 * scene.pixels / 1e6:.0f} MB)"
+    print(f"prepared memory {prepared.nbytes / 1e6:.0f} MB: {sizes}.")
+    for bits in (16, 32):
+        set_weight_precision(bits)
+        prepared = scene.prepared()
+        for _ in range(2):
+            prepared.rasterize(scene.features(1))
+        print(f"Weights kept from the second training pass on, {bits} bits: {prepared.kept_nbytes / 1e6:.0f} MB.")
+    set_weight_precision(16)
 
 
-def by_size() -> None:
+def instruction_sets(scene: Scene, repeats: int) -> None:
+    """The same calls with each instruction set, one thread."""
+    torch.set_num_threads(1)
+    names, rows = [name for name in _C.instruction_sets() if name != "scalar"], []
+    before = _C.instruction_set()
+    for call_name, call in frozen_calls(scene).items():
+        times = []
+        for name in names:
+            _C.use_instruction_set(name)
+            call()
+            times.append(measure(call, repeats).cpu)
+        rows.append([call_name, *times, *(times[-1] / time for time in times[:-1])])
+    _C.use_instruction_set(before)
+    table("Instruction sets, C = 9, one thread (CPU ms)", ["", *names, *(f"{names[-1]} / {name}" for name in names[:-1])], rows)
+
+
+def many_views(scene: Scene, config: Config) -> None:
+    """Training passes over many views in turn, cached as train.py does, by the memory allowed; two threads."""
+    torch.set_num_threads(2)
+    cameras = scene.cameras[: config.views] if config.model else Scene.random(1_000_000, 0.006, config.views).cameras
+    features, gradient, rows = scene.features(9), scene.image_gradient(9), []
+    for gigabytes in config.gigabytes:
+        for bits in (32, 16):
+            set_weight_precision(bits)
+            views = PreparedViews(cameras, scene.gaussians, gigabytes * 1e9 * len(cameras) / VIEWS)
+            for _ in range(2):
+                for view in views:
+                    step(lambda f, view=view: view.rasterize(f).image, features, gradient, [])
+            wall, cpu = time.perf_counter(), time.process_time()
+            for view in views:
+                step(lambda f, view=view: view.rasterize(f).image, features, gradient, [])
+            spent = [
+                1e3 * (now - began) / len(cameras) for now, began in ((time.perf_counter(), wall), (time.process_time(), cpu))
+            ]
+            kept = list(views._kept.values())
+            rows.append([gigabytes, bits, len(kept), sum(view.kept_nbytes > 0 for view in kept), *spent])
+    set_weight_precision(16)
+    set_weight_budget(DEFAULT_BUDGET)
+    head = ["GB for 50 views", "bits", "views prepared", "weights kept", "ms per view, wall", "CPU"]
+    table(f"Prepared forward + feature backward, C = 9, {len(cameras)} views in turn, two threads", head, rows)
+
+
+def tiles(scene: Scene) -> None:
+    """How the evaluations of alpha are spread over tiles, and what longest tiles first leaves to be gained by splitting tiles."""
+    pairs, work = work_of(scene.prepared())[:, :2].double().T
+    total, largest = float(work.sum()), work.sort(descending=True).values
+    hundredth = max(1, len(work) // 100)
+    rows = [
+        [len(work), float(work.median()), float(largest[0]), float(largest[0] / work.median()), 100 * float(largest[0]) / total]
+    ]
+    rows[0].append(100 * float(largest[:hundredth].sum()) / total)
+    head = ["tiles", "median evaluations", "largest", "largest / median", "largest, % of all", "1 % largest, % of all"]
+    table("Tiles", head, rows)
+    orders = {"by position": torch.arange(len(work)), "longest first": pairs.argsort(descending=True, stable=True)}
+    rows = []
+    for threads in (2, 8, 16, 64):
+        row = [threads]
+        for order in orders.values():
+            busy = [0.0] * threads
+            for spent in work[order].tolist():
+                busy[busy.index(min(busy))] += spent
+            row.append(total / threads / max(busy))
+        rows.append(row)
+    table("Share of the time that threads are busy if a tile takes as long as its evaluations", ["threads", *orders], rows)
+
+
+def by_size(repeats: int) -> None:
     """Whole forward and full backward against the number of Gaussians and of channels, two threads."""
     torch.set_num_threads(2)
     rows = []
     for count in (10_000, 100_000, 1_000_000):
         scene = Scene.random(count, 0.006 * (1e6 / count) ** 0.5)  # the same coverage from fewer, larger Gaussians
-        features, weights = scene.features(3), torch.randn(3, HEIGHT, WIDTH)
+        features, gradient = scene.features(3), scene.image_gradient(3)
         leaves = [t.clone().requires_grad_() for t in scene.geometry]
-        forward = measure(lambda scene=scene, features=features: rasterize(scene.view, *scene.geometry, features.detach()))
-        both = measure(
-            lambda scene=scene, features=features, leaves=leaves, weights=weights: step(
-                lambda f: rasterize(scene.view, *leaves, f).image, features, weights, leaves
-            )
-        )
+        forward = measure(partial(rasterize, scene.view, *scene.geometry, features.detach()), repeats)
+        render = partial(rasterize, scene.view, *leaves)
+        both = measure(partial(step, lambda f, render=render: render(f).image, features, gradient, leaves), repeats)
         rows.append([count, forward.wall, forward.cpu, both.wall, both.cpu])
     head = ["N", "forward wall", "forward CPU", "forward + full backward wall", "CPU"]
     table("Against N at C = 3, two threads (ms)", head, rows)
@@ -229,11 +253,11 @@ def by_size() -> None:
     scene = Scene.random(200_000, 0.006 * 5**0.5)
     rows = []
     for channels in (1, 3, 9, 16, 64, 512):
-        prepared = prepare(scene.view, *scene.geometry)  # a new view has no stored weights: the forward pass evaluates alpha
-        features, weights = scene.features(channels), torch.randn(channels, HEIGHT, WIDTH)
-        repeats = REPEATS if channels < 64 else 1
-        forward = measure(lambda view=prepared, features=features: view.rasterize(features.detach()), repeats)
-        train = partial(step, lambda f, view=prepared: view.rasterize(f).image, features, weights, [])
+        prepared = scene.prepared()  # a new view has no stored weights: the forward pass evaluates alpha
+        features, gradient = scene.features(channels), scene.image_gradient(channels)
+        repeats = repeats if channels < 64 else 1
+        forward = measure(partial(prepared.rasterize, features.detach()), repeats)
+        train = partial(step, lambda f, view=prepared: view.rasterize(f).image, features, gradient, [])
         train()
         both = measure(train, repeats)  # stored weights are used from the second pass on
         rows.append([channels, forward.wall, forward.cpu, both.wall, both.cpu])
@@ -241,23 +265,33 @@ def by_size() -> None:
     table("Against D at N = 200,000 on a prepared view, two threads (ms)", head, rows)
 
 
-def main() -> None:
-    """All tables."""
-    scenes = {"A": Scene.random(1_000_000, 0.006), "B": Scene.random(800_000, 0.0052)}
-    machine = f"{_C.instruction_set()} path, {os.cpu_count()} processors, torch {torch.__version__}"
-    print(f"{machine}; {WIDTH}x{HEIGHT}; best of {REPEATS}")
+def main(config: Config) -> None:
+    """The chosen tables."""
+    if config.model:
+        scenes = {config.model.name: Scene.trained(config.model)}
+    else:
+        scenes = {"A": Scene.random(1_000_000, 0.006), "B": Scene.random(800_000, 0.0052)}
+    first = next(iter(scenes.values()))
+    print(f"{_C.instruction_set()} path, {os.cpu_count()} processors, torch {torch.__version__}; best of {config.repeats}")
     for name, scene in scenes.items():
-        prepared = prepare(scene.view, *scene.geometry)
-        evaluations, blends = (value / (WIDTH * HEIGHT) for value in work_of(prepared))
+        prepared = scene.prepared()
+        _, evaluations, blends = (work_of(prepared).sum(0) / scene.pixels).tolist()
         print(
-            f"scene {name}: {len(scene.geometry[0])} Gaussians, {prepared.num_visible} visible, {prepared.num_pairs} pairs; "
-            f"{evaluations:.1f} evaluations and {blends:.1f} blends per pixel"
+            f"scene {name}: {len(scene.gaussians)} Gaussians, {scene.view.width}x{scene.view.height}, {prepared.num_visible} "
+            f"visible, {prepared.num_pairs} pairs; {evaluations:.1f} evaluations and {blends:.1f} blends per pixel"
         )
-    against_yardstick(scenes)
-    rates(scenes)
-    frozen_geometry(scenes["A"])
-    by_size()
+    calls = {
+        "yardstick": lambda: None if config.model else against_yardstick(scenes, config.repeats),
+        "rates": lambda: rates(scenes, config.repeats),
+        "sets": lambda: instruction_sets(first, config.repeats),
+        "frozen": lambda: frozen_geometry(first, config.repeats),
+        "views": lambda: many_views(first, config),
+        "tiles": lambda: tiles(first),
+        "sizes": lambda: None if config.model else by_size(config.repeats),
+    }
+    for name in config.tables:
+        calls[name]()
 
 
 if __name__ == "__main__":
-    main()
+    main(tyro.cli(Config))

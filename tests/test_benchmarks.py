@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import json
 import runpy
 import shlex
 import shutil
@@ -16,6 +17,7 @@ from small_answers import write_scene as write_answers_scene
 from small_features import write_small_segments
 from small_scene import write_small_scene
 
+from benchmarks import cpu_scenes
 from workspace import read_json
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,6 +25,7 @@ ELSEWHERE = {
     "ablation": "tests/test_ablation.py",
     "protocols": "runs the scripts that tests/test_benchmark_scripts.py runs",
     "object_removal": "is a part of objects",
+    "cpu_scenes": "is what cpu_rasterizer measures",
     "published_query": "is what query compares with",
     "stage_costs": "runs the commands of the stages, which the tests of each stage run",
     "cuda_code": "needs nvcc for minutes; benchmarks/gpu.sh runs it",
@@ -54,15 +57,29 @@ def test_every_benchmark_is_run_by_a_test():
 def test_cpu_rasterizer(benchmark, monkeypatch, capsys):
     if not shutil.which("g++"):
         pytest.skip("the yardstick is compiled by g++")
-    module = benchmark("cpu_rasterizer", 1)
-    monkeypatch.setattr(module, "WIDTH", 48)
-    monkeypatch.setattr(module, "HEIGHT", 32)
+    module = benchmark("cpu_rasterizer")
+    monkeypatch.setattr(cpu_scenes, "WIDTH", 48)
+    monkeypatch.setattr(cpu_scenes, "HEIGHT", 32)
     random = module.Scene.random
-    monkeypatch.setattr(module.Scene, "random", lambda count, scale: random(min(count, 400), 0.05))
+    monkeypatch.setattr(module.Scene, "random", lambda count, scale, views=1: random(min(count, 400), 0.05, views))
     threads = torch.get_num_threads()
-    module.main()
+    module.main(module.Config(repeats=1, views=3))
     torch.set_num_threads(threads)
-    assert "Against D at N = 200,000" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "Against D at N = 200,000" in printed
+    rows = [line.split("|")[1:-1] for line in printed.split("3 views in turn")[1].split("\n\nTiles")[0].splitlines()[4:]]
+    assert [int(row[3]) for row in rows] == 6 * [3]  # memory for all
+
+
+def test_cpu_builds(benchmark, monkeypatch, capsys):
+    module = benchmark("cpu_builds")
+    monkeypatch.setattr(cpu_scenes, "WIDTH", 48)
+    monkeypatch.setattr(cpu_scenes, "HEIGHT", 32)
+    threads = torch.get_num_threads()
+    module.main(module.Config(repeats=1, views=2, count=300))
+    torch.set_num_threads(threads)
+    times = json.loads(capsys.readouterr().out)
+    assert len(times) == 7 and all(len(pair) == 2 and min(pair) > 0 for pair in times.values())
 
 
 def test_rgb_iteration(benchmark, monkeypatch, capsys):

@@ -82,12 +82,13 @@ std::vector<std::string> instruction_sets();
 const char* instruction_set();
 void use_instruction_set(const std::string& name);
 
-// Operation counts of blending a prepared float view, for benchmarks.
+// Operation counts of blending a tile of a prepared float view, for benchmarks.
 struct Work {
+  int64_t pairs;
   int64_t evaluations;  // of alpha, one per pixel and Gaussian
   int64_t blends;       // evaluations with a positive weight
 };
-Work measure_work(const Prepared&);
+std::vector<Work> measure_work(const Prepared&);  // by tile
 
 // The blending weights of a prepared float view, for Prepared::weights; results are bitwise the same with and without
 // them. About 17 bytes per 8 evaluations of alpha with Prepared::half_weights, 33 without. Places: the byte offset of

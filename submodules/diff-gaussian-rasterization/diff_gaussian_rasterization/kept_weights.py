@@ -6,6 +6,7 @@ takes a fraction of the time of evaluating them. They take about 2 bytes per eva
 evaluations. All views share one memory budget; views that do not fit are not cached.
 """
 
+import os
 import threading
 import weakref
 from typing import Literal, NamedTuple
@@ -18,7 +19,10 @@ from . import _C
 from .memory import Memory, target_for
 from .prepared_ops import prepared_fields
 
-DEFAULT_BUDGET = 512 << 20
+_MACHINE_MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+# Every view whose weights are kept saves the same time, so more is better until memory is short: 16 views of 1,000,000 Gaussians
+# at 1440x1080, or hundreds of 640x480.
+DEFAULT_BUDGET = min(4_000_000_000, _MACHINE_MEMORY // 4)
 
 
 class _Budget:

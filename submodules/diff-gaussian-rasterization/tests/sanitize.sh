@@ -23,7 +23,7 @@ for isa in avx512 avx2 scalar; do
     UBSAN_OPTIONS=print_stacktrace=1 PYTHONPATH="$work" PYTHONDONTWRITEBYTECODE=1 \
     "$python" -m pytest -q --capture=no -p no:cacheprovider -m "not gpu" -k "not opcheck" --rootdir "$package" "$package"/tests/test_rasterize.py \
     "$package"/tests/test_prepared.py "$package"/tests/test_backends.py "$package"/tests/test_harmonics.py \
-    "$package"/tests/test_drop_in.py "$package"/tests/test_refusals.py
+    "$package"/tests/test_drop_in.py "$package"/tests/test_refusals.py "$package"/tests/test_lift_operator.py
   DIFF_GAUSSIAN_RASTERIZATION_ISA=$isa LD_PRELOAD="$runtime" ASAN_OPTIONS=detect_leaks=0 \
     UBSAN_OPTIONS=print_stacktrace=1 PYTHONPATH="$work" PYTHONDONTWRITEBYTECODE=1 \
     "$python" "$package"/tests/fuzz_calls.py --count "${FUZZ_CALLS:-300}"

@@ -81,19 +81,19 @@ template void blend(const Camera<float>&, const Prepared&, const Features<float>
 template void blend(const Camera<double>&, const Prepared&, const Features<double>&, const Images<double>&, Allocator,
                     const Execution&);
 
-Work measure_work(const Prepared& prepared) {
+std::vector<Work> measure_work(const Prepared& prepared) {
   const PreparedView<float> view = PreparedView<float>::of(prepared);
-  TileVisits<float> visits;
-  Work work{};
-  for (int64_t tile = 0; tile < int64_t(view.header->tiles_x) * view.header->tiles_y; ++tile) {
-    const uint32_t begin = view.tile_begin[tile], end = view.tile_begin[tile + 1];
-    visits.evaluate(kernels<float>(), view.pairs + begin, end - begin, tile_area(*view.header, uint32_t(tile)), false);
-    work.evaluations += kLanes * visits.state.evaluated;
-    for (int batch = 0; batch < visits.batches(); ++batch) {
-      const Visits<float> found = visits.visits(batch);
+  TileVisits<float> tile_visits;
+  std::vector<Work> work(size_t(view.header->tiles_x) * view.header->tiles_y);
+  for (uint32_t tile = 0; tile < work.size(); ++tile) {
+    tile_visits.evaluate(kernels<float>(), view, tile, tile_area(*view.header, tile), false);
+    work[tile].pairs = view.tile_begin[tile + 1] - view.tile_begin[tile];
+    work[tile].evaluations = kLanes * tile_visits.state.evaluated;
+    for (int batch = 0; batch < tile_visits.batches(); ++batch) {
+      const Visits<float> visits = tile_visits.visits(batch);
       for (int k = 0; k < kBlocks; ++k)
-        work.blends += std::count_if(found.weight + kLanes * found.begin[k], found.weight + kLanes * found.end[k],
-                                     [](float w) { return w > 0; });
+        work[tile].blends += std::count_if(visits.weight + kLanes * visits.begin[k],
+                                           visits.weight + kLanes * visits.end[k], [](float w) { return w > 0; });
     }
   }
   return work;

@@ -18,15 +18,39 @@ namespace {
 struct Avx512Lanes;
 #endif
 
+// A comparison of 8 lanes: a mask register where there are any, else a vector of ones and zeros.
+struct Mask8 {
+#ifdef __AVX512F__
+  __mmask8 v;
+  friend Mask8 operator&(Mask8 a, Mask8 b) { return {__mmask8(a.v & b.v)}; }
+  friend Mask8 operator|(Mask8 a, Mask8 b) { return {__mmask8(a.v | b.v)}; }
+  friend Mask8 operator!(Mask8 a) { return {__mmask8(~a.v)}; }
+  template <int kComparison>
+  static Mask8 compare(__m256 a, __m256 b) {
+    return {_mm256_cmp_ps_mask(a, b, kComparison)};
+  }
+  __m256 choose(__m256 yes, __m256 no) const { return _mm256_mask_mov_ps(no, v, yes); }
+  __m256 where(__m256 a) const { return _mm256_maskz_mov_ps(v, a); }
+  uint32_t bits() const { return v; }
+#else
+  __m256 v;
+  friend Mask8 operator&(Mask8 a, Mask8 b) { return {_mm256_and_ps(a.v, b.v)}; }
+  friend Mask8 operator|(Mask8 a, Mask8 b) { return {_mm256_or_ps(a.v, b.v)}; }
+  friend Mask8 operator!(Mask8 a) { return {_mm256_xor_ps(a.v, _mm256_castsi256_ps(_mm256_set1_epi32(-1)))}; }
+  template <int kComparison>
+  static Mask8 compare(__m256 a, __m256 b) {
+    return {_mm256_cmp_ps(a, b, kComparison)};
+  }
+  __m256 choose(__m256 yes, __m256 no) const { return _mm256_blendv_ps(no, yes, v); }
+  __m256 where(__m256 a) const { return _mm256_and_ps(v, a); }
+  uint32_t bits() const { return uint32_t(_mm256_movemask_ps(v)); }
+#endif
+};
+
 struct Avx2Lanes {
   using Real = float;
+  using Mask = Mask8;
   using Bits = __m256i;
-  struct Mask {
-    __m256 v;
-    friend Mask operator&(Mask a, Mask b) { return {_mm256_and_ps(a.v, b.v)}; }
-    friend Mask operator|(Mask a, Mask b) { return {_mm256_or_ps(a.v, b.v)}; }
-    friend Mask operator!(Mask a) { return {_mm256_xor_ps(a.v, _mm256_castsi256_ps(_mm256_set1_epi32(-1)))}; }
-  };
   static constexpr bool kWide = true;
 #ifdef __AVX512F__
   using Wide = Avx512Lanes;
@@ -50,10 +74,10 @@ struct Avx2Lanes {
   friend Avx2Lanes operator*(Avx2Lanes a, Avx2Lanes b) { return {_mm256_mul_ps(a.v, b.v)}; }
   friend Avx2Lanes operator/(Avx2Lanes a, Avx2Lanes b) { return {_mm256_div_ps(a.v, b.v)}; }
   friend Avx2Lanes operator-(Avx2Lanes a) { return {_mm256_xor_ps(a.v, _mm256_set1_ps(-0.0f))}; }
-  friend Mask operator>=(Avx2Lanes a, Avx2Lanes b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_GE_OQ)}; }
-  friend Mask operator<=(Avx2Lanes a, Avx2Lanes b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_LE_OQ)}; }
-  friend Mask operator<(Avx2Lanes a, Avx2Lanes b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ)}; }
-  friend Mask operator>(Avx2Lanes a, Avx2Lanes b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_GT_OQ)}; }
+  friend Mask operator>=(Avx2Lanes a, Avx2Lanes b) { return Mask::compare<_CMP_GE_OQ>(a.v, b.v); }
+  friend Mask operator<=(Avx2Lanes a, Avx2Lanes b) { return Mask::compare<_CMP_LE_OQ>(a.v, b.v); }
+  friend Mask operator<(Avx2Lanes a, Avx2Lanes b) { return Mask::compare<_CMP_LT_OQ>(a.v, b.v); }
+  friend Mask operator>(Avx2Lanes a, Avx2Lanes b) { return Mask::compare<_CMP_GT_OQ>(a.v, b.v); }
   static Avx2Lanes fma(Avx2Lanes a, Avx2Lanes b, Avx2Lanes c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
   static Avx2Lanes fnma(Avx2Lanes a, Avx2Lanes b, Avx2Lanes c) { return {_mm256_fnmadd_ps(a.v, b.v, c.v)}; }
   friend Avx2Lanes smaller(Avx2Lanes a, Avx2Lanes b) { return {_mm256_min_ps(a.v, b.v)}; }
@@ -61,10 +85,10 @@ struct Avx2Lanes {
   friend Avx2Lanes sqrt(Avx2Lanes a) { return {_mm256_sqrt_ps(a.v)}; }
   friend Avx2Lanes ceil(Avx2Lanes a) { return {_mm256_ceil_ps(a.v)}; }
   friend Avx2Lanes floor(Avx2Lanes a) { return {_mm256_floor_ps(a.v)}; }
-  friend Mask finite(Avx2Lanes a) { return {_mm256_cmp_ps(_mm256_sub_ps(a.v, a.v), _mm256_setzero_ps(), _CMP_EQ_OQ)}; }
-  friend Avx2Lanes choose(Mask m, Avx2Lanes yes, Avx2Lanes no) { return {_mm256_blendv_ps(no.v, yes.v, m.v)}; }
-  static Avx2Lanes where(Mask m, Avx2Lanes a) { return {_mm256_and_ps(m.v, a.v)}; }
-  static uint32_t bits(Mask m) { return uint32_t(_mm256_movemask_ps(m.v)); }
+  friend Mask finite(Avx2Lanes a) { return Mask::compare<_CMP_EQ_OQ>((a - a).v, _mm256_setzero_ps()); }
+  friend Avx2Lanes choose(Mask m, Avx2Lanes yes, Avx2Lanes no) { return {m.choose(yes.v, no.v)}; }
+  static Avx2Lanes where(Mask m, Avx2Lanes a) { return {m.where(a.v)}; }
+  static uint32_t bits(Mask m) { return m.bits(); }
   static bool any(Mask m) { return bits(m) != 0; }
   void store_integers(int32_t* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_cvttps_epi32(v)); }
 
@@ -182,7 +206,7 @@ struct Avx2Lanes {
     const __m256i one = _mm256_set1_epi32(1), two = _mm256_set1_epi32(2);
     const __m256i bits = _mm256_sub_epi32(_mm256_sllv_epi32(two, _mm256_srai_epi32(_mm256_cvttps_epi32(high.v), 2)),
                                           _mm256_sllv_epi32(one, _mm256_srai_epi32(_mm256_cvttps_epi32(low.v), 2)));
-    return _mm256_andnot_si256(_mm256_castps_si256(empty.v), bits);
+    return _mm256_castps_si256((!empty).where(_mm256_castsi256_ps(bits)));
   }
   static Bits either(Bits a, Bits b) { return _mm256_or_si256(a, b); }
   static uint32_t nibbles(Bits rows, int tile) {

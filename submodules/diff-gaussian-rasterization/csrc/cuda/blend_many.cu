@@ -35,8 +35,8 @@ __global__ void __launch_bounds__(kMaxSharingWarps* kWarp, 2)
   static_assert(kColumnTiles == 4, "a lane's share is one 16-byte load");
   float sums[kRowTiles][kColumnTiles][4] = {};
 
-  FrontToBack way(pixel);
-  walk_together(way, state, pixel, false, stage, [&](int half, const BlockSplat*, const uint32_t* rows, int count) {
+  FrontToBack pass(pixel);
+  blend_by_group(pass, state, pixel, false, stage, [&](int half, const BlockSplat*, const uint32_t* rows, int count) {
     const int first = half * kMmaRows;
 #pragma unroll
     for (int step = 0; step < kMmaRows; step += kMmaDepth) {
@@ -83,11 +83,11 @@ __global__ void __launch_bounds__(kMaxSharingWarps* kWarp, 2)
         }
     }
   if (blockIdx.y != 0 || threadIdx.x >= kWarp || !pixel.inside) return;
-  if (images.depth) images.depth[pixel.index] = way.depth;
+  if (images.depth) images.depth[pixel.index] = pass.depth;
   if (!images.alpha) return;
-  images.alpha[pixel.index] = 1.f - way.transmittance.behind();
-  state.transmittance[pixel.index] = way.transmittance.behind();
-  state.last[pixel.index] = min(way.last + 1, tile_length(state, pixel.tile));
+  images.alpha[pixel.index] = 1.f - pass.transmittance.behind();
+  state.transmittance[pixel.index] = pass.transmittance.behind();
+  state.last[pixel.index] = min(pass.last + 1, tile_length(state, pixel.tile));
 }
 
 }  // namespace

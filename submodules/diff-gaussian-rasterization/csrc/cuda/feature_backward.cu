@@ -27,16 +27,16 @@ template <int C>
 __global__ void __launch_bounds__(kGroupThreads)
     feature_backward_kernel(int width, int height, State state, int64_t channels, const float* grad_image,
                             FeatureRows rows) {
-  __shared__ WayStage<kRowStride> stages[kWarpsPerGroup];
-  WayStage<kRowStride>& stage = stages[threadIdx.x / kWarp];
+  __shared__ WarpStage<kRowStride> stages[kWarpsPerGroup];
+  WarpStage<kRowStride>& stage = stages[threadIdx.x / kWarp];
   const Pixel pixel(state, width, height);
 
   constexpr int kTiles = (C + kMmaColumns - 1) / kMmaColumns;
   ColumnFragments grads[kTiles];
   load_gradients(grads, pixel, width, height, 0, channels, grad_image);
 
-  FrontToBack way(pixel);
-  walk(way, state, pixel, rows.by_rank, stage, [&](int first, int count) {
+  FrontToBack pass(pixel);
+  blend_by_warp(pass, state, pixel, rows.by_rank, stage, [&](int first, int count) {
     float sums[kTiles][4];
     multiply(stage.weights, grads, pixel.lane, sums);
     add_rows(sums, pixel.lane, stage.rows + first, count - first, rows, 0, static_cast<int>(channels));
@@ -56,9 +56,9 @@ __global__ void __launch_bounds__(kMaxSharingWarps* kWarp, 2)
   ColumnFragments grads[kTiles];
   load_gradients(grads, pixel, width, height, first_channel, channels, grad_image);
 
-  FrontToBack way(pixel);
-  walk_together(
-      way, state, pixel, rows.by_rank, stage, [&](int half, const BlockSplat*, const uint32_t* splat_rows, int count) {
+  FrontToBack pass(pixel);
+  blend_by_group(
+      pass, state, pixel, rows.by_rank, stage, [&](int half, const BlockSplat*, const uint32_t* splat_rows, int count) {
         float sums[kTiles][4];
         multiply(stage.weights[half], grads, pixel.lane, sums);
         add_rows(sums, pixel.lane, splat_rows + half * kMmaRows, count - half * kMmaRows, rows, first_channel, mine);

@@ -24,7 +24,8 @@ struct FrontToBack {
   // Row i of the matrix gets the blending weights of splat i. All 16 splats are read, null splats after the last.
   // Returns whether this thread's pixel blended any of them.
   template <int kStride>
-  __device__ __forceinline__ bool weigh(const BlockSplat* splats, const Pixel& pixel, PixelMatrix<kStride>& weights) {
+  __device__ __forceinline__ bool blend_rows(const BlockSplat* splats, const Pixel& pixel,
+                                             PixelMatrix<kStride>& weights) {
     float largest = 0.f;
 #pragma unroll 4
     for (int row = 0; row < kMmaRows; ++row) {
@@ -39,7 +40,7 @@ struct FrontToBack {
 
 // Shared memory of one warp.
 template <int kStride>
-struct WayStage {
+struct WarpStage {
   BlockSplat splats[kWarp];
   uint32_t rows[kWarp];  // row of each splat in the caller's arrays, or in State::splats
   PixelMatrix<kStride> weights;
@@ -50,10 +51,10 @@ struct WayStage {
 // least one, calls blended(first, count) with their weights in the stage; the group starts at splat `first` of the
 // `count` in the stage. `by_rank` selects rows of State::splats instead of the caller's arrays.
 template <int kStride, class Function>
-__device__ __forceinline__ void walk(FrontToBack& way, const State& state, const Pixel& pixel, bool by_rank,
-                                     WayStage<kStride>& stage, const Function& blended) {
+__device__ __forceinline__ void blend_by_warp(FrontToBack& pass, const State& state, const Pixel& pixel, bool by_rank,
+                                              WarpStage<kStride>& stage, const Function& blended) {
   BlockList<false> list(state, pixel, tile_length(state, pixel.tile), stage.queue);
-  while (!__all_sync(kFullWarp, way.transmittance.done())) {
+  while (!__all_sync(kFullWarp, pass.transmittance.done())) {
     BlockList<false>::Entry mine;
     const int count = list.fetch(mine);
     if (count == 0) break;
@@ -61,7 +62,7 @@ __device__ __forceinline__ void walk(FrontToBack& way, const State& state, const
     stage.rows[pixel.lane] = by_rank ? mine.rank : mine.gaussian;
     __syncwarp();
     for (int first = 0; first < count; first += kMmaRows) {
-      const bool any = way.weigh(stage.splats + first, pixel, stage.weights);
+      const bool any = pass.blend_rows(stage.splats + first, pixel, stage.weights);
       if (!__any_sync(kFullWarp, any)) continue;
       __syncwarp();
       blended(first, count);

@@ -42,9 +42,9 @@ __device__ __forceinline__ int centre_pixel(const BlockSplat& s) {
 
 __global__ void __launch_bounds__(kGroupThreads)
     sum_regions_kernel(int width, int height, State state, RegionMap map, bool centres_only, float* sums) {
-  __shared__ WayStage<kRowStride> stages[kWarpsPerGroup];
+  __shared__ WarpStage<kRowStride> stages[kWarpsPerGroup];
   __shared__ PixelRuns run_stages[kWarpsPerGroup];
-  WayStage<kRowStride>& stage = stages[threadIdx.x / kWarp];
+  WarpStage<kRowStride>& stage = stages[threadIdx.x / kWarp];
   PixelRuns& runs = run_stages[threadIdx.x / kWarp];
   const Pixel pixel(state, width, height);
   const int region = pixel.inside ? map.regions[pixel.index] : -1;
@@ -55,8 +55,8 @@ __global__ void __launch_bounds__(kGroupThreads)
   const int row = pixel.lane % kMmaRows, half = pixel.lane / kMmaRows;
   const float* const weights = stage.weights.values + row * kRowStride;
 
-  FrontToBack way(pixel);
-  walk(way, state, pixel, false, stage, [&](int first, int count) {
+  FrontToBack pass(pixel);
+  blend_by_warp(pass, state, pixel, false, stage, [&](int first, int count) {
     float* const pair_sums = tile_sums + stage.splats[first + row].position * stride;
     if (centres_only) {
       const int centre = first + row < count ? centre_pixel(stage.splats[first + row]) : -1;

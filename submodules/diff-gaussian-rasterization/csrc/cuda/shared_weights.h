@@ -39,19 +39,20 @@ struct SharedStage {
   float transmittance[kWarp];      // at the end, of each pixel
 };
 
-// Like `walk`, but with all warps of the thread block: the first warp fetches the splats and runs the recurrence, all
-// warps evaluate alpha, then each multiplies its channels. Calls blended(half, splats, rows, count) for the 16 splats
-// starting at 16 * half. On return `way` is valid in the first warp only, stage.transmittance in all.
+// Like `blend_by_warp`, but with all warps of the thread block: the first warp fetches the splats and runs the
+// recurrence, all warps evaluate alpha, then each multiplies its channels. Calls blended(half, splats, rows, count) for
+// the 16 splats starting at 16 * half. On return `pass` is valid in the first warp only, stage.transmittance in
+// all.
 template <int kStride, class Function>
-__device__ __forceinline__ void walk_together(FrontToBack& way, const State& state, const Pixel& pixel, bool by_rank,
-                                              SharedStage<kStride>& stage, const Function& blended) {
+__device__ __forceinline__ void blend_by_group(FrontToBack& pass, const State& state, const Pixel& pixel, bool by_rank,
+                                               SharedStage<kStride>& stage, const Function& blended) {
   const int warp = static_cast<int>(threadIdx.x) / kWarp, warps = static_cast<int>(blockDim.x) / kWarp;
   BlockList<false> list(state, pixel, tile_length(state, pixel.tile), stage.queue);
   for (int parity = 0;; parity ^= 1) {
     BlockSplat* const splats = stage.splats[parity];
     if (warp == 0) {
       BlockList<false>::Entry mine;
-      const int count = __all_sync(kFullWarp, way.transmittance.done()) ? 0 : list.fetch(mine);
+      const int count = __all_sync(kFullWarp, pass.transmittance.done()) ? 0 : list.fetch(mine);
       splats[pixel.lane] = pixel.lane < count ? mine.splat : null_splat();
       stage.rows[parity][pixel.lane] = by_rank ? mine.rank : mine.gaussian;
       if (pixel.lane == 0) stage.count = count;
@@ -69,7 +70,7 @@ __device__ __forceinline__ void walk_together(FrontToBack& way, const State& sta
 #pragma unroll 4
         for (int row = 0; row < kMmaRows; ++row) {
           float& value = stage.weights[half].values[row * kStride + pixel.lane];
-          value = way.blend(splats[half * kMmaRows + row], value);
+          value = pass.blend(splats[half * kMmaRows + row], value);
           largest = fmaxf(largest, value);
         }
         const bool any = __any_sync(kFullWarp, largest > 0.f);
@@ -80,7 +81,7 @@ __device__ __forceinline__ void walk_together(FrontToBack& way, const State& sta
     for (int half = 0; half < kWarp / kMmaRows; ++half)
       if (stage.blended[half]) blended(half, splats, stage.rows[parity], count);
   }
-  if (warp == 0) stage.transmittance[pixel.lane] = way.transmittance.behind();
+  if (warp == 0) stage.transmittance[pixel.lane] = pass.transmittance.behind();
   __syncthreads();
 }
 

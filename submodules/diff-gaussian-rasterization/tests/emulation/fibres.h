@@ -4,6 +4,7 @@
 // can be reversed or shuffled, which exposes a missing one.
 #pragma once
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <algorithm>
@@ -45,7 +46,9 @@ struct Meeting {
 };
 
 struct Fibre {
-  ucontext_t context;
+  ucontext_t start;
+  jmp_buf place;  // swapcontext would do as well, but enters the kernel twice per call
+  bool started = false;
   std::unique_ptr<char[]> stack;
   dim3 index;
   Meeting* waits_at = nullptr;
@@ -72,12 +75,12 @@ class Block {
     body_ = &body;
     active = this;
     for (Fibre& fibre : fibres_) {
-      getcontext(&fibre.context);
-      fibre.context.uc_stack.ss_sp = fibre.stack.get();
-      fibre.context.uc_stack.ss_size = kStack;
-      fibre.context.uc_link = &scheduler_;
-      fibre.finished = false;
-      makecontext(&fibre.context, &Block::enter, 0);
+      getcontext(&fibre.start);
+      fibre.start.uc_stack.ss_sp = fibre.stack.get();
+      fibre.start.uc_stack.ss_size = kStack;
+      fibre.start.uc_link = nullptr;
+      fibre.started = fibre.finished = false;
+      makecontext(&fibre.start, &Block::enter, 0);
     }
     std::fill(shared_.begin(), shared_.end(), 0xff);  // what was not written reads as NaN
     size_t left = fibres_.size();
@@ -89,7 +92,7 @@ class Block {
         fibre.waits_at = nullptr;
         current_ = &fibre;
         threadIdx = fibre.index;
-        swapcontext(&scheduler_, &fibre.context);
+        resume(fibre);
         progress = true;
         left -= fibre.finished;
       }
@@ -109,7 +112,7 @@ class Block {
     } else {
       current_->waits_at = &meeting;
       current_->waits_in = generation;
-      swapcontext(&current_->context, &scheduler_);
+      suspend();
     }
     return generation & 1;
   }
@@ -127,6 +130,19 @@ class Block {
     Block* block = active;
     (*block->body_)();
     block->current_->finished = true;
+    _longjmp(block->scheduler_, 1);
+  }
+
+  void resume(Fibre& fibre) {
+    if (_setjmp(scheduler_)) return;
+    if (fibre.started) _longjmp(fibre.place, 1);
+    fibre.started = true;
+    setcontext(&fibre.start);
+  }
+
+  void suspend() {
+    if (_setjmp(current_->place)) return;
+    _longjmp(scheduler_, 1);
   }
 
   std::vector<size_t> order() const {
@@ -152,7 +168,7 @@ class Block {
   std::vector<Meeting> warps_;
   Meeting everyone_;
   Fibre* current_ = nullptr;
-  ucontext_t scheduler_;
+  jmp_buf scheduler_;
   const std::function<void()>* body_ = nullptr;
 };
 

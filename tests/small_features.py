@@ -51,10 +51,14 @@ def write_small_segments(root, config=None):
     return root
 
 
-def write_small_grids(root):
-    """dino_features/ with a finished record, as `features: mini_dense`, 7x10 patches of 4x4 pixels."""
-    scene, generator = SceneFolder(root), torch.Generator().manual_seed(4)
-    table = _embeddings(7, generator)
+def grid_embeddings():
+    """Unit embeddings of the six things, then of what is around them, as patches have them."""
+    return _embeddings(7, torch.Generator().manual_seed(4))
+
+
+def write_small_grids(root, length=1.0):
+    """dino_features/ with a finished record, as `features: mini_dense`, 7x10 patches of 4x4 pixels, tokens of that length."""
+    scene, table = SceneFolder(root), length * grid_embeddings()
     store = GridStore(scene, FeatureSettings("mini_dense"))
     with stage(store.folder, FeaturesRecord, store.settings, {}):
         for name, shares, alpha in _views(root):

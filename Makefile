@@ -5,7 +5,7 @@
 # make sanitize  the rasterizer's CPU code under the address and undefined-behaviour sanitizers
 # make fuzz      damaged files, random calls and kills for as long as COUNT, CALLS and KILLS say; the tests run a few of each
 # make test-workflow  the workflow over many scenes, with Snakemake in .venv-workflow (Python 3.11 or newer)
-# make pins      the newest versions that requirements.txt allows: installed, checked by everything, written to constraints.txt
+# make pins      the newest versions that the requirements allow: installed, checked by everything, written to constraints.txt
 # make lowest    the tests with the lowest versions that the requirements name
 # Each is complete on a fresh machine with Python >= 3.10 and a C++17 compiler.
 
@@ -74,6 +74,7 @@ fuzz: install
 pins:
 	rm -rf .venv-pins
 	$(MAKE) VENV=.venv-pins CONSTRAINTS=/dev/null install
+	.venv-pins/bin/python -m pip install --quiet -r requirements-browser.txt
 	.venv-pins/bin/python -m pip freeze --all --exclude diff-gaussian-rasterization --exclude simple-knn >.venv-pins/freeze
 	{ sed -n '/^#/p' constraints.txt; sed 's/$$/ ; python_version >= "3.11"/' .venv-pins/freeze; } >.venv-pins/constraints
 	$(MAKE) VENV=.venv-pins CONSTRAINTS=/dev/null lint test sanitize

@@ -178,6 +178,6 @@ def _nms(order: list[int], masks: list[Mask], scores: list[float], threshold: fl
 
 def _box_nms(boxes: Float[Tensor, "m 4"], scores: Float[Tensor, " m"], threshold: float) -> Tensor:
     """Indices of the boxes that survive, best score first."""
-    from torchvision.ops import batched_nms  # imported late: takes two seconds that stages only reading features need not wait
+    from torchvision.ops import nms  # imported late: takes two seconds that stages only reading features need not wait
 
-    return batched_nms(boxes, scores, torch.zeros(len(boxes)), threshold)
+    return nms(boxes, scores, threshold)

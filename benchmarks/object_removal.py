@@ -23,6 +23,7 @@ from workspace.image_reader import open_picture
 from workspace.slugs import slug
 
 CROP = 200  # pixels of a side of a picture's cells
+GAP = 6  # pixels of white between them
 MARGIN = 0.25  # of the object's box, around it in a picture
 
 
@@ -103,13 +104,22 @@ def _strip(pictures: Sequence[UInt8[np.ndarray, "h w 3"]], mask: Bool[np.ndarray
     center = np.float32([(columns[0] + columns[-1]) / 2, (rows[0] + rows[-1]) / 2])
     scale = CROP / (2 * half)
     move = np.float32([[scale, 0, CROP / 2 - scale * center[0]], [0, scale, CROP / 2 - scale * center[1]]])
-    return np.concatenate([cv2.warpAffine(one, move, (CROP, CROP), flags=cv2.INTER_AREA) for one in pictures], 1)
+    cells = [cv2.warpAffine(one, move, (CROP, CROP), flags=cv2.INTER_AREA) for one in pictures]
+    return np.concatenate([np.pad(cell, ((0, GAP), (0, GAP), (0, 0)), constant_values=255) for cell in cells], 1)
 
 
 def pixels_of(path: Path) -> UInt8[np.ndarray, "h w 3"]:
     """Pixels of a picture file."""
     with open_picture(path) as picture:
         return np.asarray(picture.convert("RGB"))
+
+
+def in_two_columns(strips: Sequence[UInt8[np.ndarray, "h w 3"]]) -> UInt8[np.ndarray, "hh ww 3"]:
+    """One picture of all strips, the first half of them in the left column; white where an odd one is missing."""
+    rows = -(-len(strips) // 2)
+    cells = [*strips, *[np.full_like(strips[0], 255)] * (2 * rows - len(strips))]
+    columns = [np.concatenate(cells[:rows]), np.concatenate(cells[rows:])]
+    return np.concatenate([columns[0], np.full((len(columns[0]), 3 * GAP, 3), 255, np.uint8), columns[1]], 1)
 
 
 def removal_table(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:

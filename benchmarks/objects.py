@@ -21,7 +21,7 @@ import numpy as np
 import tyro
 from jaxtyping import Bool
 
-from benchmarks.object_removal import chosen, part_map, pixels_of, removal_table, removed
+from benchmarks.object_removal import chosen, in_two_columns, part_map, pixels_of, removal_table, removed
 from evaluation.object_truth import Placed, agreement, part_weights, true_gaussians
 from gaussian_renderer.render_photographs import save_picture
 from query.objects.finding import FoundPhrase, InstanceOptions, ObjectFinder
@@ -69,7 +69,7 @@ def objects(config: ObjectsConfig) -> None:
     print(f"\n{len(config.worlds)} worlds, {config.width} pixels wide, {config.views} views")
     if config.picture is not None:
         strips = [_folder(config, seed) / row["picture"] for seed, found in results.items() for row in found["removal"]]
-        save_picture(config.picture, np.concatenate([pixels_of(path) for path in strips]))
+        save_picture(config.picture, in_two_columns([pixels_of(path) for path in strips]))
 
 
 def _folder(config: ObjectsConfig, seed: int) -> Path:

@@ -41,6 +41,10 @@ rule gaussians:
         "{RUN} --wanted {resources.gpu} --lock {output:q}.lock -- {params.command} >>{log:q} 2>&1"
 
 
+def training(wildcards):
+    return "lift" if field_of(wildcards).method == "codebook" else "language"
+
+
 rule language:
     input:
         of_model("gaussians.done"),
@@ -53,8 +57,8 @@ rule language:
         of_model("language_{field}.tsv")
     threads: 4
     resources:
-        runtime=runtime("language"),
-        mem_mb=memory("language"),
+        runtime=lambda wildcards, attempt: runtime(training(wildcards))(wildcards, attempt),
+        mem_mb=lambda wildcards, attempt: memory(training(wildcards))(wildcards, attempt),
         gpu=gpus(),
     params:
         command=lambda wildcards: shlex.join(COMMANDS.language(scene_of(wildcards), model_of(wildcards), wildcards.seed, field_of(wildcards))),

@@ -74,16 +74,17 @@ class Cost:
 
 
 COSTS = {
-    "convert": Cost(30, per_photograph=5.0, memory=2000, memory_per_megapixel=10),
-    "preprocess": Cost(11.5, per_megapixel=7.5, memory=1000, disk_per_megapixel=16.6),
-    "preprocess_networks": Cost(60, per_photograph=120.0, memory=10000, disk_per_megapixel=16.6),  # not measured
-    "compress": Cost(8.5, per_photograph=0.05, memory=950, memory_per_megapixel=1),
+    "convert": Cost(30, per_photograph=5.0, memory=2000, memory_per_megapixel=10),  # not measured at these sizes
+    "preprocess": Cost(12, per_megapixel=4.0, memory=1000, disk_per_megapixel=16.5),
+    "preprocess_networks": Cost(60, per_photograph=120.0, memory=10000, disk_per_megapixel=16.5),  # not measured
+    "compress": Cost(8, per_photograph=0.05, memory=950, memory_per_megapixel=1),
     "gaussians": Cost(
         6, per_step_megapixel=0.04, per_step_million=0.78, memory=850, memory_per_million=1500, disk_per_million=248
     ),
-    "language": Cost(6, per_step_megapixel=0.06, per_step_million=0.02, memory=900, memory_per_million=3000, disk_per_million=45),
-    "render": Cost(6, per_megapixel=2.5, memory=900, memory_per_million=500, disk_per_megapixel=196),
-    "query": Cost(8, per_megapixel=0.5, memory=1000, memory_per_million=500),
+    "language": Cost(6, per_photograph=0.18, per_step_megapixel=0.09, memory=1100, memory_per_megapixel=10, disk_per_million=36),
+    "lift": Cost(5.3, per_megapixel=0.9, memory=850, memory_per_megapixel=5, memory_per_million=1000, disk_per_million=45),
+    "render": Cost(6, per_megapixel=2.3, memory=900, memory_per_million=500, disk_per_megapixel=196),
+    "query": Cost(9, per_megapixel=0.5, memory=1000, memory_per_million=500),
     "locate": Cost(8, memory=1000, memory_per_million=500),
     "evaluate": Cost(10, per_megapixel=2.0, memory=1200, memory_per_million=500),
 }
@@ -130,7 +131,10 @@ def main() -> None:
     parser.add_argument("--gaussians", type=float, default=1.0, help="millions")
     parser.add_argument("--iterations", type=int, default=ITERATIONS["published"])
     parser.add_argument(
-        "--stages", nargs="+", choices=COSTS, default=["preprocess", "compress", "gaussians", "language", "query", "locate"]
+        "--stages",
+        nargs="+",
+        choices=COSTS,
+        default=["preprocess", "compress", "gaussians", "language", "lift", "query", "locate"],
     )
     options = parser.parse_args()
     size = Size(options.photographs, options.megapixels, options.gaussians, options.iterations)

@@ -144,10 +144,10 @@ def stages(work: Path) -> list[int]:
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-            script = words[1].decode() if len(words) > 1 else ""
-            if script.startswith(str(ROOT)) and script.endswith(".py") and os.path.realpath(folder / "cwd") == str(work):
-                found += [int(folder.name)] if "run_job.py" not in script else []
+            words = [word.decode(errors="replace") for word in (folder / "cmdline").read_bytes().split(b"\0")[1:4]]
+            script = next((word for word in words if word.startswith(str(ROOT)) and word.endswith(".py")), "run_job.py")
+            if not script.endswith("run_job.py") and os.path.realpath(folder / "cwd") == str(work):
+                found.append(int(folder.name))
         except OSError:
             continue
     return found

@@ -136,6 +136,14 @@ def test_readings(benchmark, monkeypatch, tmp_path, capsys):
     assert "length from 6 coordinates over the exact one" in capsys.readouterr().out
 
 
+def test_viewer(benchmark, monkeypatch, capsys):
+    module = benchmark("viewer")
+    monkeypatch.setattr(module, "CELLS", 2)
+    module.main(module.ViewerBenchmarkConfig(gaussians=(600,), size=80, repeats=1))
+    printed = capsys.readouterr().out
+    assert "Enter: a new phrase" in printed and "while moving" in printed
+
+
 def test_lifting(benchmark, capsys):
     module = benchmark("lifting")
     module.main(module.LiftingBenchmarkConfig(gaussians=500, views=4, width=48, height=32, codebook_size=4))

@@ -3,7 +3,10 @@
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
+from query.objects.boxes import oriented
+from query.objects.coordinates import Frame
 from query.phrase_answer import PhraseAnswer
 from query.pictures import class_colors
 
@@ -15,8 +18,9 @@ POINT = 0.008  # radius of the clicked point, in multiples of its distance
 class Markers:
     """Scene nodes of one visitor."""
 
-    def __init__(self, scene: Any):
-        self._scene = scene
+    def __init__(self, scene: Any, up: Float[np.ndarray, "3"]):
+        """`up` is the direction in which boxes stand."""
+        self._scene, self._up = scene, up
         self._boxes: list[Any] = []
         self._points: list[Any] = []
 
@@ -24,7 +28,7 @@ class Markers:
         """Boxes of the answer's instances; none without an answer."""
         for handle in self._boxes:
             handle.remove()
-        self._boxes = [] if answer is None else add_boxes(self._scene, answer)
+        self._boxes = [] if answer is None else add_boxes(self._scene, answer, self._up)
 
     def point(self, position: tuple[float, float, float] | None, distance: float = 1.0, name: str = "") -> None:
         """The clicked point, at a distance from the camera; none without a position."""
@@ -38,23 +42,17 @@ class Markers:
                 self._points.append(self._scene.add_label("/clicked_name", name, position=position))
 
 
-def add_boxes(scene: Any, answer: PhraseAnswer) -> list[Any]:
-    """Oriented boxes and names of the answer's instances as nodes of a viser scene."""
-    frame, handles = answer.model.frame, []
-    back = frame.rotation / (1.0 if frame.scale is None else frame.scale)  # rows: from the told frame to the scene's
+def add_boxes(scene: Any, answer: PhraseAnswer, up: Float[np.ndarray, "3"]) -> list[Any]:
+    """Upright boxes and names of the answer's instances as nodes of a viser scene; `up` is a direction in its coordinates."""
+    upright, handles = Frame(tuple(map(float, up))), []
+    means = answer.model.gaussians.means.cpu().numpy().astype(np.float64)
     bits = np.array([[corner >> axis & 1 for axis in range(3)] for corner in range(8)]) - 0.5
-    for number, (one, color) in enumerate(zip(answer.objects(views=0), class_colors(len(answer.instances)), strict=True), 1):
-        box = one.oriented_box
-        corners = (np.array(box.center) + bits * np.array(box.size) @ np.array(box.axes)) @ back
-        lines = corners[np.array(EDGES)]
-        name, shade = f"/objects/{number}", tuple(int(part) for part in color)
+    for number, (instance, color) in enumerate(zip(answer.instances, class_colors(len(answer.instances)), strict=True), 1):
+        box = oriented(upright.told(means[instance.members]), upright=True)
+        corners = (np.array(box.center) + bits * np.array(box.size) @ np.array(box.axes)) @ upright.rotation
+        lines, shade = corners[np.array(EDGES)], tuple(int(part) for part in color)
+        name, top = f"/objects/{number}", corners[bits[:, 2] > 0].mean(0)
         handles.append(scene.add_line_segments(f"{name}/box", lines, shade, thickness=2.0, thickness_units="screen"))
-        top = corners[np.argmax(corners @ np.array(_upward(frame)))]
-        handles.append(
-            scene.add_label(f"{name}/name", f"{one.phrase} {number}: {one.score:.2f}", position=top, anchor="bottom-center")
-        )
+        label = f"{answer.phrase} {number}: {instance.score:.2f}"
+        handles.append(scene.add_label(f"{name}/name", label, position=top, anchor="bottom-center"))
     return handles
-
-
-def _upward(frame: Any) -> tuple[float, float, float]:
-    return (0.0, -1.0, 0.0) if frame.up is None else frame.up

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from query.phrase_answer import PhraseAnswer
 from scene.gaussian_model import GaussianModel
 from viewer.backends import Picture, add_splats, splat_colors
@@ -20,7 +22,7 @@ def offline_page(gaussians: GaussianModel, picture: Picture, answer: PhraseAnswe
     try:
         add_splats(server.scene, gaussians, *splat_colors(gaussians, picture))
         if answer is not None and picture.state.show == "Objects":
-            add_boxes(server.scene, answer)
+            add_boxes(server.scene, answer, np.array(camera.up_direction))
         server.initial_camera.position = pose.position
         server.initial_camera.look_at = tuple(camera.look_at)
         server.initial_camera.up = tuple(camera.up_direction)

@@ -61,7 +61,7 @@ class Visitor:
         self._cameras = list(model.cameras.values())
         self._middle = looked_at(self._cameras)
         self._backend = backend(client, self._failed)
-        self._markers = Markers(client.scene)
+        self._markers = Markers(client.scene, self._up())
         actions = Actions(self.change, self.jump, self.save, self.download_splats, self.download_page)
         negatives = model.session.relevancy()["negatives"]
         self.panel = Panel(client.gui, model.folder.root.name, self._state, model.levels, list(model.cameras), negatives, actions)

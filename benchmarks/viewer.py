@@ -25,6 +25,7 @@ from gaussian_renderer.trained_model import TrainedModel
 from query.answer_rule import answer
 from query.mixture_field import MixtureField
 from query.open_model import OpenModel
+from query.phrase_answer import PhraseAnswer
 from query.phrases import PhraseMemory
 from query.pictures import encoded
 from query.session import Session, SessionConfig
@@ -34,7 +35,7 @@ from scene.dataset import Scene
 from scene.gaussian_model import GaussianModel
 from viewer.backends import COARSE, QUALITY, Picture, splat_colors
 from viewer.frames import FrameRenderer
-from viewer.overlay import UNEDITED, overlay_of
+from viewer.overlay import UNEDITED, Overlay, overlay_of
 from viewer.state import ViewState
 from workspace import ModelFolder, SceneFolder, command_line
 from workspace.record_types import FeatureSettings, RgbSettings
@@ -79,36 +80,41 @@ def _measured(config: ViewerBenchmarkConfig, count: int) -> dict[str, float]:
     numbers, turns = itertools.count(), itertools.cycle(cameras)
     median = partial(_median, repeats=config.repeats, device=model.session.device)
 
-    def draw(state: ViewState, camera: Camera, coarse: bool = False) -> None:
+    def ask(state: ViewState) -> PhraseAnswer:
         found = model.ask(state.phrase, threshold=state.threshold)
         assert found.instances, "the phrase is somewhere in the room"
-        picture = renderer.frame(camera, UNEDITED, (0, 0, 0), overlay_of(state, found), state.opacity, True, coarse)
+        return found
+
+    def draw(overlay: Overlay | None, camera: Camera, opacity: float = 0.8, coarse: bool = False) -> None:
+        picture = renderer.frame(camera, UNEDITED, (0, 0, 0), overlay, opacity, True, coarse)
         encoded(picture, ".jpg", [1, QUALITY[coarse]])
 
     def new_phrase() -> ViewState:
         return ViewState(phrase=f"cell {next(numbers)}", show="Mask")
 
-    still = cameras[0]
+    def answer_and_draw(state: ViewState) -> None:
+        draw(overlay_of(state, ask(state)), cameras[0])
+
     asked = new_phrase()
-    draw(asked, still)
-    thresholds = itertools.cycle((0.55, 0.6))
-    small = [camera.resized(COARSE[0], COARSE[0] * 3 // 4) for camera in cameras]
-    small_turns = itertools.cycle(small)
+    overlay = overlay_of(asked, ask(asked))
+    draw(overlay, cameras[0])
+    thresholds, opacities = itertools.cycle((0.55, 0.6)), itertools.cycle((0.5, 0.7))
+    small_turns = itertools.cycle([camera.resized(COARSE[0], COARSE[0] * 3 // 4) for camera in cameras])
     rows = {
-        "Enter: a new phrase": median(lambda: draw(new_phrase(), still)),
-        "another threshold": median(lambda: draw(asked.changed(threshold=next(thresholds)), still)),
-        "another opacity": median(lambda: draw(asked.changed(opacity=0.5), still)),
-        "another camera, still": median(lambda: draw(asked, next(turns))),
-        f"moving, {COARSE[0]} pixels wide": median(lambda: draw(asked, next(small_turns), coarse=True)),
+        "Enter: a new phrase": median(lambda: answer_and_draw(new_phrase())),
+        "another threshold": median(lambda: answer_and_draw(asked.changed(threshold=next(thresholds)))),
+        "another opacity": median(lambda: draw(overlay, cameras[0], next(opacities))),
+        "another camera, still": median(lambda: draw(overlay, next(turns))),
+        f"moving, {COARSE[0]} pixels wide": median(lambda: draw(overlay, next(small_turns), coarse=True)),
     }
 
     def recolored() -> None:
         state = new_phrase()
-        splat_colors(model.gaussians, Picture(state, overlay_of(state, model.ask(state.phrase)), UNEDITED))
+        splat_colors(model.gaussians, Picture(state, overlay_of(state, ask(state)), UNEDITED))
 
     def per_pixel() -> None:
         question = model.session.question([f"cell {next(numbers)}"])
-        view = model.session.field.view(still)
+        view = model.session.field.view(cameras[0])
         answer(question.relevancy(view)[:, 0])
 
     rows["a new phrase, colours for WebGL"] = median(recolored)

@@ -1,6 +1,6 @@
 """Pictures of the scene for one visitor, drawn on the server by the rasterizer."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -10,8 +10,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from gaussian_renderer import prepare_view
+from gaussian_renderer.render_photographs import picture_bytes
 from scene.camera import Camera
-from scene.gaussian_model import GaussianModel
+from scene.gaussian_model import SH_C0, GaussianModel
 from viewer.overlay import DIMMED, Edited, Overlay
 from viewer.worker import Stale
 
@@ -25,7 +26,8 @@ class FrameRenderer:
     gaussians: GaussianModel
     background: Float[Tensor, "3"]
     _scene: tuple[Edited, tuple[int, int, int], GaussianModel, Tensor | None] | None = None
-    _view: tuple[object, PreparedView, np.ndarray] | None = field(default=None)
+    _view: tuple[object, PreparedView, Tensor] | None = None
+    _laid: tuple[Overlay, Tensor] | None = None
 
     @torch.inference_mode()
     def frame(
@@ -58,16 +60,13 @@ class FrameRenderer:
         prepared, pixels = photo
         if overlay is None:
             return _bytes(pixels)
-        rows = slice(None) if edited.kept is None else edited.kept
-        strength = overlay.strength[rows, None]
-        channels = torch.from_numpy(np.concatenate([overlay.colors[rows] * strength, strength], 1)).to(self.gaussians.means)
-        painted = prepared.rasterize(channels).image.permute(1, 2, 0).cpu().numpy()
-        share = painted[..., 3:]
+        painted = prepared.rasterize(self._channels(overlay)).image
+        share = painted[3:]
         result = pixels * ((1 - opacity * share) * (1 - opacity * DIMMED * (1 - share)))
-        result += opacity * painted[..., :3] * _shading(pixels)
-        picture = _bytes(result)
+        shading = 0.5 + 0.5 * pixels.mean(0).sqrt()  # part of the photograph's brightness, so that shapes stay legible
+        picture = _bytes(result + opacity * painted[:3] * shading)
         if outlined:
-            _outline(picture, share[..., 0] > OUTLINED)
+            _outline(picture, (share[0] > OUTLINED).cpu().numpy())
         return picture
 
     def _edit(self, edited: Edited, color: tuple[int, int, int]) -> None:
@@ -79,9 +78,18 @@ class FrameRenderer:
             gaussians = gaussians.subset(torch.from_numpy(edited.kept).to(device))
         if edited.painted is not None:
             painted = torch.from_numpy(edited.painted).to(device)
-        self._scene, self._view = (edited, color, gaussians, painted), None
+        self._scene, self._view, self._laid = (edited, color, gaussians, painted), None, None
 
-    def _photograph(self, camera: Camera, coarse: bool, stale: Stale) -> tuple[PreparedView, Float[np.ndarray, "h w 3"]] | None:
+    def _channels(self, overlay: Overlay) -> Float[Tensor, "n 4"]:
+        """The overlay's colours times its strength, and its strength, for the Gaussians that are there."""
+        if self._laid is None or self._laid[0] is not overlay:
+            rows = slice(None) if self._scene[0].kept is None else self._scene[0].kept
+            strength = overlay.strength[rows, None]
+            channels = np.concatenate([overlay.colors[rows] * strength, strength], 1)
+            self._laid = (overlay, torch.from_numpy(channels).to(self.gaussians.means))
+        return self._laid[1]
+
+    def _photograph(self, camera: Camera, coarse: bool, stale: Stale) -> tuple[PreparedView, Float[Tensor, "3 h w"]] | None:
         key = (camera.world_to_camera.tobytes(), camera.fx, camera.fy, camera.width, camera.height, coarse)
         if self._view is not None and self._view[0] == key:
             return self._view[1:]
@@ -89,27 +97,23 @@ class FrameRenderer:
         prepared = prepare_view(camera, gaussians)
         if stale():
             return None
-        degree = 0 if coarse else gaussians.active_sh_degree
-        center = torch.as_tensor(camera.center, dtype=torch.float32, device=gaussians.means.device)
-        colors = evaluate_sh(degree, gaussians.means, center, gaussians.sh_coeffs)
+        if coarse:
+            colors = (gaussians.sh_dc[:, 0] * SH_C0 + 0.5).clamp_min(0)
+        else:
+            center = torch.as_tensor(camera.center, dtype=torch.float32, device=gaussians.means.device)
+            colors = evaluate_sh(gaussians.active_sh_degree, gaussians.means, center, gaussians.sh_coeffs)
         if painted is not None:
             colors[painted] = torch.tensor(color, device=colors.device) / 255
         if stale():
             return None
-        image = prepared.rasterize(colors, self.background).image
-        pixels = image.permute(1, 2, 0).clamp(0, 1).cpu().numpy()
+        pixels = prepared.rasterize(colors, self.background).image.clamp(0, 1)
         if not coarse:
             self._view = (key, prepared, pixels)
         return prepared, pixels
 
 
-def _shading(pixels: Float[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w 1"]:
-    """Brightness of the overlay: part of the photograph's shows through, so that shapes stay legible."""
-    return 0.5 + 0.5 * np.sqrt(pixels.mean(2, keepdims=True))
-
-
-def _bytes(pixels: Float[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
-    return np.ascontiguousarray((np.clip(pixels, 0, 1) * 255 + 0.5).astype(np.uint8))
+def _bytes(pixels: Float[Tensor, "3 h w"]) -> UInt8[np.ndarray, "h w 3"]:
+    return np.ascontiguousarray(picture_bytes(pixels))
 
 
 def _outline(picture: UInt8[np.ndarray, "h w 3"], mask: np.ndarray) -> None:

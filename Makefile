@@ -21,7 +21,7 @@ RASTERIZER := submodules/diff-gaussian-rasterization
 KNN := submodules/simple-knn
 NATIVE := $(shell git ls-files '$(RASTERIZER)/*' '$(KNN)/*' 2>/dev/null)
 
-BENCHMARKS := cpu_rasterizer rgb_iteration language_iteration mask_nms autoencoder_fitting lifting query protocols
+BENCHMARKS := cpu_rasterizer rgb_iteration language_iteration mask_nms autoencoder_fitting lifting query viewer protocols
 
 .PHONY: install demo test test-workflow sanitize bench fuzz pins lowest lint format clean
 .DELETE_ON_ERROR:

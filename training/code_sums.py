@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.sparse import coo_array, csr_array
 from torch import Tensor
 
@@ -71,16 +71,17 @@ class CodeSums:
 
     def _drop_smallest(self, lengths: Int[np.ndarray, " n"]) -> None:
         """Keep only the `places` largest sums of the Gaussians that have more."""
-        sums = self._sums
-        rows = np.repeat(np.arange(len(lengths)), lengths)
-        crowded = np.flatnonzero(lengths[rows] > self._places)
-        order = crowded[np.lexsort((-sums.data[crowded], rows[crowded]))]  # by Gaussian, largest first
-        starts = np.repeat(np.cumsum(lengths[lengths > self._places]), lengths[lengths > self._places])
-        rank = np.arange(len(order)) - (starts - lengths[rows[order]])
-        keep = np.ones(len(rows), bool)
-        keep[order[rank >= self._places]] = False
+        sums, kept = self._sums, np.ones(len(self._sums.data), bool)
+        crowded = np.flatnonzero(lengths > self._places)
+        for start in range(0, len(crowded), CHUNK):
+            rows = crowded[start : start + CHUNK]
+            entries, inside = _entries(sums.indptr[rows], lengths[rows])
+            weights = torch.from_numpy(np.where(inside, sums.data[entries], -1))
+            largest = weights.topk(self._places, dim=1).indices.numpy()
+            kept[entries[inside]] = False
+            kept[np.take_along_axis(entries, largest, 1)] = True
         indptr = np.concatenate([[0], np.cumsum(np.minimum(lengths, self._places))]).astype(sums.indptr.dtype)
-        self._sums = csr_array((sums.data[keep], sums.indices[keep], indptr), shape=sums.shape)
+        self._sums = csr_array((sums.data[kept], sums.indices[kept], indptr), shape=sums.shape)
 
     def _parts(self) -> Iterator[csr_array]:
         self._flush()
@@ -89,9 +90,18 @@ class CodeSums:
 
     def _largest(self, sums: csr_array, k: int) -> tuple[Tensor, Tensor]:
         lengths = np.diff(sums.indptr)
-        rows = np.repeat(np.arange(len(lengths)), lengths)
-        places = np.arange(len(rows)) - np.repeat(sums.indptr[:-1], lengths)
-        codes, weights = (np.zeros((len(lengths), max(k, lengths.max(initial=0))), kind) for kind in (np.int64, np.float32))
-        codes[rows, places], weights[rows, places] = sums.indices, sums.data
-        largest, place = torch.from_numpy(weights).topk(k, dim=1)
-        return torch.from_numpy(codes).gather(1, place), largest
+        if not len(sums.data):
+            return torch.zeros(len(lengths), k, dtype=torch.int64), torch.zeros(len(lengths), k)
+        entries, inside = _entries(sums.indptr[:-1], lengths, k)
+        largest, place = torch.from_numpy(np.where(inside, sums.data[entries], 0)).topk(k, dim=1)
+        codes = torch.from_numpy(np.where(inside, sums.indices[entries], 0).astype(np.int64))
+        return codes.gather(1, place), largest
+
+
+def _entries(
+    starts: Int[np.ndarray, " n"], lengths: Int[np.ndarray, " n"], least: int = 1
+) -> tuple[Int[np.ndarray, "n w"], Bool[np.ndarray, "n w"]]:
+    """Positions of each row's entries, padded to a width of `least` or more, and which of them are the row's."""
+    columns = np.arange(max(least, lengths.max(initial=0)))
+    inside = columns < lengths[:, None]
+    return np.where(inside, starts[:, None] + columns, 0), inside

@@ -96,7 +96,7 @@ def load_mixtures(
         raise InputError(f"{path} {problem}. {remedy}")
     weights = torch.from_numpy(records["weights"].astype(np.float32)).to(device)
     return Mixtures(
-        torch.from_numpy(records["indices"].astype(np.int64)).to(device),
+        torch.from_numpy(records["indices"].astype(np.int32)).to(device),
         weights / weights.sum(1, keepdim=True).clamp_min(1),
         torch.from_numpy(records["norm"].astype(np.float32)).to(device),
         torch.from_numpy(records["coverage"].astype(np.float32) / 255).to(device),

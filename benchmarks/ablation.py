@@ -1,6 +1,6 @@
 """Effect of each choice, one factor at a time from the defaults, on generated worlds, as one table.
 
-    python -m benchmarks.ablation [--worlds 0 1 2 3 4] [--seeds 0 1 2] [-o output/ablation]
+    python -m benchmarks.ablation [--worlds 0 1 2 3 4] [--seeds 0 1 2] [--fields "k 4" "K 64"] [-o output/ablation]
 
 A row is one choice, one factor away from the optimised or from the lifted defaults. Its differences are paired by world and seed
 and printed with their standard deviation. A second run continues the first.
@@ -10,9 +10,8 @@ import contextlib
 import io
 import shlex
 import shutil
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
@@ -20,12 +19,24 @@ from typing import Annotated
 
 import tyro
 
+from autoencoder.config import AutoencoderConfig
+from autoencoder.stage import train_autoencoder
 from evaluation.stage import QueryConfig, eval_query
+from features.preprocessing import PreprocessConfig, preprocess
 from query.tables import table
-from workspace import ModelFolder, SceneFolder, command_line, read_json, write_json
+from toy_world import generate
+from training.language import LanguageTrainConfig, train_language
+from training.rgb_trainer import RgbTrainConfig, train_rgb
+from workspace import InputError, ModelFolder, SceneFolder, command_line, read_json, write_json
 from workspace.slugs import slug
 
-ROOT = Path(__file__).resolve().parents[1]
+STAGES: Mapping[str, tuple[Callable, type]] = {
+    "toy_world": (generate.main, generate.ToyWorldConfig),
+    "preprocess.py": (preprocess, PreprocessConfig),
+    "train.py": (train_rgb, RgbTrainConfig),
+    "train_autoencoder.py": (train_autoencoder, AutoencoderConfig),
+    "train.py --include_feature": (train_language, LanguageTrainConfig),
+}
 MEASURES = {"localization_accuracy": "localisation", "miou": "mIoU"}
 OPTIMISED, LIFTED = "optimised defaults", "lifted defaults"
 
@@ -99,12 +110,21 @@ class AblationConfig:
     """Width of the photographs, pixels; the height is three quarters of it."""
     views: int = 72
     """Photographs; every 8th is held out and asked."""
+    fields: tuple[str, ...] = tuple(FIELDS)
+    """Fields to train; those that they are compared with are added."""
+    questions: bool = True
+    """Also vary how the default fields are asked."""
+    rgb: str = "--preset fast"
+    """Settings of train.py for the Gaussians."""
     output_path: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("output/ablation")
     """Folder for worlds, models and figures."""
 
 
 def ablation(config: AblationConfig) -> None:
     """Measure every choice on every world and print the table."""
+    unknown = [name for name in config.fields if name not in FIELDS]
+    if unknown:
+        raise InputError(f"--fields {unknown[0]!r}: expected some of {', '.join(map(repr, FIELDS))}.")
     results: dict[tuple[str, str], list[dict[str, float]]] = {}
     for world in config.worlds:
         for seed in config.seeds:
@@ -119,28 +139,36 @@ def _figures(config: AblationConfig, world: int, seed: int) -> Iterator[tuple[st
     folder = config.output_path.resolve() / f"{config.width}x{config.views}" / f"world_{world}"
     scene = SceneFolder(folder / "scene")
     size = f"--width {config.width} --height {config.width * 3 // 4} --views {config.views}"
-    _run(f"-m toy_world -s {scene.root} --seed {world} {size}")
-    _run(f"preprocess.py -s {scene.root} --features mini")
+    _run("toy_world", f"-s {scene.root} --seed {world} {size}")
+    _run("preprocess.py", f"-s {scene.root} --features mini")
     models = {name: ModelFolder(folder / f"seed_{seed}" / slug(name)) for name in FIELDS}
     photographs = models[OPTIMISED]
-    _run(f"train.py -s {scene.root} -m {photographs.root} --eval --preset fast --seed {seed}")
+    _run("train.py", f"-s {scene.root} -m {photographs.root} --eval --seed {seed} {config.rgb}")
+    chosen = {OPTIMISED, *config.fields, *(FIELDS[name].base for name in config.fields)}
     for name, field in FIELDS.items():
+        if name not in chosen:
+            continue
         model = models[name]
         if not model.point_clouds.exists():
             shutil.copytree(photographs.point_clouds, model.point_clouds)
-        _run(f"train_autoencoder.py -s {scene.root} -m {model.root} --seed {seed} {field.compressor}")
-        _run(f"train.py -s {scene.root} -m {model.root} --include_feature --seed {seed} {field.language}")
+        _run("train_autoencoder.py", f"-s {scene.root} -m {model.root} --seed {seed} {field.compressor}")
+        _run("train.py --include_feature", f"-s {scene.root} -m {model.root} --seed {seed} {field.language}")
         yield name, "", _asked(scene, model, "")
-        if name in (OPTIMISED, LIFTED):
+        if name in (OPTIMISED, LIFTED) and config.questions:
             for choice, asking in ASKINGS.items():
                 yield name, choice, _asked(scene, model, asking.flags)
 
 
-def _run(command: str) -> None:
-    """One command of the pipeline, its output shown only when it fails."""
-    done = subprocess.run([sys.executable, *shlex.split(command)], cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"python {command}\n{done.stdout}{done.stderr}")
+def _run(stage: str, arguments: str) -> None:
+    """One stage of the pipeline in this process, its output shown only when it fails."""
+    function, settings = STAGES[stage]
+    output = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+            function(tyro.cli(settings, args=shlex.split(arguments)))
+    except BaseException:
+        sys.stderr.write(f"python {stage} {arguments}\n{output.getvalue()}")
+        raise
 
 
 def _asked(scene: SceneFolder, model: ModelFolder, flags: str) -> dict[str, float]:
@@ -150,7 +178,7 @@ def _asked(scene: SceneFolder, model: ModelFolder, flags: str) -> dict[str, floa
         arguments = f"-s {scene.root} -m {model.root} --labels {scene.labels} --split test --shuffled_control {flags}"
         with contextlib.redirect_stdout(io.StringIO()):
             eval_query(tyro.cli(QueryConfig, args=shlex.split(arguments)))
-        metrics = read_json(model.metrics)
+        metrics = read_json(model.reading(None).metrics)  # the only field of the folder, by its name
         known[flags] = {name: metrics[name] for name in (*MEASURES, "shuffled_miou", "queries")}
         write_json(kept, known)
     return known[flags]

@@ -19,13 +19,12 @@ import torch
 import torch.nn.functional as F
 
 from autoencoder.codebook import Codebook, principal_directions
+from benchmarks.generated_room import camera, walls
 from features.segment_store import LEVELS, Segments, SegmentStore
 from gaussian_renderer import prepare_view
 from gaussian_renderer.trained_model import TrainedModel
 from query.tables import table
-from scene.camera import Camera
 from scene.dataset import Scene
-from scene.gaussian_model import GaussianModel
 from training.language_config import LanguageRun, LanguageTrainConfig
 from training.language_trainer import PRESETS
 from training.lifting import lift_mixtures, lifting_settings
@@ -82,7 +81,7 @@ def _room(config: LiftingBenchmarkConfig, folder: Path, generator: torch.Generat
     device = torch.device(config.device)
     scene, model = SceneFolder(folder / "scene"), ModelFolder(folder / "model")
     names = [f"view_{index:04d}" for index in range(config.views)]
-    cameras = [_camera(name, 2 * np.pi * index / config.views, config) for index, name in enumerate(names)]
+    cameras = [camera(name, 2 * np.pi * index / config.views, config.width, config.height) for index, name in enumerate(names)]
     tables = {
         level: F.normalize(torch.randn(config.codebook_size, EMBEDDING_WIDTH, generator=generator), dim=1) for level in LEVELS
     }
@@ -97,34 +96,10 @@ def _room(config: LiftingBenchmarkConfig, folder: Path, generator: torch.Generat
             for file in (scene.segment_embeddings, scene.segment_maps, model.codes):
                 os.link(file(names[index % DISTINCT]), file(name))
     trained = TrainedModel(
-        model, _walls(config, generator).to(device), 0, RgbSettings(str(scene.root), "images", -1, False, False), {}
+        model, walls(config.gaussians, generator).to(device), 0, RgbSettings(str(scene.root), "images", -1, False, False), {}
     )
     place = Scene(scene, cameras, [], np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8), 1.0, {})
     return LanguageRun(trained, place, store, codebook, LEVELS[1:], device)
-
-
-def _walls(config: LiftingBenchmarkConfig, generator: torch.Generator) -> GaussianModel:
-    """Gaussians near the six faces of a cube of side 4, each as wide as the spacing."""
-    points = 4 * torch.rand(config.gaussians, 3, generator=generator) - 2
-    side = torch.randint(3, (config.gaussians, 1), generator=generator)
-    sign = torch.randint(2, (config.gaussians, 1), generator=generator) * 2.0 - 1
-    points.scatter_(1, side, sign * (2 - 0.1 * torch.rand(config.gaussians, 1, generator=generator)))
-    gaussians = GaussianModel.from_points(points, torch.full((config.gaussians, 3), 128.0))
-    gaussians.log_scales[:] = np.log(1.2 * (6 * 16 / config.gaussians) ** 0.5)
-    gaussians.opacity_logits[:] = 1.0
-    return gaussians
-
-
-def _camera(name: str, angle: float, config: LiftingBenchmarkConfig) -> Camera:
-    forward = np.array([np.cos(angle), 0.2 * np.sin(3 * angle), np.sin(angle)])
-    forward /= np.linalg.norm(forward)
-    right = np.cross([0.0, 1.0, 0.0], forward)
-    right /= np.linalg.norm(right)
-    world_to_camera = np.eye(4)
-    world_to_camera[:3, :3] = np.stack([right, np.cross(forward, right), forward])
-    world_to_camera[:3, 3] = world_to_camera[:3, :3] @ (0.8 * forward)  # the camera stands 0.8 behind the middle
-    focal = 0.8 * config.width
-    return Camera(name, world_to_camera, focal, focal, config.width / 2, config.height / 2, config.width, config.height)
 
 
 def _segments(config: LiftingBenchmarkConfig, generator: torch.Generator) -> Segments:

@@ -2,8 +2,8 @@
 
     python -m benchmarks.query [--width 640 --height 480 --gaussians 100000]
 
-The scene is random, the embeddings have the width of CLIP's. Before timing, ours and the published loops must give the same
-levels and masks.
+Gaussians lie on the walls of a room, the embeddings have the width of CLIP's. Before timing, ours
+and the published loops must give the same levels and masks.
 """
 
 import statistics
@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -22,6 +21,7 @@ from autoencoder.codebook import Codebook, principal_directions
 from autoencoder.mixtures import Mixtures
 from autoencoder.network import Autoencoder, published_widths
 from benchmarks import published_query
+from benchmarks.generated_room import camera, walls
 from gaussian_renderer.trained_model import TrainedModel
 from query.answer_rule import answer
 from query.code_field import CodeField
@@ -30,7 +30,6 @@ from query.mixture_field import MixtureField
 from query.question import Question, Reading
 from query.tables import table
 from scene.camera import Camera
-from scene.gaussian_model import GaussianModel
 from workspace import ModelFolder, command_line
 from workspace.record_types import FeatureSettings, RgbSettings
 
@@ -62,22 +61,20 @@ class QueryBenchmarkConfig:
 def main(config: QueryBenchmarkConfig) -> None:
     """Time text queries."""
     device, generator = torch.device(config.device), torch.Generator().manual_seed(0)
-    trained, camera = _scene(config, device, generator)
+    trained, shot = _scene(config, device, generator)
     optimised, lifted = _code_field(trained, generator), _mixture_field(trained, generator)
     rows = []
     for count in config.phrases:
         question = _questions(optimised, count, "protocol", generator)[0]
         if config.published:
-            view = optimised.view(camera)
+            view = optimised.view(shot)
             published_query.check(question, view)
             rows.append([f"published loops, {count}", "-", "-", *_published(question, view.codes)])
         for name, field in (("autoencoder", optimised), ("lifted", lifted)):
             for reading in READINGS:
-                seconds = _seconds(field, camera, _questions(field, count, reading, generator), config.repeats, device)
+                seconds = _seconds(field, shot, _questions(field, count, reading, generator), config.repeats, device)
                 rows.append([f"{name} {reading}, {count}", *(f"{1000 * value:.1f}" for value in seconds)])
-    print(
-        f"{camera.width}x{camera.height}, {config.gaussians} Gaussians, 3 levels, {device}, {torch.get_num_threads()} threads; ms"
-    )
+    print(f"{shot.width}x{shot.height}, {config.gaussians} Gaussians, 3 levels, {device}, {torch.get_num_threads()} threads; ms")
     print(table(["field, reading, phrases", "prepared view", "first phrases", "next phrases", "answers"], rows))
     for name, field in (("autoencoder", optimised), ("lifted", lifted)):
         question = _questions(field, 1, "gaussian", generator)[0]
@@ -87,14 +84,9 @@ def main(config: QueryBenchmarkConfig) -> None:
 
 
 def _scene(config: QueryBenchmarkConfig, device: torch.device, generator: torch.Generator) -> tuple[TrainedModel, Camera]:
-    count = config.gaussians
-    points = (torch.rand(count, 3, generator=generator) - 0.5) * torch.tensor([4.0, 3.0, 4.0])
-    gaussians = GaussianModel.from_points(points.numpy(), np.zeros((count, 3), np.uint8)).to(device)
-    world_to_camera = np.eye(4)
-    world_to_camera[2, 3] = 3.5
-    focal = 0.9 * config.width
-    camera = Camera("view", world_to_camera, focal, focal, config.width / 2, config.height / 2, config.width, config.height)
-    return TrainedModel(ModelFolder(Path()), gaussians, 0, RgbSettings("", "", 1, False, False), {}), camera
+    gaussians = walls(config.gaussians, generator).to(device)
+    trained = TrainedModel(ModelFolder(Path()), gaussians, 0, RgbSettings("", "", 1, False, False), {})
+    return trained, camera("view", 0.3, config.width, config.height)
 
 
 def _code_field(trained: TrainedModel, generator: torch.Generator) -> CodeField:

@@ -2,7 +2,6 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -105,7 +104,7 @@ class FieldView(ABC):
     def __init__(self, field: LanguageField, camera: Camera):
         self.field = field
         self.camera = camera
-        self._kept: dict[Hashable, Tensor] = {}
+        self._rivals: dict[Negatives, Tensor] = {}
         with torch.inference_mode():
             self._prepared = prepare_view(camera, field.trained.gaussians)
 
@@ -114,15 +113,21 @@ class FieldView(ABC):
         """Channels of every level blended front to back, all levels in one pass; 0 where there is no Gaussian."""
         return self._prepared.rasterize(channels.flatten(1)).image.unflatten(0, channels.shape[1:])
 
-    def once(self, key: Hashable, compute: Callable[[], Tensor]) -> Tensor:
-        """The result of `compute`, cached under `key`."""
-        if key not in self._kept:
-            self._kept[key] = compute()
-        return self._kept[key]
-
     @abstractmethod
     def prepare(self, protocol: bool) -> None:
         """Render now everything independent of the text, for the `protocol` reading or for the other readings."""
+
+    def compared(self, scores: Float[Tensor, "n levels p"], negatives: Negatives) -> tuple[Tensor, Tensor]:
+        """Rendered scores of phrases [levels p h w] and the largest of the negatives' [levels 1 h w].
+
+        The first phrases of a view are rendered together with the negatives, since a pass costs more than its channels.
+        """
+        if negatives in self._rivals:
+            return self.render(scores), self._rivals[negatives]
+        images = self.render(torch.cat([scores, negatives.scores], -1))
+        phrases = scores.shape[-1]
+        self._rivals[negatives] = images[:, phrases:].amax(1, keepdim=True)
+        return images[:, :phrases], self._rivals[negatives]
 
     @cached_property
     def coverage(self) -> Float[Tensor, "levels h w"]:

@@ -107,6 +107,6 @@ class MixtureView(FieldView):
     @torch.inference_mode()
     def protocol_relevancy(self, phrases: Float[Tensor, "p d"], negatives: Negatives) -> Float[Tensor, "levels p h w"]:
         """Relevancy of the rendered embedding, normalised at every pixel; 0.5, as for a zero vector, where there is none."""
-        lengths = self.lengths.clamp_min(1e-12)[:, None]
-        rival = self.once((negatives, "protocol"), lambda: self.render(negatives.scores).amax(1, keepdim=True) / lengths)
-        return torch.sigmoid(negatives.temperature * (self.render(self.field.scores(phrases)) / lengths - rival))
+        cosines, rival = self.compared(self.field.scores(phrases), negatives)
+        slope = negatives.temperature / self.lengths.clamp_min(1e-12)[:, None]
+        return cosines.sub_(rival).mul_(slope).sigmoid_()

@@ -75,8 +75,8 @@ class Question:
             return view.protocol_relevancy(self.embeddings[rows], self.negatives)
         if self.reading == "gaussian":
             return view.render(self.gaussian_relevancy[..., rows])
-        rival = view.once(self.negatives, lambda: view.render(self.negatives.scores).amax(1, keepdim=True))
-        return torch.sigmoid(self.negatives.temperature * (view.render(self.scores[..., rows]) - rival))
+        cosines, rival = view.compared(self.scores[..., rows], self.negatives)
+        return cosines.sub_(rival).mul_(self.negatives.temperature).sigmoid_()
 
     @cached_property
     def scores(self) -> Float[Tensor, "n levels p"]:
@@ -91,8 +91,8 @@ class Question:
     @cached_property
     def gaussian_relevancy(self) -> Float[Tensor, "n levels p"]:
         """Relevancy of every Gaussian, at every level, to every phrase, in (0, 1); 0 for unknown Gaussians."""
-        excess = self.gaussian_cosines - self.negatives.rival[..., None]
-        return torch.sigmoid(self.negatives.temperature * excess) * self.field.known[..., None]
+        excess = self.gaussian_cosines.sub_(self.negatives.rival[..., None])
+        return excess.mul_(self.negatives.temperature).sigmoid_().mul_(self.field.known[..., None])
 
     def _rows(self, phrases: Sequence[str]) -> list[int]:
         return [self.phrases.index(phrase) for phrase in phrases]

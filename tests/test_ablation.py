@@ -33,10 +33,10 @@ def test_differences_are_paired_by_world(tmp_path, monkeypatch, capsys):
     """Two worlds of different difficulty: a choice that is worth a point in both has no spread."""
     commands = []
 
-    def run(command):
-        commands.append(command)
-        if command.startswith("train.py") and "--include_feature" not in command:
-            folder = re.search(r"-m (\S+)", command).group(1)
+    def run(stage, arguments):
+        commands.append((stage, arguments))
+        if stage == "train.py":
+            folder = re.search(r"-m (\S+)", arguments).group(1)
             (tmp_path / folder / "point_cloud").mkdir(parents=True, exist_ok=True)
 
     def ask(config):

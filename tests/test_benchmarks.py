@@ -28,6 +28,8 @@ ELSEWHERE = {
     "cpu_scenes": "is what cpu_rasterizer measures",
     "published_query": "is what query compares with",
     "stage_costs": "runs the commands of the stages, which the tests of each stage run",
+    "generated_room": "is the scene of query and lifting",
+    "clip_width": "tests/test_clip_width.py",
     "cuda_code": "needs nvcc for minutes; benchmarks/gpu.sh runs it",
 }
 

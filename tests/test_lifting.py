@@ -89,7 +89,7 @@ def test_mixtures_are_the_largest_sums_of_blending_weights(place):
         assert torch.equal(found.known, total > 0)
         largest, codes = sums.topk(4, dim=1)
         expected = torch.zeros_like(sums).scatter_(1, codes, largest) / largest.sum(1, keepdim=True).clamp_min(1e-9)
-        shares = torch.zeros_like(sums).scatter_add_(1, found.indices, found.weights)
+        shares = torch.zeros_like(sums).scatter_add_(1, found.indices.long(), found.weights)
         assert (shares - expected).abs().max() < 0.007  # shares are stored as bytes
         coverage = total / (total + without).clamp_min(1e-9)
         assert (found.coverage - coverage).abs().max() < 0.006

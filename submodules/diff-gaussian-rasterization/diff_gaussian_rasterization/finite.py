@@ -78,7 +78,7 @@ def check_finite(**tensors: Tensor | None) -> None:
             continue
         flat = _C.first_nonfinite(target_for(tensor), tensor.data_ptr(), tensor.numel())
         if flat >= 0:
-            value = float(tensor.reshape(-1)[flat])
+            value = float(tensor.detach().reshape(-1)[flat])
             raise ValueError(f"{name} holds {value} at index {_unravel(flat, tensor.shape[1:])}; every value must be finite.")
 
 

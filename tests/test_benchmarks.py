@@ -7,6 +7,7 @@ import runpy
 import shlex
 import shutil
 import sys
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,22 @@ def test_cpu_rasterizer(benchmark, monkeypatch, capsys):
     assert "Against D at N = 200,000" in printed
     rows = [line.split("|")[1:-1] for line in printed.split("3 views in turn")[1].split("\n\nTiles")[0].splitlines()[4:]]
     assert [int(row[3]) for row in rows] == 6 * [3]  # memory for all
+
+
+def test_cpu_roofline(benchmark, monkeypatch, tmp_path, capsys):
+    if not shutil.which("g++"):
+        pytest.skip("the loops that measure the roofs are compiled by g++")
+    module = benchmark("cpu_roofline")
+    monkeypatch.setattr(cpu_scenes, "WIDTH", 48)
+    monkeypatch.setattr(cpu_scenes, "HEIGHT", 32)
+    random = module.Scene.random
+    monkeypatch.setattr(module.Scene, "random", lambda count, scale: random(300, 0.05))
+    monkeypatch.setattr(module, "peaks", lambda: (100.0, 10.0))
+    threads = torch.get_num_threads()
+    module.main(module.Config(tmp_path / "roofline.svg", repeats=1))
+    torch.set_num_threads(threads)
+    points = [e for e in ElementTree.parse(tmp_path / "roofline.svg").iter() if e.tag.endswith("circle")]
+    assert len(points) == 6 and "16-bit weights kept" in capsys.readouterr().out
 
 
 def test_cpu_builds(benchmark, monkeypatch, capsys):

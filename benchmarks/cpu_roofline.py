@@ -139,7 +139,7 @@ def draw(found: list[Kernel], peak: float, bandwidth: float) -> str:
     path = " ".join(f"{x:.0f},{y:.0f}" for x, y in (start, corner, end))
     lines.append(f'<polyline points="{path}" fill="none" stroke="black" stroke-width="2"/>')
     lines.append(text(end[0], end[1] - 8, f"multiply-adds: {peak:.0f} G operations/s", "end"))
-    lines.append(text(start[0] + 20, start[1] - 16, f"memory: {bandwidth:.1f} GB/s"))
+    lines.append(text(start[0] + 110, start[1] - 12, f"memory: {bandwidth:.1f} GB/s"))
     for number, kernel in enumerate(found, 1):
         x, y = place(kernel.intensity, kernel.rate)
         lines += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="#c33"/>', text(x + 7, y + 4, str(number))]

@@ -16,7 +16,7 @@ MAX_CODES = 2**16 - 1  # indices are stored in 16 bits; one value is reserved fo
 
 
 def record_type(codes_per_gaussian: int) -> np.dtype:
-    """Record of one Gaussian at one level on disk: 3 bytes for each code and 3 more, 15 with four codes."""
+    """Record of one Gaussian at one level on disk: 3 bytes for each code and 3 more, 9 with two codes."""
     k = codes_per_gaussian
     return np.dtype([("indices", "<u2", (k,)), ("weights", "u1", (k,)), ("norm", "<f2"), ("coverage", "u1")])
 
@@ -107,7 +107,7 @@ def _problem(records: Any, num_gaussians: int, num_codes: int) -> str | None:
     names = records.dtype.names or ()
     k = records.dtype["indices"].shape if "indices" in names else ()
     if len(k) != 1 or records.dtype != record_type(k[0]):
-        return f"holds {records.dtype}; expected mixtures of codes, {record_type(4)}"
+        return f"holds {records.dtype}; expected mixtures of codes, {record_type(2)}"
     if records.shape != (num_gaussians,):
         return f"holds mixtures of shape {records.shape}; expected those of {num_gaussians} Gaussians"
     if len(records) and int(records["indices"].max()) >= num_codes:

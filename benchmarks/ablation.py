@@ -74,9 +74,9 @@ FIELDS: Mapping[str, Field] = {
     LIFTED: Field("optimised or lifted", "--method codebook", "", OPTIMISED),
     "K 64": Field("codes at a level (256)", "--method codebook --codebook_size 64", "", LIFTED),
     "K 1024": Field("codes at a level (256)", "--method codebook --codebook_size 1024", "", LIFTED),
-    "k 1": Field("codes of a Gaussian (4)", "--method codebook", "--codes_per_gaussian 1", LIFTED),
-    "k 2": Field("codes of a Gaussian (4)", "--method codebook", "--codes_per_gaussian 2", LIFTED),
-    "k 8": Field("codes of a Gaussian (4)", "--method codebook", "--codes_per_gaussian 8", LIFTED),
+    "k 1": Field("codes of a Gaussian (2)", "--method codebook", "--codes_per_gaussian 1", LIFTED),
+    "k 4": Field("codes of a Gaussian (2)", "--method codebook", "--codes_per_gaussian 4", LIFTED),
+    "k 8": Field("codes of a Gaussian (2)", "--method codebook", "--codes_per_gaussian 8", LIFTED),
     "projected centre only": Field("samples (all)", "--method codebook", "--samples centre", LIFTED),
 }
 ASKINGS: Mapping[str, Asking] = {  # of both default fields

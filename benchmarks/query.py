@@ -34,7 +34,7 @@ from workspace import ModelFolder, command_line
 from workspace.record_types import FeatureSettings, RgbSettings
 
 LEVELS, WIDTH = ("s", "m", "l"), 512
-CODES, PER_GAUSSIAN, COORDINATES = 256, 4, 32  # the defaults of a codebook
+CODES, PER_GAUSSIAN, COORDINATES = 256, 2, 32  # the defaults of a codebook
 READINGS: tuple[Reading, ...] = ("protocol", "fast", "gaussian")
 
 
@@ -50,6 +50,8 @@ class QueryBenchmarkConfig:
     """Gaussians of the scene."""
     phrases: tuple[int, ...] = (1, 8)
     """How many phrases are asked at once."""
+    readings: tuple[Reading, ...] = READINGS
+    """How views are read."""
     repeats: int = 5
     """Timings of each; the median is printed."""
     published: bool = True
@@ -71,7 +73,7 @@ def main(config: QueryBenchmarkConfig) -> None:
             published_query.check(question, view)
             rows.append([f"published loops, {count}", "-", "-", *_published(question, view.codes)])
         for name, field in (("autoencoder", optimised), ("lifted", lifted)):
-            for reading in READINGS:
+            for reading in config.readings:
                 seconds = _seconds(field, shot, _questions(field, count, reading, generator), config.repeats, device)
                 rows.append([f"{name} {reading}, {count}", *(f"{1000 * value:.1f}" for value in seconds)])
     print(f"{shot.width}x{shot.height}, {config.gaussians} Gaussians, 3 levels, {device}, {torch.get_num_threads()} threads; ms")

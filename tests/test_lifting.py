@@ -79,7 +79,7 @@ def _one_hot_sums(place, level):
 
 
 def test_mixtures_are_the_largest_sums_of_blending_weights(place):
-    model = _lift(place)
+    model = _lift(place, codes_per_gaussian=4)
     codebook, n = load_compressor(model), len(load_trained(model).gaussians)
     for level in LEVELS:
         sums, without = _one_hot_sums(place, level)
@@ -254,7 +254,7 @@ def test_saving_happens_while_views_are_added(place, monkeypatch):
 
 def test_a_field_is_exported_as_one_array_in_the_order_of_its_gaussians(place, monkeypatch):
     monkeypatch.setattr(export, "CHUNK", 7)
-    model = _lift(place)
+    model = _lift(place, codes_per_gaussian=4)
     codebook, n = load_compressor(model), len(load_trained(model).gaussians)
     mixtures = load_mixtures(model.level_codes("m"), n, 6)
     expected = F.normalize(mixtures.blend(codebook.centroids("m")), dim=1)

@@ -40,7 +40,7 @@ class LanguageTrainConfig:
     language_feature_lr: float = 2.5e-3
     """Adam's step size, in units of a code."""
     codes_per_gaussian: int | None = None
-    """Codes of a codebook that a Gaussian keeps at each level; 4 when not given."""
+    """Codes of a codebook that a Gaussian keeps at each level; 2 when not given."""
     samples: Samples = "all"
     """Pixels that a codebook is lifted from: all that a Gaussian covers, or the one at its projected centre in each view."""
     iteration: int = -1

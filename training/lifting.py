@@ -34,7 +34,7 @@ from workspace.resume import Resumable
 
 log = logging.getLogger(__name__)
 
-CODES_PER_GAUSSIAN = 4
+CODES_PER_GAUSSIAN = 2  # compared with 1, 4 and 8 in docs/language.md
 PLACES = 32  # maximum number of codes summed per Gaussian and level
 SAVE_EVERY = 120.0  # seconds between resumable states
 SAMPLE = 20_000  # Gaussians on which kept and full mixtures are compared

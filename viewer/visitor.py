@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 CLICK_TILE = 16  # pixels of the picture rendered around a click; the rasterizer's tiles have 16
 NAMES = 5  # names given to a click
+STORAGE_SECONDS = 5.0  # for the browser to say what it has stored
 STORED = "open-vocabulary-3d"  # key in the browser's storage
 
 
@@ -53,8 +54,7 @@ class Visitor:
         self._answer: PhraseAnswer | None = None
         self._key = f"{STORED}:{place.model.folder.root.name}"
         model = place.model
-        kept = client.local_storage.get_item(self._key, timeout=5.0)
-        self._state = ViewState.from_json(kept, model.levels, place.options["threshold"])
+        self._state = ViewState.from_json(_kept(client, self._key), model.levels, place.options["threshold"])
         self._edited = UNEDITED
         self._edited_by: tuple[str, PhraseAnswer | None] = ("Everything", None)
         self._picture = Picture(self._state, None, UNEDITED)
@@ -222,6 +222,14 @@ class Visitor:
 
     def _tell(self, title: str, body: str, color: str) -> None:
         self._client.add_notification(title, body, auto_close_seconds=8.0, color=color)
+
+
+def _kept(client: Any, key: str) -> str | None:
+    """What the browser has stored under the key; None when it does not say."""
+    try:
+        return client.local_storage.get_item(key, timeout=STORAGE_SECONDS)
+    except (TimeoutError, RuntimeError):  # busy, or its storage is switched off
+        return None
 
 
 def _around(pose: Pose, across: float, down: float) -> tuple[Camera, int, int]:

@@ -35,7 +35,7 @@ class Weights:
 def check_weights(weights: Weights) -> int:
     """Print what each pair of weights says of the photographs; 0 when all that are here pass, else 1.
 
-    Missing weights are said to be missing: nothing is fetched when a file is given, else the libraries may fetch.
+    Missing files are said to be missing. CLIP and DINOv2 are fetched when they are neither given nor in their library's cache.
     """
     device = chosen_device("auto")
     print("\nWeights by meaning: three photographs of scikit-image (CC0, public domain), ten phrases")
@@ -66,6 +66,10 @@ def _pairs(weights: Weights) -> Iterator[tuple[str, PreprocessConfig, TextOption
 
 def _check(name: str, options: PreprocessConfig, text: TextOptions, files: list[Path], device: torch.device) -> bool | None:
     print(f"\n{name}")
+    missing = [path for path in files if not path.is_file()]  # before the others are loaded or fetched
+    if missing:
+        print(f"  not checked: no file {missing[0]}. python doctor.py says where to get it; --help lists flags for other places.")
+        return None
     found = []
     try:
         for answer in answers(options, text, device):

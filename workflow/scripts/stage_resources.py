@@ -11,10 +11,12 @@ import sys
 from dataclasses import dataclass
 from math import ceil
 
-MARGIN = 4.0  # of the estimate, for the time limit: machines differ
+MEMORY_MARGIN = 1.5
+MARGIN = 3.0  # of the estimate, for the time limit: machines differ
+TRAINING_CORES = 4  # of the rules that train, which use them; the other stages are counted on one
 LARGEST = 1.5  # megapixels of a photograph at 1080 pixels high, where nothing else is known
 ITERATIONS = {"fast": 1500, "published": 30000}
-GAUSSIANS = {"fast": 0.2, "published": 3.0}  # millions, the most that is usual
+GAUSSIANS = {"fast": 0.2, "published": 1.5}  # millions, as assumed for the limits
 
 
 @dataclass(frozen=True)
@@ -75,35 +77,36 @@ class Cost:
 
 COSTS = {
     "convert": Cost(30, per_photograph=5.0, memory=2000, memory_per_megapixel=10),  # not measured at these sizes
-    "preprocess": Cost(12, per_megapixel=4.0, memory=1000, disk_per_megapixel=16.5),
+    "preprocess": Cost(12, per_megapixel=4.0, memory=2000, disk_per_megapixel=16.5),
     "preprocess_networks": Cost(60, per_photograph=120.0, memory=10000, disk_per_megapixel=16.5),  # not measured
     "compress": Cost(8, per_photograph=0.05, memory=950, memory_per_megapixel=1),
     "gaussians": Cost(
-        6, per_step_megapixel=0.04, per_step_million=0.78, memory=850, memory_per_million=1500, disk_per_million=248
+        6, per_step_megapixel=0.38, per_step_million=0.69, memory=850, memory_per_million=1500, disk_per_million=248
     ),
     "language": Cost(6, per_photograph=0.18, per_step_megapixel=0.09, memory=1100, memory_per_megapixel=10, disk_per_million=36),
     "lift": Cost(5.3, per_megapixel=0.9, memory=850, memory_per_megapixel=5, memory_per_million=1000, disk_per_million=45),
     "render": Cost(6, per_megapixel=2.3, memory=900, memory_per_million=500, disk_per_megapixel=196),
-    "query": Cost(9, per_megapixel=0.5, memory=1000, memory_per_million=500),
-    "locate": Cost(8, memory=1000, memory_per_million=500),
+    "query": Cost(9, per_megapixel=0.5, memory=1100, memory_per_million=500),
+    "locate": Cost(8, memory=1050, memory_per_million=500),
     "evaluate": Cost(10, per_megapixel=2.0, memory=1200, memory_per_million=500),
 }
 
 
 def size_of(photographs: int, preset: str | None) -> Size:
-    """The size that limits are computed from: as large as is usual with the preset."""
+    """The size that limits are computed from, of the largest photographs."""
     name = preset or "published"
     return Size(photographs, LARGEST, GAUSSIANS[name], ITERATIONS[name])
 
 
 def minutes(stage: str, photographs: int, preset: str | None, attempt: int = 1) -> int:
     """Time limit of a job in minutes; twice the first in the second attempt, and so on."""
-    return max(10, ceil(MARGIN * COSTS[stage].seconds(size_of(photographs, preset)) / 60)) * attempt
+    cores = TRAINING_CORES if stage in ("gaussians", "language") else 1
+    return max(10, ceil(MARGIN * COSTS[stage].seconds(size_of(photographs, preset)) / cores / 60)) * attempt
 
 
 def megabytes(stage: str, photographs: int, preset: str | None, attempt: int = 1) -> int:
     """Memory of a job in MB; half as much again in every further attempt."""
-    return ceil(COSTS[stage].megabytes(size_of(photographs, preset)) * (1 + 0.5 * (attempt - 1)))
+    return ceil(COSTS[stage].megabytes(size_of(photographs, preset)) * (MEMORY_MARGIN + 0.5 * (attempt - 1)))
 
 
 def estimate(size: Size, scenes: int, stages: tuple[str, ...]) -> str:

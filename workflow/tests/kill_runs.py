@@ -112,7 +112,7 @@ def disturb(options: argparse.Namespace, work: Path, rng: random.Random, seconds
         if time.monotonic() > limit:
             break
         kind = rng.choice(kinds)
-        if kill(kind, driver, work, options):
+        if kill(kind, driver, work, options, rng):
             kills[kind] += 1
             print(f"killed the {kind} ({sum(kills.values())} of {options.kills})", flush=True)
         if kind == "driver":
@@ -121,7 +121,7 @@ def disturb(options: argparse.Namespace, work: Path, rng: random.Random, seconds
     return code
 
 
-def kill(kind: str, driver: subprocess.Popen, work: Path, options: argparse.Namespace) -> bool:
+def kill(kind: str, driver: subprocess.Popen, work: Path, options: argparse.Namespace, rng: random.Random) -> bool:
     """Kill one thing with SIGKILL; whether there was one."""
     cluster = [str(ROOT / "workflow" / "tests" / "slurm_cluster.sh")]
     if kind == "driver":
@@ -135,7 +135,7 @@ def kill(kind: str, driver: subprocess.Popen, work: Path, options: argparse.Name
         jobs = stages(work)
         if not jobs:
             return False
-        os.kill(random.choice(jobs), signal.SIGKILL)
+        os.kill(rng.choice(jobs), signal.SIGKILL)
     return True
 
 
@@ -159,11 +159,11 @@ def all_done(work: Path) -> bool:
 
 
 def results(work: Path) -> dict[str, str]:
-    """Content of every file of scenes and models, without what belongs to the workflow."""
+    """Content of every file of scenes and models, without what belongs to the workflow; the folder's name is replaced."""
     files = {}
     for name in ("scenes", "output"):
         found = contents(work / name) if (work / name).is_dir() else {}
-        files |= {f"{name}/{path}": value for path, value in found.items()}
+        files |= {f"{name}/{path}": value.replace(str(work), ".") for path, value in found.items()}
     skipped = re.compile(r"output/(workflow|thumbnails)/|metrics\.\d+of\d+\.jsonl$")
     return {name: value for name, value in files.items() if not skipped.search(name)}
 

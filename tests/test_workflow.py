@@ -273,4 +273,5 @@ def test_every_attempt_asks_for_more():
     for stage in COSTS:
         assert minutes(stage, 100, "fast", 2) == 2 * minutes(stage, 100, "fast", 1)
         assert megabytes(stage, 100, None, 2) > megabytes(stage, 100, None, 1)
-    assert minutes("gaussians", 200, None) > minutes("gaussians", 200, "fast") > minutes("gaussians", 20, "fast")
+    assert minutes("gaussians", 200, None) > minutes("gaussians", 200, "fast")
+    assert minutes("preprocess", 200, None) > minutes("preprocess", 100, None)

@@ -1,6 +1,7 @@
+#!/usr/bin/env python3
 """What failed in a run, why, and the command to look. Standard library only.
 
-    python workflow/scripts/failures.py output/scenes
+    workflow/scripts/failures.py output/scenes
 
 A job appends to <name>.log and, when it succeeded, Snakemake writes <name>.done beside it: a log without that marker is
 of a job that failed, was killed, or is still running.

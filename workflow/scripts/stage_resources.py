@@ -1,6 +1,7 @@
+#!/usr/bin/env python3
 """What a stage costs, by the size of the scene: time and memory that jobs ask for, and an estimate for many scenes.
 
-    python workflow/scripts/stage_resources.py --scenes 10000 --photographs 100 --megapixels 1.5 --gaussians 1.0
+    workflow/scripts/stage_resources.py --scenes 10000 --photographs 100 --megapixels 1.5 --gaussians 1.0
 
 Standard library only. The constants are fitted to `python -m benchmarks.stage_costs`; docs/scaling.md says what was measured and
 what was not. A job that is killed for time continues from its own record in the next attempt, which asks for more.

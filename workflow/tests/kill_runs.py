@@ -1,7 +1,8 @@
+#!/usr/bin/env python3
 """A workflow killed at random moments continues, and ends in the same results as an undisturbed run.
 
-    python workflow/tests/kill_runs.py --driver .venv-driver/bin/snakemake --python .venv/bin/python --kills 10 -o /tmp/kills
-    python workflow/tests/kill_runs.py ... --slurm /tmp/cluster      kills also jobs and the node's daemon of slurm_cluster.sh
+    workflow/tests/kill_runs.py --driver .venv-driver/bin/snakemake --python .venv/bin/python --kills 10 -o /tmp/kills
+    workflow/tests/kill_runs.py ... --slurm /tmp/cluster      kills also jobs and the node's daemon of slurm_cluster.sh
 
 Two generated scenes, two shards of features each, one field of each kind. The undisturbed run is that of the local profile.
 What is compared is the content of every file that the stages wrote, without measured times.

@@ -256,7 +256,7 @@ def test_drop_in_classes():
             include_feature=True,
         )
         rasterizer = dgr.GaussianRasterizer(settings)
-        means = gaussians["means"].to(device).requires_grad_()
+        means = gaussians["means"].detach().to(device).requires_grad_()  # a leaf on both devices
         color, feature, radii = rasterizer(
             means3D=means,
             means2D=torch.zeros_like(means),

@@ -46,8 +46,8 @@ struct Meeting {
 };
 
 struct Fibre {
-  ucontext_t start;
-  jmp_buf place;  // swapcontext would do as well, but enters the kernel twice per call
+  ucontext_t context;
+  jmp_buf place;
   bool started = false;
   std::unique_ptr<char[]> stack;
   dim3 index;
@@ -75,12 +75,12 @@ class Block {
     body_ = &body;
     active = this;
     for (Fibre& fibre : fibres_) {
-      getcontext(&fibre.start);
-      fibre.start.uc_stack.ss_sp = fibre.stack.get();
-      fibre.start.uc_stack.ss_size = kStack;
-      fibre.start.uc_link = nullptr;
+      getcontext(&fibre.context);
+      fibre.context.uc_stack.ss_sp = fibre.stack.get();
+      fibre.context.uc_stack.ss_size = kStack;
+      fibre.context.uc_link = nullptr;
       fibre.started = fibre.finished = false;
-      makecontext(&fibre.start, &Block::enter, 0);
+      makecontext(&fibre.context, &Block::enter, 0);
     }
     std::fill(shared_.begin(), shared_.end(), 0xff);  // what was not written reads as NaN
     size_t left = fibres_.size();
@@ -130,20 +130,25 @@ class Block {
     Block* block = active;
     (*block->body_)();
     block->current_->finished = true;
-    _longjmp(block->scheduler_, 1);
+    block->leave();
   }
 
+#ifdef __SANITIZE_ADDRESS__  // follows swapcontext, but not jumps between stacks
+  void resume(Fibre& fibre) { swapcontext(&scheduler_context_, &fibre.context); }
+  void suspend() { swapcontext(&current_->context, &scheduler_context_); }
+  void leave() { setcontext(&scheduler_context_); }
+#else  // swapcontext enters the kernel twice per call
   void resume(Fibre& fibre) {
     if (_setjmp(scheduler_)) return;
     if (fibre.started) _longjmp(fibre.place, 1);
     fibre.started = true;
-    setcontext(&fibre.start);
+    setcontext(&fibre.context);
   }
-
   void suspend() {
-    if (_setjmp(current_->place)) return;
-    _longjmp(scheduler_, 1);
+    if (_setjmp(current_->place) == 0) leave();
   }
+  void leave() { _longjmp(scheduler_, 1); }
+#endif
 
   std::vector<size_t> order() const {
     std::vector<size_t> order(fibres_.size());
@@ -169,6 +174,7 @@ class Block {
   Meeting everyone_;
   Fibre* current_ = nullptr;
   jmp_buf scheduler_;
+  ucontext_t scheduler_context_;
   const std::function<void()>* body_ = nullptr;
 };
 

@@ -230,3 +230,13 @@ def test_settings_without_a_meaning_are_refused_and_leave_nothing(tmp_path, wron
     with pytest.raises(InputError, match=f"--{name} {value}: expected"):
         write_toy_world(tmp_path / "world", **{"seed": 0, **wrong})
     assert not (tmp_path / "world").exists()
+
+
+def test_a_world_without_an_object_keeps_all_others_where_they_are():
+    world = compose(0)
+    gone = world.items[3].phrase
+    rest = world.without(gone)
+    assert rest.items == tuple(item for item in world.items if item.phrase != gone) and rest.num_objects == world.num_objects - 1
+    assert set(world.phrases()) - set(rest.phrases()) >= {gone} and rest.light is world.light
+    with pytest.raises(ValueError, match="No object of this world is 'floor'"):
+        world.without("floor")

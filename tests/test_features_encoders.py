@@ -83,10 +83,11 @@ def test_tokens_equal_timms_own_on_an_upright_grid(dino):
     torch.testing.assert_close(tokens.flatten(1, 2), expected[:, 5:])
 
 
-def test_dinov3_gives_tokens_as_well(tmp_path):
+def test_dinov3_gives_tokens_as_well(tmp_path, monkeypatch):
     import timm
 
-    name = "vit_tiny_patch16_dinov3_qkvb"
+    name, create = "vit_small_patch16_dinov3", timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda *args, **options: create(*args, depth=2, **options))
     torch.save(timm.create_model(name, num_classes=0, pretrained=False).state_dict(), tmp_path / "dino3.pth")
     encoder = DinoEncoder(name, tmp_path / "dino3.pth")
     assert encoder.embed_patches(torch.rand(1, 3, 32, 64)).shape == (1, 2, 4, encoder.width)

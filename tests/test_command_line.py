@@ -116,6 +116,7 @@ def test_a_stage_that_did_not_finish_is_continued_with_the_flags_that_were_given
     with pytest.raises(InputError) as refused:
         require(tmp_path / "stage", EvalRecord, "python train.py")
     assert str(refused.value).endswith(f"did not finish. Continue it with: python train.py {expected}")
+    assert command_line.continuation() is None  # a stage that the same process starts afterwards was given no command
 
 
 @pytest.mark.parametrize("script", ["train", "render"])

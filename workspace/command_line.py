@@ -52,7 +52,7 @@ def run(
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     flags = sys.argv[1:] if args is None else args
-    _given.set(_continuation([*mode, *flags]))
+    token = _given.set(_continuation([*mode, *flags]))
     try:
         function(tyro.cli(config_class, args=flags, description=f"{_summary(function)}\n\n{note}".strip()))
     except InputError as error:
@@ -66,6 +66,8 @@ def run(
         if error.errno not in _OF_THE_USER or error.filename is None:
             raise
         sys.exit(_fail(f"{error.filename}: {error.strerror}; check the path and your rights, or name another folder", 2))
+    finally:
+        _given.reset(token)
 
 
 def run_either(

@@ -1,6 +1,5 @@
 """Phrases encoded once for one field, then compared with any number of views or with the Gaussians."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,7 +27,7 @@ def clean_phrases(phrases: Sequence[str]) -> tuple[str, ...]:
             phrase.encode()
         except UnicodeEncodeError:
             raise InputError(
-                f"The phrase {os.fsencode(phrase)!r} is not UTF-8 text. Use a terminal and a file encoding of UTF-8."
+                f"The phrase {phrase!a} is not UTF-8 text. Use a terminal and a file encoding of UTF-8."
             ) from None
     return tuple(phrase.strip() for phrase in phrases)
 

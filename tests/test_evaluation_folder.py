@@ -36,9 +36,10 @@ def files(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_phrase_that_is_not_utf8_is_refused_in_words(model):
-    with pytest.raises(InputError, match=r"b'Sch\\xfcssel' is not UTF-8"):
-        ask(model, text=(os.fsdecode(b"Sch\xfcssel"),))
+@pytest.mark.parametrize("phrase", [os.fsdecode(b"Sch\xfcssel"), "a \ud800"])
+def test_a_phrase_that_is_not_utf8_is_refused_in_words(model, phrase):
+    with pytest.raises(InputError, match=r"'(Sch\\udcfcssel|a \\ud800)' is not UTF-8"):
+        ask(model, text=(phrase,))
 
 
 def test_an_evaluation_that_fails_leaves_the_previous_one(model, scene):

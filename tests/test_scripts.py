@@ -66,7 +66,8 @@ def usage(script):
 def documented(page):
     """Commands `python <script>.py ...` and `python -m <module> ...` of a page's code blocks, placeholders filled."""
     commands = []
-    for block in re.findall(r"```(?:bash|sh|shell|console)?\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    for block in (text for language, text in blocks if language in ("", "bash", "sh", "shell", "console")):
         for line in block.replace("\\\n", " ").splitlines():
             found = re.match(
                 r"\s*(?:\$ )?(?:[A-Z_]+=\S+ )*(?:\S*/)?python3? "

@@ -26,9 +26,7 @@ def clean_phrases(phrases: Sequence[str]) -> tuple[str, ...]:
         try:
             phrase.encode()
         except UnicodeEncodeError:
-            raise InputError(
-                f"The phrase {phrase!a} is not UTF-8 text. Use a terminal and a file encoding of UTF-8."
-            ) from None
+            raise InputError(f"The phrase {phrase!a} is not UTF-8 text. Use a terminal and a file encoding of UTF-8.") from None
     return tuple(phrase.strip() for phrase in phrases)
 
 

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium is installe
 
 WINDOW = {"width": 1100, "height": 340}  # low: WebGL in software is slow; wide: the balls are left of the panel
 SECONDS = 60.0  # for a picture to change; a busy machine needs some
+PAUSE = 150  # ms between two inputs, a person's pace: of those within 50 ms viser's page sends the last and drops the others
 LIT = 0.2  # change of a pixel's colour, its brightness aside, that a person sees at once
 NEAR = 4  # pixels around a ball's centre that are compared
 FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
@@ -80,14 +81,16 @@ class Window:
         return self.page.locator(f"xpath=//label[normalize-space(text())='{label}']/following::input[1]").first
 
     def ask(self, phrase, against=""):
-        self.field("Against").fill(against)
-        self.field("Look for").fill(phrase)
+        for label, text in (("Against", against), ("Look for", phrase)):
+            self.field(label).fill(text)
+            self.page.wait_for_timeout(PAUSE)
         self.field("Look for").press("Enter")
         self.wait(lambda: self.visitor.state.phrase == phrase and self.says(phrase))
 
     def choose(self, label, option):
         self.field(label).click()
         self.page.get_by_role("option", name=option, exact=True).click()
+        self.page.wait_for_timeout(PAUSE)
 
     def says(self, text):
         return self.page.get_by_text(text).count() > 0
@@ -142,6 +145,15 @@ def test_a_phrase_lights_its_object_and_nothing_else(window):
     window.ask("something else")
     assert window.says("is not here")
     window.lights(before)
+
+
+def test_what_is_being_typed_survives_another_choice(window):
+    window.field("Look for").fill(BALLS[1])
+    window.page.wait_for_timeout(PAUSE)
+    window.choose("Show", "Mask")
+    window.wait(lambda: window.visitor.state.show == "Mask")
+    window.page.wait_for_timeout(PAUSE)
+    assert window.field("Look for").input_value() == BALLS[1]
 
 
 def test_threshold_level_and_negatives_change_what_is_lit(window):

@@ -44,6 +44,7 @@ class Panel:
     ):
         self._gui, self._actions, self._cameras = gui, actions, list(cameras)
         self._silent = False
+        self._asked = state.phrase
         gui.configure_theme(dark_mode=True, show_logo=False, show_share_button=False, brand_color=(64, 156, 255))
         gui.set_panel_label(title)
         self._question(state, negatives)
@@ -134,7 +135,9 @@ class Panel:
 
     def show_state(self, state: ViewState) -> None:
         """Bring the widgets to a state that they did not report themselves."""
-        self._quietly(self._phrase, state.phrase)
+        if state.phrase != self._asked:  # otherwise what is being typed stays
+            self._asked = state.phrase
+            self._quietly(self._phrase, state.phrase)
         self._color.visible = state.edit == EDITS[3]
         if state.history and tuple(self._history.options) != state.history:
             self._history.options = state.history

@@ -76,4 +76,6 @@ def test_the_default_device_of_torch_does_not_matter():
         assert prepared.num_pairs > 0 and prepared.kept_nbytes > 0
         with pytest.raises(ValueError, match=r"features holds nan at index \[0, 0\]"):
             prepared.rasterize(torch.full((50, 3), torch.nan, device="cpu"))
-    assert all(torch.equal(image, expected) for image in images)
+    assert torch.equal(images[0], expected)
+    for image in images[1:]:  # training passes over a prepared view round weights to 12 bits; features are below 1
+        torch.testing.assert_close(image, expected, rtol=0, atol=2**-12)

@@ -1,5 +1,7 @@
 """Seconds of the stages after the features, from a few iterations on random Gaussians at the size of the photographs."""
 
+import contextlib
+import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,6 +22,7 @@ from training.rgb_state import RgbState
 
 GAUSSIANS = 100_000  # of a small room after --preset fast
 SEGMENTS_EACH = 300  # of a photograph, all levels together
+SIDE = 48  # pixels of a square that stands for a segment
 RATES = {"means": 1e-5, "log_scales": 5e-3, "quats": 1e-3, "opacity_logits": 0.05, "sh_dc": 2.5e-3, "sh_rest": 1.25e-4}
 
 
@@ -56,10 +59,11 @@ def stage_costs(width: int, height: int, device: str, threads: int) -> StageCost
 
     def epoch() -> None:
         network = Autoencoder(*published_widths(512, 3)).to(where)
-        fit(network, rows, rows[:256], replace(SEGMENTS["fast"], epochs=1))
+        with contextlib.redirect_stderr(io.StringIO()):  # its progress bar would stand between the tables
+            fit(network, rows, rows[:256], replace(SEGMENTS["fast"], epochs=1))
 
     frozen = _cube(where)
-    labels = torch.randint(SEGMENTS_EACH, (3, height, width), dtype=torch.int32).to(where)
+    labels = _squares(width, height).to(where)
 
     def lift() -> None:
         prepare_view(camera, frozen).lift(labels)
@@ -104,3 +108,9 @@ def _camera(width: int, height: int) -> Camera:
     world_to_camera = np.eye(4)
     world_to_camera[2, 3] = 3.0
     return Camera("front", world_to_camera, width * 1.1, width * 1.1, width / 2, height / 2, width, height)
+
+
+def _squares(width: int, height: int) -> torch.Tensor:
+    """Label maps int32 [3, height, width] of squares: noise would take many times longer to lift than segments do."""
+    labels = torch.randint(SEGMENTS_EACH, (3, height // SIDE + 1, width // SIDE + 1), dtype=torch.int32)
+    return labels.repeat_interleave(SIDE, 1).repeat_interleave(SIDE, 2)[:, :height, :width].contiguous()

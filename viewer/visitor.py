@@ -13,6 +13,7 @@ from query.objects.clicks import clicked_instance
 from query.objects.saving import Edits
 from query.open_model import OpenModel
 from query.phrase_answer import PhraseAnswer
+from query.relevancy import BEATS_NEGATIVES
 from scene.camera import Camera
 from viewer.backends import Backend, Picture
 from viewer.edits import edited_splats
@@ -173,7 +174,9 @@ class Visitor:
         hit = clicked_instance(clicked, [self._answer.found]) if self._answer is not None else None
         told = model.frame.told(np.array([clicked.position]))[0].tolist()
         unit = " m" if model.frame.scale is not None else ""
-        self._markers.point(clicked.position, clicked.depth, names[0].phrase if names else "")
+        self._markers.point(
+            clicked.position, clicked.depth, names[0].phrase if names and names[0].score > BEATS_NEGATIVES else ""
+        )
         instance = None if hit is None else (hit[0].phrase, hit[1])
         self.panel.show_click(click_text(told, unit, len(clicked.gaussians), instance, names))
 

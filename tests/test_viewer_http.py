@@ -150,6 +150,7 @@ def test_the_root_says_what_can_be_asked(served):
         ("/api/ask?text=a&threshold=2", None, "between 0 and 1"),
         ("/api/ask?text=a&threshold=nan", None, "threshold: expected a number"),
         ("/api/ask?text=a&neighbours=1.5", None, "neighbours: expected a whole number"),
+        ("/api/ask?text=a&neighbours=100000", None, "--neighbours 100000: expected 100 or fewer"),
         ("/api/ask?text=a&rule=best", None, "rule: expected fixed"),
         ("/api/ask?text=a&colour=red", None, "unknown: colour"),
         ("/api/ask?text=a&views=99", None, "views: expected 0 to"),

@@ -14,6 +14,7 @@ from query.question import Question
 from workspace import InputError
 
 TIED = 0.2  # difference of the highest log-odds of relevancy up to which two levels answer a phrase equally well
+MOST_NEIGHBOURS = 100  # of a mean: memory and time of the search grow with them, for every Gaussian
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ class InstanceOptions:
     grow: float = 0.7
     """An instance extends to connected Gaussians above this share of the threshold; 1 for none."""
     neighbours: int = 10
-    """Relevancy is the mean over this many nearest Gaussians; 1 for none."""
+    """Relevancy is the mean over this many nearest Gaussians, at most 100; 1 for none."""
     min_gaussians: int = 20
     """A group with fewer Gaussians above the threshold is no instance."""
     instances: int | None = None
@@ -44,6 +45,8 @@ class InstanceOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"--{name} {value}: expected 1 or more.")
+        if self.neighbours > MOST_NEIGHBOURS:
+            raise InputError(f"--neighbours {self.neighbours}: expected {MOST_NEIGHBOURS} or fewer.")
 
 
 @dataclass(frozen=True)

@@ -59,11 +59,19 @@ def locate(config: LocateConfig) -> None:
     trained, cameras = session.field.trained, [*session.scene.train, *session.scene.test]
     finder = ObjectFinder(session.field)
     found = finder.find(question, config)
+    earlier = _splats(model, config.text)
     located = save_instances(model, found, trained.gaussians, cameras, frame)
     save_edits(model, trained.iteration, found, Edits(config.extract, config.remove, config.recolor), finder.known)
     write_json(model.located, document(question.phrases, located, frame, _settings(config, session)))
     write_report(model.objects_report, found, located, trained, cameras, frame)
     sys.stdout.write(f"{_table(found, located, frame)}\nobjects: {model.located}\nreport: {model.objects_report}\n")
+    written = _splats(model, config.text)
+    sys.stdout.writelines(f"splats: {path}\n" for path in written)
+    sys.stdout.writelines(f"deleted with the earlier answer: {path}\n" for path in earlier if path not in written)
+
+
+def _splats(model: ModelFolder, phrases: Sequence[str]) -> list[Path]:
+    return sorted(path for phrase in set(phrases) for path in model.object_files(phrase) if path.suffix == ".ply")
 
 
 def _settings(config: LocateConfig, session: Session) -> dict[str, Any]:

@@ -69,6 +69,14 @@ def _locate(model, *text, **settings):
     return read_json(model.located)
 
 
+def test_edits_are_named_when_written_and_when_a_later_answer_deletes_them(model, capsys):
+    _locate(model, "red ball", remove=True)
+    assert f"splats: {model.object_splats('red ball', 'removed')}\n" in capsys.readouterr().out
+    _locate(model, "red ball")
+    told = capsys.readouterr().out
+    assert f"deleted with the earlier answer: {model.object_splats('red ball', 'removed')}\n" in told and "splats:" not in told
+
+
 def test_both_balls_are_found_where_they_are_and_the_floater_is_not(model, capsys):
     found = _locate(model, "red ball")["objects"]
     assert [one["instance"] for one in found] == [1, 2]

@@ -18,6 +18,7 @@ def run(script: str, *arguments: str) -> str:
         env={**os.environ, "PYTHONPATH": search, "OMP_NUM_THREADS": "2"},
         capture_output=True,
         text=True,
+        errors="replace",  # decoders of images quote the damaged bytes in what they print
         check=False,
     )
     assert result.returncode == 0, f"exit code {result.returncode}\n{result.stdout[-8000:]}{result.stderr[-4000:]}"

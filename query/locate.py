@@ -51,6 +51,7 @@ class LocateConfig(InstanceOptions, RelevancyConfig):
 def locate(config: LocateConfig) -> None:
     """Find objects in 3D: instances with positions and boxes (objects.json), pictures (report.html), edited splat files."""
     _refuse_meaningless(config)
+    edits = Edits(config.extract, config.remove, config.recolor)
     config = replace(config, text=clean_phrases(config.text), negatives=clean_phrases(config.negatives))
     model = ModelFolder(config.model_path)
     frame = _frame(config, model)
@@ -61,7 +62,7 @@ def locate(config: LocateConfig) -> None:
     found = finder.find(question, config)
     earlier = _splats(model, config.text)
     located = save_instances(model, found, trained.gaussians, cameras, frame)
-    save_edits(model, trained.iteration, found, Edits(config.extract, config.remove, config.recolor), finder.known)
+    save_edits(model, trained.iteration, found, edits, finder.known)
     write_json(model.located, document(question.phrases, located, frame, _settings(config, session)))
     write_report(model.objects_report, found, located, trained, cameras, frame)
     sys.stdout.write(f"{_table(found, located, frame)}\nobjects: {model.located}\nreport: {model.objects_report}\n")
@@ -84,8 +85,6 @@ def _refuse_meaningless(config: LocateConfig) -> None:
     if not config.text:
         raise InputError('Nothing to look for. Add --text "red mug" "wooden spoon".')
     config.check()
-    if config.recolor is not None and not all(0 <= value <= 255 for value in config.recolor):
-        raise InputError(f"--recolor {' '.join(map(str, config.recolor))}: expected red, green and blue from 0 to 255.")
     if (config.measured is None) != (config.metres is None):
         raise InputError("--measured and --metres belong together: two points, and their distance in metres.")
     if config.measured is not None and config.scale is not None:

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from query.phrase_answer import PhraseAnswer
 from query.question import clean_phrases
 from query.session import Session, SessionConfig
 from scene.camera import Camera
-from workspace import ModelFolder
+from workspace import InputError, ModelFolder
 from workspace.device import Device
 
 LIFTED = "lifted"  # the field asked when a model has several: its questions cost milliseconds
@@ -35,7 +35,7 @@ class OpenModel(OpenedScene):
             phrase: what to look for.
             negatives: phrases that stand for everything else; by default those of the text encoder.
             level: one of `levels`; by default the one that answers best.
-            options: fields of `InstanceOptions`: threshold, rule, neighbours, min_gaussians, instances.
+            options: fields of `InstanceOptions`: threshold, rule, grow, neighbours, min_gaussians, instances.
 
         Raises:
             InputError: an option has no meaning, or there is no such level.
@@ -46,9 +46,13 @@ class OpenModel(OpenedScene):
         self, phrases: Sequence[str], negatives: Sequence[str] = (), level: str | None = None, **options: Any
     ) -> list[PhraseAnswer]:
         """Where each phrase is, all compared in one pass; arguments and errors as in `ask`."""
+        known = [one.name for one in fields(InstanceOptions)]
+        if unknown := [name for name in options if name not in known]:
+            raise InputError(f"There is no option {', '.join(unknown)}; there are {', '.join(known)}.")
         chosen = InstanceOptions(**options)
         chosen.check()
         phrases, negatives = clean_phrases(phrases), clean_phrases(negatives)
+        self.finder.check_level(level)
         relevant = self._relevancy(phrases, negatives, level, chosen.neighbours)
         return [PhraseAnswer(self, one, self.finder.instances(one, chosen), chosen, negatives, level) for one in relevant]
 
@@ -57,8 +61,9 @@ class OpenModel(OpenedScene):
         return click(camera, self.gaussians, x, y, self.view(camera))
 
     def names(self, clicked: Click, phrases: Sequence[str], negatives: Sequence[str] = ()) -> list[PhraseScore]:
-        """The phrases of a list by how well they fit what was clicked, best first."""
-        return best_phrases(clicked, self.session.question(clean_phrases(phrases), clean_phrases(negatives)))
+        """The phrases of a list by how well they fit what was clicked, best first; none for an empty list."""
+        phrases, negatives = clean_phrases(phrases), clean_phrases(negatives)
+        return best_phrases(clicked, self.session.question(phrases, negatives)) if phrases else []
 
     def document(self, answers: Sequence[PhraseAnswer], views: int = 3) -> dict[str, Any]:
         """The answers as in `objects.json` of locate.py (docs/objects.schema.json), nothing written.

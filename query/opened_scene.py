@@ -62,7 +62,7 @@ class OpenedScene:
             InputError: no camera, or several, of that name.
         """
         problem, remedy = "the camera is not of this scene", "Give such a name."
-        return self.cameras[match_names([name], list(self.cameras), "camera", problem, remedy)[name]]
+        return self.cameras[match_names([str(name)], list(self.cameras), "camera", problem, remedy)[str(name)]]
 
     def view(self, camera: Camera) -> PreparedView:
         """The projected Gaussians of a camera; the last few are kept."""

@@ -1,6 +1,6 @@
 """Phrases encoded once for one field, then compared with any number of views or with the Gaussians."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -19,8 +19,13 @@ Reading = Literal["protocol", "fast", "gaussian"]
 
 
 def clean_phrases(phrases: Sequence[str]) -> tuple[str, ...]:
-    """Phrases without surrounding spaces; InputError when one is blank or not valid text."""
+    """Phrases without surrounding spaces; InputError when one is blank or not valid text, or `phrases` is no list of them."""
+    if isinstance(phrases, str) or not isinstance(phrases, Iterable):
+        raise InputError(f'{phrases!r} is no list of phrases; expected one, such as ["red mug"].')
+    phrases = tuple(phrases)
     for phrase in phrases:
+        if not isinstance(phrase, str):
+            raise InputError(f"{phrase!r} is no phrase; expected text.")
         if not phrase.strip():
             raise InputError("An empty phrase means nothing; leave it out.")
         try:

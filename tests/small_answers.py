@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -16,6 +17,8 @@ from autoencoder.kinds import write_compressor
 from autoencoder.mixtures import pack
 from autoencoder.pca import PCA
 from gaussian_renderer import render
+from query import open_model
+from query.open_model import OpenModel
 from scene.camera import Camera
 from scene.gaussian_files import save_ply
 from scene.gaussian_model import GaussianModel
@@ -48,6 +51,15 @@ class Words:
         known = dict(zip(BALLS + self.negatives, torch.cat([balls, negatives]), strict=True))
         unknown = embeddings()[1].sum(0) / math.sqrt(2)
         return torch.stack([known.get(phrase, unknown) for phrase in phrases])
+
+
+def open_with_words(written: ModelFolder) -> OpenModel:
+    """The written model opened for questions, with `Words` as its text encoder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("query.session.text_encoder", lambda *_: Words())
+        model = open_model(written.root, written.field, device="cpu")
+        model.session.memory  # noqa: B018 - loads the encoder while it is replaced
+    return model
 
 
 def _camera(index):

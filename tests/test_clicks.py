@@ -5,12 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from small_answers import BALLS, CENTERS, FOCAL, HEIGHT, WIDTH, Words, write_lifted, write_scene
+from small_answers import BALLS, CENTERS, FOCAL, HEIGHT, WIDTH, open_with_words, write_lifted, write_scene
 
 from gaussian_renderer import prepare_view
 from query.objects.clicks import best_phrases, click, clicked_instance
 from query.objects.finding import InstanceOptions, ObjectFinder
-from query.session import Session, SessionConfig
 from scene.camera import Camera
 from scene.gaussian_model import GaussianModel
 from workspace import InputError
@@ -19,12 +18,7 @@ from workspace import InputError
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
     folder = tmp_path_factory.mktemp("clicks")
-    model = write_lifted(folder / "model", write_scene(folder / "scene"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("query.session.text_encoder", lambda *_: Words())
-        opened = Session.open(SessionConfig(device="cpu"), model)
-        opened.memory  # noqa: B018 - loads the encoder while it is replaced
-    return opened
+    return open_with_words(write_lifted(folder / "model", write_scene(folder / "scene"))).session
 
 
 def _pixel(camera, point):

@@ -29,6 +29,11 @@ def _model(folder):
     return open_model(folder.root, folder.field, device="cpu")
 
 
+def _clicked(model):
+    camera = model.camera("frame_00004")
+    return model.at(camera, *model.ask(BALLS[0], **OPTIONS).point(camera))
+
+
 def test_a_phrase_gives_gaussians_instances_masks_and_points(folder):
     model = _model(folder)
     for ball, phrase in enumerate(BALLS):
@@ -101,8 +106,25 @@ def test_the_lifted_field_is_asked_when_there_are_two(tmp_path, monkeypatch):
     ("call", "message"),
     [
         (lambda model: model.ask("red ball", threshold=1.5), "between 0 and 1"),
+        (lambda model: model.ask("red ball", threshold="0.5"), "--threshold 0.5: expected a value between 0 and 1"),
+        (lambda model: model.ask("red ball", grow=None), "--grow None: expected a share"),
+        (lambda model: model.ask("red ball", rule="best"), "--rule best: expected fixed, relative, otsu"),
+        (lambda model: model.ask("red ball", neighbours=None), "--neighbours None: expected a whole number"),
+        (lambda model: model.ask("red ball", min_gaussians="20"), "--min_gaussians 20: expected a whole number"),
+        (lambda model: model.ask("red ball", instances=1.5), "--instances 1.5: expected a whole number"),
+        (lambda model: model.ask("red ball", treshold=0.5), "no option treshold; there are rule, threshold"),
         (lambda model: model.ask("red ball", level="x"), "no level 'x'"),
+        (lambda model: model.ask("red ball", level=["s"]), r"no level \['s'\]"),
         (lambda model: model.ask(" "), "empty phrase"),
+        (lambda model: model.ask(5), "5 is no phrase"),
+        (lambda model: model.ask("red ball", negatives="wall"), "'wall' is no list of phrases"),
+        (lambda model: model.ask_all("red ball"), "'red ball' is no list of phrases"),
+        (lambda model: model.ask_all(None), "None is no list of phrases"),
+        (lambda model: model.names(_clicked(model), "red ball"), "'red ball' is no list of phrases"),
+        (lambda model: model.at(model.camera("frame_00004"), 1.5, 2), "Pixel 1.5, 2: expected whole numbers"),
+        (lambda model: model.camera(4), "no image for camera '4'"),
+        (lambda model: Edits(recolor=(0, 0, 300)), "--recolor 0 0 300"),
+        (lambda model: Edits(recolor=(0, 0)), "--recolor 0 0: expected red, green and blue"),
         (lambda model: model.camera("nowhere"), "no image for camera 'nowhere'"),
         (lambda model: open_model(model.folder.root, "other"), "no field 'other'"),
         (lambda model: open_model(model.folder.root / "nothing"), "python train.py"),
@@ -111,6 +133,17 @@ def test_the_lifted_field_is_asked_when_there_are_two(tmp_path, monkeypatch):
 def test_wrong_input_is_one_clear_error(folder, call, message):
     with pytest.raises(InputError, match=message):
         call(_model(folder))
+
+
+def test_no_phrases_have_no_answers(folder):
+    model = _model(folder)
+    assert model.ask_all([]) == [] and model.names(_clicked(model), []) == []
+
+
+def test_phrases_may_come_one_by_one_and_options_from_numpy(folder):
+    options = {**OPTIONS, "neighbours": np.int64(1), "threshold": np.float32(0.95)}
+    (answer,) = _model(folder).ask_all((phrase for phrase in BALLS[:1]), **options)
+    assert np.flatnonzero(answer.gaussians).tolist() == [0]
 
 
 def test_the_examples_of_the_page_run(folder, tmp_path, monkeypatch, capsys):

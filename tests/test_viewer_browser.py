@@ -8,9 +8,8 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
-from small_answers import BALLS, CENTERS, Words, write_lifted, write_scene
+from small_answers import BALLS, CENTERS, open_with_words, write_lifted, write_scene
 
-from query import open_model
 from scene.ply import read_vertices
 from viewer.app import Viewer
 from viewer.config import ViewerConfig
@@ -36,15 +35,13 @@ def written(tmp_path_factory):
 
 @contextlib.contextmanager
 def _running(written, backend):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("query.session.text_encoder", lambda *_: Words())
-        options = {"neighbours": 1, "min_gaussians": 1, "grow": 1.0, "threshold": 0.95}
-        config = ViewerConfig(model_path=written.root, port=0, backend=backend, size=320, device="cpu", **options)
-        viewer = Viewer(config, open_model(written.root, written.field, device="cpu"))
-        try:
-            yield viewer
-        finally:
-            viewer.stop()
+    options = {"neighbours": 1, "min_gaussians": 1, "grow": 1.0, "threshold": 0.95}
+    config = ViewerConfig(model_path=written.root, port=0, backend=backend, size=320, device="cpu", **options)
+    viewer = Viewer(config, open_with_words(written))
+    try:
+        yield viewer
+    finally:
+        viewer.stop()
 
 
 @pytest.fixture(scope="module")

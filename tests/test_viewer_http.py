@@ -13,9 +13,8 @@ import cv2
 import jsonschema
 import numpy as np
 import pytest
-from small_answers import BALLS, CENTERS, HEIGHT, WIDTH, Words, write_lifted, write_scene
+from small_answers import BALLS, CENTERS, HEIGHT, WIDTH, open_with_words, write_lifted, write_scene
 
-from query import open_model
 from viewer.front import LARGEST_HEAD, Front
 from viewer.http_answers import MOST_WAITING, HttpAnswers
 from viewer.requests import LARGEST_BODY, MOST_PHRASES
@@ -78,12 +77,7 @@ class _Served:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     folder = tmp_path_factory.mktemp("http")
-    written = write_lifted(folder / "model", write_scene(folder / "scene"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("query.session.text_encoder", lambda *_: Words())
-        model = open_model(written.root, written.field, device="cpu")
-        model.session.memory  # noqa: B018 - loads the encoder while it is replaced
-    running = _Served(model)
+    running = _Served(open_with_words(write_lifted(folder / "model", write_scene(folder / "scene"))))
     yield running
     running.stop()
 

@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_answers import BALLS, CENTERS, Words, write_lifted, write_scene
+from small_answers import BALLS, CENTERS, open_with_words, write_lifted, write_scene
 
-from query import open_model
 from scene.gaussian_files import load_ply
 from scene.ply import read_vertices
 from viewer.backends import Picture, splat_colors
@@ -25,12 +24,7 @@ OPTIONS = {"neighbours": 1, "min_gaussians": 1, "grow": 1.0, "threshold": 0.95} 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("viewer")
-    written = write_lifted(folder / "model", write_scene(folder / "scene"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("query.session.text_encoder", lambda *_: Words())
-        opened = open_model(written.root, written.field, device="cpu")
-        opened.session.memory  # noqa: B018 - loads the encoder while it is replaced
-    return opened
+    return open_with_words(write_lifted(folder / "model", write_scene(folder / "scene")))
 
 
 @pytest.fixture

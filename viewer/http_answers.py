@@ -82,7 +82,7 @@ class HttpAnswers:
         clicked = self._model.at(camera, x, y)
         if clicked is None:
             return _json({"position": None, "depth": None, "gaussians": 0, "names": []})
-        names = self._model.names(clicked, request.text, request.negatives) if request.text else []
+        names = self._model.names(clicked, request.text, request.negatives)
         told = self._model.frame.told(np.array([clicked.position]))[0]
         listed = [{"phrase": one.phrase, "score": round(one.score, 4), "level": one.level} for one in names]
         scale = self._model.frame.scale or 1.0

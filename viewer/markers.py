@@ -5,13 +5,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from query.objects.boxes import oriented
+from query.objects.boxes import CORNERS, EDGES, oriented
 from query.objects.coordinates import Frame
 from query.phrase_answer import PhraseAnswer
 from query.pictures import class_colors
 
-# the twelve edges of a box between corners whose bits are x, y, z
-EDGES = [(a, a | bit) for a in range(8) for bit in (1, 2, 4) if not a & bit]
 POINT = 0.008  # radius of the clicked point, in multiples of its distance
 
 
@@ -46,12 +44,11 @@ def add_boxes(scene: Any, answer: PhraseAnswer, up: Float[np.ndarray, "3"]) -> l
     """Upright boxes and names of the answer's instances as nodes of a viser scene; `up` is a direction in its coordinates."""
     upright, handles = Frame(tuple(map(float, up))), []
     means = answer.model.gaussians.means.cpu().numpy().astype(np.float64)
-    bits = np.array([[corner >> axis & 1 for axis in range(3)] for corner in range(8)]) - 0.5
     for number, (instance, color) in enumerate(zip(answer.instances, class_colors(len(answer.instances)), strict=True), 1):
         box = oriented(upright.told(means[instance.members]), upright=True)
-        corners = (np.array(box.center) + bits * np.array(box.size) @ np.array(box.axes)) @ upright.rotation
+        corners = upright.scene(box.corners)
         lines, shade = corners[np.array(EDGES)], tuple(int(part) for part in color)
-        name, top = f"/objects/{number}", corners[bits[:, 2] > 0].mean(0)
+        name, top = f"/objects/{number}", corners[CORNERS[:, 2] > 0].mean(0)
         handles.append(scene.add_line_segments(f"{name}/box", lines, shade, thickness=2.0, thickness_units="screen"))
         label = f"{answer.phrase} {number}: {instance.score:.2f}"
         handles.append(scene.add_label(f"{name}/name", label, position=top, anchor="bottom-center"))

@@ -170,7 +170,7 @@ class Visitor:
             self._markers.point(None)
             self.panel.show_click("Nothing there.")
             return
-        names = model.names(clicked, self._names(), state.negatives)[:NAMES] if self._names() else []
+        names = model.names(clicked, self._names(), state.negatives)[:NAMES]
         hit = clicked_instance(clicked, [self._answer.found]) if self._answer is not None else None
         told = model.frame.told(np.array([clicked.position]))[0].tolist()
         unit = " m" if model.frame.scale is not None else ""

@@ -56,15 +56,6 @@ class Worker:
             self._changed.notify_all()
         return job.future
 
-    def withdraw(self, visitor: Hashable, kind: Hashable) -> None:
-        """Cancel the visitor's waiting request of this kind; a running one becomes stale."""
-        with self._changed:
-            waiting = self._visitors.get(visitor, OrderedDict()).pop(kind, None)
-            if waiting is not None:
-                waiting.future.cancel()
-            if self._running is not None and self._running[:2] == (visitor, kind):
-                self._running[2].stale.set()
-
     def waiting(self, visitor: Hashable) -> int:
         """Requests of the visitor that have not started."""
         with self._changed:

@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import Float
 
 PERCENTILES = (1.0, 99.0)  # of the members' centres, so that floaters do not enlarge a box
+CORNERS = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])  # of the unit cube
+EDGES = [(i, j) for i in range(8) for j in range(i + 1, 8) if np.abs(CORNERS[i] - CORNERS[j]).sum() == 1]  # pairs of corners
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,11 @@ class OrientedBox:
     center: tuple[float, float, float]
     size: tuple[float, float, float]
     axes: tuple[tuple[float, float, float], ...]
+
+    @property
+    def corners(self) -> Float[np.ndarray, "8 3"]:
+        """The corners, in the order of `CORNERS`."""
+        return np.array(self.center) + CORNERS * np.array(self.size) @ np.array(self.axes)
 
 
 def weighted_center(points: Float[np.ndarray, "m 3"], weights: Float[np.ndarray, " m"]) -> Float[np.ndarray, "3"]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -53,8 +54,10 @@ def click(camera: Camera, gaussians: GaussianModel, x: int, y: int, prepared: Pr
     `prepared` is the same view of the same Gaussians, for a caller that already has it.
 
     Raises:
-        InputError: the pixel is outside the view.
+        InputError: the pixel is outside the view, or no pixel.
     """
+    if not (isinstance(x, Integral) and isinstance(y, Integral)):
+        raise InputError(f"Pixel {x}, {y}: expected whole numbers, column and row.")
     if not (0 <= x < camera.width and 0 <= y < camera.height):
         raise InputError(f"Pixel {x}, {y} is outside the view of {camera.width}x{camera.height} pixels.")
     prepared = prepare_view(camera, gaussians) if prepared is None else prepared

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral, Real
 
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import logit
 
 from query.field import LanguageField
-from query.objects.instances import Instance, Neighbours, ThresholdRule, find_instances, threshold_of
+from query.objects.instances import THRESHOLDS, Instance, Neighbours, ThresholdRule, find_instances, threshold_of
 from query.question import Question
 from workspace import InputError
 
@@ -37,14 +38,17 @@ class InstanceOptions:
 
     def check(self) -> None:
         """Raise InputError for a value without a meaning."""
-        if not 0 < self.threshold < 1:
+        if self.rule not in tuple(THRESHOLDS):
+            raise InputError(f"--rule {self.rule}: expected {', '.join(THRESHOLDS)}.")
+        if not (isinstance(self.threshold, Real) and 0 < self.threshold < 1):
             raise InputError(f"--threshold {self.threshold}: expected a value between 0 and 1.")
-        if not 0 < self.grow <= 1:
+        if not (isinstance(self.grow, Real) and 0 < self.grow <= 1):
             raise InputError(f"--grow {self.grow}: expected a share of the threshold, above 0 and at most 1.")
         for name in ("neighbours", "min_gaussians", "instances"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"--{name} {value}: expected 1 or more.")
+            unlimited = name == "instances" and value is None
+            if not (unlimited or (isinstance(value, Integral) and value >= 1)):
+                raise InputError(f"--{name} {value}: expected a whole number, 1 or more.")
         if self.neighbours > MOST_NEIGHBOURS:
             raise InputError(f"--neighbours {self.neighbours}: expected {MOST_NEIGHBOURS} or fewer.")
 
@@ -105,14 +109,18 @@ class ObjectFinder:
         options.check()
         return [self.instances(one, options) for one in self.relevancy(question, options.neighbours, level)]
 
+    def check_level(self, level: str | None) -> None:
+        """Raise InputError unless the field has this level; None stands for the best."""
+        if level is not None and level not in self.field.levels:
+            raise InputError(f"There is no level {level!r}; this field has {', '.join(self.field.levels)}.")
+
     def relevancy(self, question: Question, neighbours: int, level: str | None = None) -> list[PhraseRelevancy]:
         """The smoothed relevancy of every phrase: the part of `find` that no threshold changes.
 
         Raises:
             InputError: there is no such level.
         """
-        if level is not None and level not in self.field.levels:
-            raise InputError(f"There is no level {level!r}; this field has {', '.join(self.field.levels)}.")
+        self.check_level(level)
         levels = range(len(self.field.levels)) if level is None else (self.field.levels.index(level),)
         relevancy = question.gaussian_relevancy.cpu().numpy()[self.known]
         return [

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 
 from gaussian_renderer import prepare_view
-from query.objects.boxes import OrientedBox
+from query.objects.boxes import EDGES, OrientedBox
 from query.objects.coordinates import Frame
 from query.objects.views import SEEN
 from query.pictures import OUTLINE
@@ -17,8 +17,6 @@ from scene.gaussian_model import GaussianModel
 
 BOX = (255, 196, 0)  # RGB of the box's edges
 HALO = (0, 0, 0)  # around lines, so that they are seen on any photograph
-CORNERS = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
-EDGES = [(i, j) for i in range(8) for j in range(i + 1, 8) if np.abs(CORNERS[i] - CORNERS[j]).sum() == 1]
 SAMPLES = 33  # points of an edge: only the part of it in front of the camera is drawn
 NEAREST = 1e-3  # depth below which a point is not drawn, in multiples of the box's diagonal
 
@@ -48,16 +46,12 @@ def instance_picture(
     seen = (prepare_view(view, gaussians).rasterize(channel).image[0] > SEEN).cpu().numpy()
     thickness = max(1, round(min(height, width) / 240))
     picture = photo.copy()
-    lines = _visible_edges(frame.scene(_corners(box)), view)
+    lines = _visible_edges(frame.scene(box.corners), view)
     outlines, _ = cv2.findContours(seen.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     for extra, box_color, outline_color in ((2, HALO, HALO), (0, BOX, OUTLINE)):
         cv2.polylines(picture, lines, False, box_color, thickness + extra, cv2.LINE_AA)
         cv2.drawContours(picture, outlines, -1, outline_color, thickness + extra, cv2.LINE_AA)
     return picture
-
-
-def _corners(box: OrientedBox) -> Float[np.ndarray, "8 3"]:
-    return np.array(box.center) + CORNERS * np.array(box.size) @ np.array(box.axes)
 
 
 def _visible_edges(corners: Float[np.ndarray, "8 3"], camera: Camera) -> Sequence[np.ndarray]:

@@ -14,7 +14,7 @@ from query.objects.views import best_views
 from scene.camera import Camera
 from scene.gaussian_model import GaussianModel
 from scene.ply import read_vertices
-from workspace import ModelFolder, save_array
+from workspace import InputError, ModelFolder, save_array
 
 VIEWS = 3  # views listed for each instance
 
@@ -29,6 +29,11 @@ class Edits:
     """The scene without the instances."""
     recolor: tuple[int, int, int] | None = None
     """The scene with the instances in this colour, 0 to 255."""
+
+    def __post_init__(self):
+        color = self.recolor
+        if color is not None and not (len(color) == 3 and all(0 <= value <= 255 for value in color)):
+            raise InputError(f"--recolor {' '.join(map(str, color))}: expected red, green and blue from 0 to 255.")
 
     def __bool__(self) -> bool:
         return self.extract or self.remove or self.recolor is not None

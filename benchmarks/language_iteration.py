@@ -12,9 +12,8 @@ reads them from disk in every iteration, which is left out here.
 """
 
 import statistics
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -27,6 +26,7 @@ from PIL import Image
 from autoencoder.config import AutoencoderConfig
 from autoencoder.kinds import load_compressor
 from autoencoder.stage import train_autoencoder
+from benchmarks.timing import seconds_of
 from features.registry import open_store
 from features.segment_store import Segments, SegmentStore
 from features.targets import SegmentTarget
@@ -127,16 +127,6 @@ def _settings(camera: Camera, gaussians: GaussianModel) -> GaussianRasterization
     )
 
 
-def _seconds(device: torch.device, function: Callable[..., object], *arguments: object) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    began = time.perf_counter()
-    function(*arguments)
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - began
-
-
 def main(config: Config) -> None:
     """Time both sides and print the ratio."""
     scene, model = SceneFolder(config.source_path), ModelFolder(config.model_path)
@@ -165,8 +155,10 @@ def main(config: Config) -> None:
     joint, separate = [], []
     for _ in range(config.iterations):
         index = trainer.view_index(trainer.iteration)
-        joint.append(_seconds(device, trainer.step))
-        separate.append(sum(_seconds(device, single.step, cameras[index], trainer.targets[index]) for single in singles))
+        joint.append(seconds_of(trainer.step, device))
+        separate.append(
+            sum(seconds_of(partial(single.step, cameras[index], trainer.targets[index]), device) for single in singles)
+        )
 
     for level, single, codes in zip(LEVELS, singles, trainer.codes.detach().split(3, 1), strict=True):
         difference = (codes - single.codes.detach()).abs().max().item()

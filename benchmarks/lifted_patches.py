@@ -8,9 +8,6 @@ outlines, divided by the contrast between the whole object and what surrounds it
 A stopped run continues. The picture is written beside the scene.
 """
 
-import shlex
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -22,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.extractors import command
 from evaluation.catalogue import PROTOCOLS
 from evaluation.overlap import intersection_over_union
 from evaluation.protocol import read_labels
@@ -49,12 +47,6 @@ class LiftedPatchesConfig:
     """Of its photographs."""
     height: int = 480
     """Of its photographs."""
-
-
-def command(line: str) -> None:
-    """Run a command of the pipeline."""
-    print(f"$ python {line}", flush=True)
-    subprocess.run([sys.executable, *shlex.split(line)], cwd=Path(__file__).parents[1], check=True)
 
 
 def prepare(config: LiftedPatchesConfig) -> tuple[SceneFolder, ModelFolder]:

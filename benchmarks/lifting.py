@@ -9,7 +9,6 @@ files of `language_features/`. The timed part reads these files, projects every 
 import os
 import resource
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,6 +19,7 @@ import torch.nn.functional as F
 
 from autoencoder.codebook import Codebook, principal_directions
 from benchmarks.generated_room import camera, walls
+from benchmarks.timing import seconds_of
 from features.segment_store import LEVELS, Segments, SegmentStore
 from gaussian_renderer import prepare_view
 from gaussian_renderer.trained_model import TrainedModel
@@ -120,15 +120,12 @@ def _iteration(run: LanguageRun) -> float:
     """Seconds of a forward and a backward pass of three levels of 3-D codes, the minimum of several."""
     codes = torch.zeros(len(run.trained.gaussians), 9, device=run.device, requires_grad=True)
     view = prepare_view(run.scene.train[0], run.trained.gaussians)
-    seconds = []
-    for _ in range(2 + TIMED):
-        began = time.perf_counter()
+
+    def iteration() -> None:
         image = view.rasterize(codes).image
         image.backward(torch.ones_like(image))
-        if run.device.type == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - began)
-    return min(seconds[2:])
+
+    return min([seconds_of(iteration, run.device) for _ in range(2 + TIMED)][2:])
 
 
 if __name__ == "__main__":

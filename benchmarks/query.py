@@ -6,9 +6,8 @@ Gaussians lie on the walls of a room, the embeddings have the width of CLIP's. B
 and the published loops must give the same levels and masks.
 """
 
-import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ from autoencoder.mixtures import Mixtures
 from autoencoder.network import Autoencoder, published_widths
 from benchmarks import published_query
 from benchmarks.generated_room import camera, walls
+from benchmarks.timing import median_seconds
 from gaussian_renderer.trained_model import TrainedModel
 from query.answer_rule import answer
 from query.code_field import CodeField
@@ -81,7 +81,7 @@ def main(config: QueryBenchmarkConfig) -> None:
     for name, field in (("autoencoder", optimised), ("lifted", lifted)):
         question = _questions(field, 1, "gaussian", generator)[0]
         question.negatives.rival  # noqa: B018 - fills the cache, as earlier questions would
-        seconds = _median(partial(_relevancy, question), config.repeats, device)
+        seconds = median_seconds(partial(_relevancy, question), config.repeats, device)
         print(f"{name}: relevancy of every Gaussian to one phrase, {1000 * seconds:.1f} ms")
 
 
@@ -140,12 +140,12 @@ def _seconds(
         views[:] = [field.view(camera)]
         views[0].prepare(first.reading == "protocol")
 
-    yield _median(prepare, repeats, device)
+    yield median_seconds(prepare, repeats, device)
     # A queried view caches the negatives; a new one is prepared first, which is not timed here.
-    yield _median(lambda: _fresh(first).relevancy(views[0]), repeats, device, before=prepare)
-    yield _median(lambda: _fresh(following).relevancy(views[0]), repeats, device)
+    yield median_seconds(lambda: _fresh(first).relevancy(views[0]), repeats, device, before=prepare)
+    yield median_seconds(lambda: _fresh(following).relevancy(views[0]), repeats, device)
     maps = following.relevancy(views[0])
-    yield _median(lambda: [answer(maps[:, phrase]) for phrase in range(len(following.phrases))], repeats, device)
+    yield median_seconds(lambda: [answer(maps[:, phrase]) for phrase in range(len(following.phrases))], repeats, device)
 
 
 def _fresh(question: Question) -> Question:
@@ -166,20 +166,6 @@ def _published(question: Question, codes: torch.Tensor) -> tuple[str, str]:
     for maps in relevant:
         published_query.answer_maps(maps)
     return f"{1000 * (middle - started):.1f}", f"{1000 * (time.perf_counter() - middle):.1f}"
-
-
-def _median(work: Callable[[], object], repeats: int, device: torch.device, before: Callable[[], None] = lambda: None) -> float:
-    seconds = []
-    for _ in range(repeats + 1):  # the first run warms up
-        before()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        started = time.perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds[1:])
 
 
 if __name__ == "__main__":

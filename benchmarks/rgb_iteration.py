@@ -18,6 +18,7 @@ import torch
 from diff_gaussian_rasterization import evaluate_sh, rasterize, reference
 from torch import Tensor
 
+from benchmarks.timing import wait
 from gaussian_renderer import view_of
 from scene.camera import Camera
 from scene.gaussian_model import GaussianModel
@@ -44,12 +45,6 @@ def random_state(count: int, device: str) -> RgbState:
 def random_photograph(width: int, height: int, device: str) -> Tensor:
     """Noise [3, height, width]."""
     return torch.rand(3, height, width, generator=torch.Generator().manual_seed(1)).to(device)
-
-
-def wait(device: torch.device) -> None:
-    """Until the GPU has done what was queued."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def front_camera(width: int, height: int) -> Camera:

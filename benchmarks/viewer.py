@@ -7,9 +7,6 @@ per-pixel answer of the published protocol to the same phrase in the same view, 
 """
 
 import itertools
-import statistics
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +18,7 @@ from torch.nn import functional as F
 
 from autoencoder.codebook import Codebook, principal_directions
 from autoencoder.mixtures import Mixtures
+from benchmarks.timing import median_seconds
 from gaussian_renderer.trained_model import TrainedModel
 from query.answer_rule import answer
 from query.mixture_field import MixtureField
@@ -78,7 +76,7 @@ def _measured(config: ViewerBenchmarkConfig, count: int) -> dict[str, float]:
     model.warm(10)
     renderer = FrameRenderer(model.gaussians, model.session.field.trained.background)
     numbers, turns = itertools.count(), itertools.cycle(cameras)
-    median = partial(_median, repeats=config.repeats, device=model.session.device)
+    median = partial(median_seconds, repeats=config.repeats, device=model.session.device)
 
     def ask(state: ViewState) -> PhraseAnswer:
         found = model.ask(state.phrase, threshold=state.threshold)
@@ -174,17 +172,6 @@ def _field(trained: TrainedModel, cells: torch.Tensor, generator: torch.Generato
     norms = Mixtures(indices, weights, ones, ones).blend(codebook.centroids("s")).norm(dim=1)
     mixtures = Mixtures(indices, weights, norms, ones)
     return MixtureField(trained, LEVELS, FeatureSettings("mini"), (mixtures,) * len(LEVELS), codebook), _Cells(embeddings)
-
-
-def _median(work: Callable[[], object], repeats: int, device: torch.device) -> float:
-    seconds = []
-    for _ in range(repeats + 1):  # the first run warms up
-        started = time.perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds[1:])
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Annotated, Any
 
 import tyro
@@ -15,7 +15,7 @@ import tyro
 from evaluation.catalogue import PROTOCOLS, ProtocolName
 from evaluation.protocol import LabelProtocol, Measure
 from evaluation.scores import over_scenes
-from evaluation.tables import percent
+from evaluation.tables import percent, with_spread
 from query.tables import table
 from workspace import InputError, ModelFolder, command_line, read_json
 from workspace.record_types import EvalRecord
@@ -63,7 +63,7 @@ def comparison(protocol: LabelProtocol, measure: Measure, runs: Mapping[str, Seq
     scenes = protocol.scenes
     rows = [[name, *(f"{value:.1f}" for value in values)] for name, values in measure.published.items()]
     values = {scene: [run[measure.name] for run in found] for scene, found in runs.items()}
-    cells = [_spread(values[scene]) if scene in values else "-" for scene in scenes]
+    cells = [with_spread(values[scene]) if scene in values else "-" for scene in scenes]
     complete = all(scene in values for scene in scenes)
     rows.append(["ours", *cells, percent(fmean(fmean(values[scene]) for scene in scenes)) if complete else "-"])
     return table(["", *scenes, "overall"], rows)
@@ -100,10 +100,6 @@ def _metrics(model: ModelFolder, protocol: ProtocolName) -> dict[str, Any]:
     if metrics["protocol"] != protocol:
         raise InputError(f"{model.metrics} is of protocol {metrics['protocol']}, not {protocol}. Run: {command}")
     return metrics
-
-
-def _spread(values: Sequence[float]) -> str:
-    return percent(fmean(values)) + (f"±{percent(stdev(values))}" if len(values) > 1 else "")
 
 
 if __name__ == "__main__":

@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from PIL import Image
 
-from workspace import InputError, ModelFolder, atomic, read_json
+from workspace import InputError, ModelFolder, atomic, read_json, read_typed
 from workspace.image_reader import open_picture
 from workspace.model_folder import AnswerFolder
 from workspace.scene_folder import inside
@@ -20,6 +20,46 @@ SIDE = 360  # pixels of a thumbnail; about 20 KB as JPEG
 PICTURES = 3  # for each model: the highest-scoring phrases
 _STAGES = ("autoencoder", "point_cloud", "language")  # a folder with one of these is a model folder
 _FIGURES = (("miou", "mIoU"), ("localization_accuracy", "localised"))
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Report:
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What the page shows of a stage record."""
+
+    complete: bool = False
+    report: _Report = _Report()
+
+
+@dataclass(frozen=True)
+class _RgbMetrics:
+    """What the page shows of the metrics of RGB training."""
+
+    gaussians: int | None = None
+    seconds: float = 0.0
+    mean: dict[str, dict[str, float]] = field(default_factory=dict)
+    """PSNR and SSIM by split."""
+
+
+@dataclass(frozen=True)
+class _Row:
+    image: str
+    phrase: str
+    score: float
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """What the page shows of the metrics of an evaluation."""
+
+    rows: list[_Row]
+    miou: float | None = None
+    localization_accuracy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -83,41 +123,39 @@ def read_entry(root: Path, output: Path) -> Entry:
     """Everything about one model; a damaged file is named and does not hide the rest."""
     problems: list[str] = []
 
-    def read(path: Path) -> dict[str, Any]:
+    def read(path: Path, kind: type[T]) -> T | None:
         try:
-            found = read_json(path) if path.is_file() else {}
+            return read_typed(path, kind, "Run its stage again.") if path.is_file() else None
         except (InputError, OSError) as error:
             problems.append(str(error))
-            return {}
-        return found if isinstance(found, dict) else {}
+            return None
 
     model = ModelFolder(root)
-    metrics = read(model.rgb_metrics)
-    quality = metrics.get("mean") if isinstance(metrics.get("mean"), dict) else {}
-    mean = next((quality[split] for split in ("test", "train") if isinstance(quality.get(split), dict)), {})
+    metrics = read(model.rgb_metrics, _RgbMetrics) or _RgbMetrics()
+    quality = metrics.mean.get("test") or metrics.mean.get("train") or {}
     names = sorted({*model.fields("autoencoder"), *model.fields("language"), *model.fields("eval")})
-    fields, pictures, trained = [], [], _number(metrics.get("seconds")) or 0.0
+    fields, pictures, trained = [], [], metrics.seconds
     for name in names:
         of_field = ModelFolder(root, name)
-        language = read(of_field.language / RECORD)
-        answers = read(of_field.metrics)
-        trained += _number((language.get("report") or {}).get("seconds")) or 0.0
-        figures = {title: value for key, title in _FIGURES if (value := _number(answers.get(key))) is not None}
-        state = "answered" if answers else "trained" if language.get("complete") else "in progress"
+        language = read(of_field.language / RECORD, _Record) or _Record()
+        answers = read(of_field.metrics, _Answers)
+        trained += language.report.seconds
+        figures = {title: value for key, title in _FIGURES if (value := getattr(answers, key, None)) is not None}
+        state = "answered" if answers else "trained" if language.complete else "in progress"
         report = _relative(of_field.report, output)
         fields.append(FieldEntry(name, state, figures, report))
-        if not pictures:
-            pictures = _pictures(of_field, answers, root, output, problems)
-    complete = bool(read(model.point_clouds / RECORD).get("complete"))
-    finished = complete and bool(fields) and all(field.state != "in progress" for field in fields)
+        if answers and not pictures:
+            pictures = _pictures(of_field, answers.rows, root, output, problems)
+    gaussians = read(model.point_clouds / RECORD, _Record) or _Record()
+    finished = gaussians.complete and bool(fields) and all(entry.state != "in progress" for entry in fields)
     objects = model.objects_report if model.objects_report.is_file() else model.located
     links = [("objects", objects), ("3D selection", model.selection_evaluation), ("scan", model.scan_evaluation)]
     links += [("renders", root / "renders")]
     return Entry(
         root.relative_to(output).as_posix() if root != output else root.resolve().name,
         "finished" if finished else "in progress",
-        _number(mean.get("psnr")),
-        int(count) if (count := _number(metrics.get("gaussians"))) is not None else None,
+        quality.get("psnr"),
+        metrics.gaussians,
         _job_seconds(root, output) or trained,
         tuple(fields),
         tuple(pictures),
@@ -136,18 +174,17 @@ def read_unfinished(output: Path) -> list[Unfinished]:
         return [Unfinished("workflow/failures.json", "cannot be read; run the workflow again", "workflow/failures.json")]
 
 
-def _pictures(model: ModelFolder, answers: Mapping[str, Any], root: Path, output: Path, problems: list[str]) -> list[Picture]:
+def _pictures(model: ModelFolder, rows: Sequence[_Row], root: Path, output: Path, problems: list[str]) -> list[Picture]:
     """Thumbnails of the best view of each of the highest-scoring phrases; made again when the answer is newer."""
-    rows = [row for row in answers.get("rows", ()) if isinstance(row, dict) and _number(row.get("score")) is not None]
-    best: dict[str, Mapping[str, Any]] = {}
-    for row in sorted(rows, key=lambda row: -row["score"]):
-        best.setdefault(str(row.get("phrase")), row)
+    best: dict[str, _Row] = {}
+    for row in sorted(rows, key=lambda row: -row.score):
+        best.setdefault(row.phrase, row)
     pictures = []
     for number, (phrase, row) in enumerate(list(best.items())[:PICTURES]):
         name = root.relative_to(output).as_posix().replace("/", "__")
         thumbnail = output / THUMBNAILS / f"{name}.{number}.jpg"
         try:
-            source = AnswerFolder(model.evaluation).picture(str(row.get("image")), slug(phrase))
+            source = AnswerFolder(model.evaluation).picture(row.image, slug(phrase))
             if not source.is_file():
                 continue
             if not thumbnail.exists() or thumbnail.stat().st_mtime < source.stat().st_mtime:
@@ -180,10 +217,6 @@ def _benchmarked(path: Path) -> float:
         return float(dict(zip(heading.split("\t"), row.split("\t"), strict=True))["s"])
     except (ValueError, KeyError, OSError):
         return 0.0
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _relative(path: Path, output: Path) -> str | None:

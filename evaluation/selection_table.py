@@ -7,12 +7,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Annotated, Any
 
 import tyro
 
-from evaluation.tables import percent
+from evaluation.tables import percent, with_spread
 from query.tables import table
 from workspace import InputError, ModelFolder, command_line, read_json
 from workspace.record_types import Eval3dRecord
@@ -79,13 +79,9 @@ def _row(runs: Mapping[str, Sequence[Mapping[str, Any]]], selection: str, evalua
         values = {measure: [one[measure] for one in found] for measure in means}
         for measure, each in values.items():
             means[measure].append(fmean(each))
-        cells.append(" / ".join(_spread(each) for each in values.values()))
+        cells.append(" / ".join(with_spread(each) for each in values.values()))
     complete = len(means["miou"]) == len(SCENES)
     return [selection, *cells, " / ".join(percent(fmean(each)) for each in means.values()) if complete else "-"]
-
-
-def _spread(values: Sequence[float]) -> str:
-    return percent(fmean(values)) + (f"±{percent(stdev(values))}" if len(values) > 1 else "")
 
 
 def _units(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:

@@ -1,6 +1,7 @@
 """Figures of evaluations as text tables for the terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
 from typing import Any
 
 from query.tables import table
@@ -41,3 +42,8 @@ def runs_table(spread: Mapping[str, Mapping[str, Any]], runs: int) -> str:
 def percent(value: float) -> str:
     """A fraction in [0, 1] as per cent."""
     return f"{100 * value:.1f}"
+
+
+def with_spread(values: Sequence[float]) -> str:
+    """Mean of fractions in [0, 1] as per cent, with the standard deviation of two or more."""
+    return percent(fmean(values)) + (f"±{percent(stdev(values))}" if len(values) > 1 else "")

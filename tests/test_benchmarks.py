@@ -1,6 +1,5 @@
 """Every benchmark at a tiny size: it starts, its checks hold, and it prints its table. The times it prints mean nothing."""
 
-import contextlib
 import importlib
 import json
 import runpy
@@ -30,6 +29,7 @@ ELSEWHERE = {
     "published_query": "is what query compares with",
     "stage_costs": "runs the commands of the stages, which the tests of each stage run",
     "generated_room": "is the scene of query and lifting",
+    "timing": "is how query, viewer, lifting and both iterations are timed",
     "clip_width": "tests/test_clip_width.py",
     "cuda_code": "needs nvcc for minutes; benchmarks/gpu.sh runs it",
 }
@@ -45,6 +45,26 @@ def benchmark(monkeypatch):
         return importlib.import_module(f"benchmarks.{name}")
 
     return load
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """A function that runs a command of the pipeline in this process, as `python <line>` would; it must not fail."""
+
+    def run(line):
+        words = shlex.split(line)
+        module = words[0] == "-m"
+        name, *arguments = words[module:]
+        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        try:
+            if module:
+                runpy.run_module(name, run_name="__main__")
+            else:
+                runpy.run_path(str(ROOT / name), run_name="__main__")
+        except SystemExit as end:
+            assert not end.code, line
+
+    return run
 
 
 def test_every_benchmark_is_run_by_a_test():
@@ -169,44 +189,23 @@ def test_lifting(benchmark, capsys):
     assert "optimised field" in capsys.readouterr().out
 
 
-def test_extractors(benchmark, monkeypatch, tmp_path, capsys):
+def test_extractors(benchmark, in_process, monkeypatch, tmp_path, capsys):
     module = benchmark("extractors")
     tiny = {"-m": "--width 64 --height 48 --views 9", "train.py": "--iterations 20", "train_autoencoder.py": "--epochs 2"}
 
-    def in_process(line):
-        words = [*shlex.split(line), *shlex.split(tiny.get(line.split()[0], "") if "pca" not in line else "")]
-        if line.endswith("--features mini"):  # the row below needs patches alone
-            return 1.0
-        name, *arguments = words[1:] if words[0] == "-m" else words
-        monkeypatch.setattr(sys, "argv", [name, *arguments])
-        try:
-            if words[0] == "-m":
-                runpy.run_module(name, run_name="__main__")
-            else:
-                runpy.run_path(str(ROOT / name), run_name="__main__")
-        except SystemExit as end:
-            assert not end.code, line
+    def shortened(line):
+        if not line.endswith("--features mini"):  # the row below needs patches alone
+            in_process(f"{line} {tiny.get(line.split()[0], '') if 'pca' not in line else ''}")
         return 1.0
 
-    monkeypatch.setattr(module, "command", in_process)
+    monkeypatch.setattr(module, "command", shortened)
     monkeypatch.setattr(module, "ROWS", dict(list(module.ROWS.items())[2:3]))
     module.main(module.ExtractorsConfig(seeds=(0,), folder=tmp_path))
     assert "mini_dense, PCA 3" in capsys.readouterr().out
 
 
-def test_objects(benchmark, monkeypatch, tmp_path, capsys):
+def test_objects(benchmark, in_process, monkeypatch, tmp_path, capsys):
     module = benchmark("objects")
-
-    def in_process(line):
-        words = shlex.split(line)
-        name, *arguments = words[1:] if words[0] == "-m" else words
-        monkeypatch.setattr(sys, "argv", [name, *arguments])
-        with contextlib.suppress(SystemExit):
-            if words[0] == "-m":
-                runpy.run_module(name, run_name="__main__")
-            else:
-                runpy.run_path(str(ROOT / name), run_name="__main__")
-
     monkeypatch.setattr(module, "_run", in_process)
     picture = tmp_path / "picture.png"
     settings = {"width": 64, "views": 9, "iterations": 60, "worlds": (0,), "removed": 1}
@@ -257,23 +256,13 @@ def test_extractor_cost(benchmark, monkeypatch, tmp_path, capsys):
     assert "one photograph of 64x48" in out and "tokens" in out
 
 
-def test_lifted_patches(benchmark, monkeypatch, tmp_path, capsys):
+def test_lifted_patches(benchmark, in_process, monkeypatch, tmp_path, capsys):
     module = benchmark("lifted_patches")
     tiny = {"-m": "--views 9 --objects 6 --points 400", "train.py": "--iterations 30"}
 
-    def in_process(line):
-        words = shlex.split(line)
-        words += shlex.split(tiny.get(words[0], "") if "--include_feature" not in line else "")
-        name, *arguments = words[1:] if words[0] == "-m" else words
-        monkeypatch.setattr(sys, "argv", [name, *arguments])
-        try:
-            if words[0] == "-m":
-                runpy.run_module(name, run_name="__main__")
-            else:
-                runpy.run_path(str(ROOT / name), run_name="__main__")
-        except SystemExit as end:
-            assert not end.code, line
+    def shortened(line):
+        in_process(f"{line} {tiny.get(line.split()[0], '') if '--include_feature' not in line else ''}")
 
-    monkeypatch.setattr(module, "command", in_process)
+    monkeypatch.setattr(module, "command", shortened)
     module.main(module.LiftedPatchesConfig(tmp_path, width=96, height=72))
     assert "lifted" in capsys.readouterr().out and (tmp_path / "lifted_patches.jpg").is_file()

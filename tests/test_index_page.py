@@ -101,6 +101,23 @@ def test_a_damaged_file_is_named_and_hides_nothing_else(tmp_path):
     assert len(page.images) == 1 and "good" in page.text
 
 
+@pytest.mark.parametrize(
+    ("place", "content", "said"),
+    [
+        ("metrics", {"rows": None}, "metrics.json is damaged at rows: expected array"),
+        ("metrics", [], "metrics.json is damaged: expected object"),
+        ("rgb_metrics", {"mean": 3}, "metrics.json is damaged at mean: expected object"),
+        ("language_record", {"complete": True, "report": 3}, "stage.json is damaged at report: expected object"),
+    ],
+)
+def test_a_file_of_another_shape_is_named_and_hides_nothing_else(tmp_path, place, content, said):
+    write_model(tmp_path / "good")
+    model = write_model(tmp_path / "bad")
+    write(model.language / "stage.json" if place == "language_record" else getattr(model, place), content)
+    page = indexed(tmp_path)
+    assert said in page.text and "2 models" in page.text and "good/eval/lifted/report.html" in page.links
+
+
 def test_a_new_answer_gets_a_new_picture(tmp_path):
     model = write_model(tmp_path / "a")
     indexed(tmp_path)

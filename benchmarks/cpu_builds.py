@@ -18,12 +18,9 @@ from typing import Annotated
 
 import torch
 import tyro
-from diff_gaussian_rasterization import rasterize, set_weight_budget
+from diff_gaussian_rasterization import rasterize
 
-from benchmarks.cpu_scenes import Scene, Timing, measure, step, table
-from training.language_views import PreparedViews
-
-VIEWS = 50  # to which `gigabytes` refers
+from benchmarks.cpu_scenes import CACHED_VIEWS, Scene, measure, step, table, time_training
 
 
 @dataclass
@@ -62,17 +59,8 @@ def times(config: Config) -> dict[str, list[float]]:
     found = {name: measure(call, config.repeats) for name, call in tasks.items()}
 
     for gigabytes in config.gigabytes if config.views else ():
-        views = PreparedViews(scene.cameras, scene.gaussians, gigabytes * 1e9 * config.views / VIEWS)
-
-        def train(views: PreparedViews = views) -> None:
-            for view in views:
-                step(lambda f, view=view: view.rasterize(f).image, features[9], gradient[9], [])
-
-        train()
-        best = measure(train, 1)
-        found[f"training pass, C = 9, {gigabytes:g} GB for 50 views"] = Timing(best.wall / config.views, best.cpu / config.views)
-        del views, train
-        set_weight_budget(0)
+        spent = time_training(scene.cameras, scene.gaussians, features[9], gradient[9], gigabytes)[1]
+        found[f"training pass, C = 9, {gigabytes:g} GB for {CACHED_VIEWS} views"] = spent
     return {name: [timing.wall, timing.cpu] for name, timing in found.items()}
 
 

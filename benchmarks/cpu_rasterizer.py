@@ -11,9 +11,6 @@ from splat_major_yardstick.cpp with -O3 (the C++ compiler of CXX, or g++).
 
 import ctypes
 import os
-import subprocess
-import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -26,11 +23,9 @@ from diff_gaussian_rasterization.kept_weights import DEFAULT_BUDGET
 from diff_gaussian_rasterization.prepared_ops import prepared_fields
 from torch import Tensor
 
-from benchmarks.cpu_scenes import FOCAL, Scene, measure, step, table
-from training.language_views import PreparedViews
+from benchmarks.cpu_scenes import CACHED_VIEWS, FOCAL, Scene, compiled, measure, step, table, time_training
 
 TABLES = ("yardstick", "rates", "sets", "frozen", "views", "tiles", "sizes")
-VIEWS = 50  # to which `gigabytes` refers
 
 
 @dataclass
@@ -54,12 +49,9 @@ def work_of(prepared: PreparedView) -> Tensor:
     return torch.tensor(_C.measure_work(prepared_fields(prepared._state, prepared._counts))).reshape(-1, 3)
 
 
-def compile_yardstick(folder: str) -> Callable[[Scene, Tensor], Tensor]:
+def compile_yardstick() -> Callable[[Scene, Tensor], Tensor]:
     """The scalar loop as a function (scene, colours) -> image."""
-    library = Path(folder) / "yardstick.so"
-    source = Path(__file__).with_name("splat_major_yardstick.cpp")
-    subprocess.run([os.environ.get("CXX", "g++"), "-O3", "-shared", "-fPIC", source, "-o", library], check=True)
-    function = ctypes.CDLL(str(library)).splat_major
+    function = compiled("splat_major_yardstick.cpp").splat_major
 
     def call(scene: Scene, colors: Tensor) -> Tensor:
         image = torch.empty(3, scene.view.height, scene.view.width)
@@ -75,15 +67,14 @@ def against_yardstick(scenes: dict[str, Scene], repeats: int) -> None:
     """Forward pass of 3 channels, projection to image, two threads against the scalar loop on one."""
     torch.set_num_threads(2)
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        yardstick = compile_yardstick(folder)
-        for name, scene in scenes.items():
-            colors = scene.features(3).detach()
-            difference = (rasterize(scene.view, *scene.geometry, colors).image - yardstick(scene, colors)).abs()
-            slow = measure(partial(yardstick, scene, colors), 1)
-            fast = measure(partial(rasterize, scene.view, *scene.geometry, colors), repeats)
-            rows.append([name, slow.wall, fast.wall, slow.wall / fast.wall, slow.cpu, fast.cpu, 2 * slow.cpu / fast.cpu])
-            rows[-1].append(float(difference.mean()))
+    yardstick = compile_yardstick()
+    for name, scene in scenes.items():
+        colors = scene.features(3).detach()
+        difference = (rasterize(scene.view, *scene.geometry, colors).image - yardstick(scene, colors)).abs()
+        slow = measure(partial(yardstick, scene, colors), 1)
+        fast = measure(partial(rasterize, scene.view, *scene.geometry, colors), repeats)
+        rows.append([name, slow.wall, fast.wall, slow.wall / fast.wall, slow.cpu, fast.cpu, 2 * slow.cpu / fast.cpu])
+        rows[-1].append(float(difference.mean()))
     head = ["scene", "loop wall", "ours wall", "ratio", "loop CPU", "ours CPU", "2 x CPU ratio", "mean difference"]
     table("Forward, C = 3, whole call: two threads against the scalar loop on one (ms)", head, rows)
 
@@ -193,21 +184,13 @@ def many_views(scene: Scene, config: Config) -> None:
     for gigabytes in config.gigabytes:
         for bits in (32, 16):
             set_weight_precision(bits)
-            views = PreparedViews(cameras, scene.gaussians, gigabytes * 1e9 * len(cameras) / VIEWS)
-            for _ in range(2):
-                for view in views:
-                    step(lambda f, view=view: view.rasterize(f).image, features, gradient, [])
-            wall, cpu = time.perf_counter(), time.process_time()
-            for view in views:
-                step(lambda f, view=view: view.rasterize(f).image, features, gradient, [])
-            spent = [
-                1e3 * (now - began) / len(cameras) for now, began in ((time.perf_counter(), wall), (time.process_time(), cpu))
-            ]
-            kept = list(views._kept.values())
-            rows.append([gigabytes, bits, len(kept), sum(view.kept_nbytes > 0 for view in kept), *spent])
+            views, spent = time_training(cameras, scene.gaussians, features, gradient, gigabytes)
+            kept = [view.kept_nbytes > 0 for view in views._kept.values()]
+            rows.append([gigabytes, bits, len(kept), sum(kept), spent.wall, spent.cpu])
+            del views  # their weights would count against the budget of the next row
     set_weight_precision(16)
     set_weight_budget(DEFAULT_BUDGET)
-    head = ["GB for 50 views", "bits", "views prepared", "weights kept", "ms per view, wall", "CPU"]
+    head = [f"GB for {CACHED_VIEWS} views", "bits", "views prepared", "weights kept", "ms per view, wall", "CPU"]
     table(f"Prepared forward + feature backward, C = 9, {len(cameras)} views in turn, two threads", head, rows)
 
 

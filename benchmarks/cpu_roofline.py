@@ -11,9 +11,6 @@ kept weights. A kernel's height over its bytes per operation shows which roof it
 
 import ctypes
 import math
-import os
-import subprocess
-import tempfile
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +22,7 @@ from diff_gaussian_rasterization.kept_weights import DEFAULT_BUDGET
 from torch import Tensor
 
 from benchmarks.cpu_rasterizer import work_of
-from benchmarks.cpu_scenes import Scene, measure, step, table
+from benchmarks.cpu_scenes import Scene, compiled, measure, step, table
 
 EVALUATION = 27  # floating-point operations of one evaluation of alpha and its blending weight
 WIDTH, HEIGHT, LEFT, BOTTOM = 860, 460, 70, 50  # of the picture, pixels
@@ -63,27 +60,21 @@ class Kernel:
 
 def peaks() -> tuple[float, float]:
     """(G operations/s, GB/s) of one core: 10 independent chains of multiply-adds, and a copy of 256 MB."""
-    with tempfile.TemporaryDirectory() as folder:
-        library = Path(folder) / "peaks.so"
-        source = Path(__file__).with_name("cpu_peaks.cpp")
-        options = ["-O3", "-march=native", "-shared", "-fPIC"]
-        subprocess.run([os.environ.get("CXX", "g++"), *options, source, "-o", library], check=True)
-        functions = ctypes.CDLL(str(library))
-        for function in (functions.multiply_adds, functions.copied_bytes):
-            function.restype = ctypes.c_double
-        return tuple(max(function() for _ in range(5)) / 1e9 for function in (functions.multiply_adds, functions.copied_bytes))
+    functions = compiled("cpu_peaks.cpp", "-march=native")
+    for function in (functions.multiply_adds, functions.copied_bytes):
+        function.restype = ctypes.c_double
+    return tuple(max(function() for _ in range(5)) / 1e9 for function in (functions.multiply_adds, functions.copied_bytes))
 
 
 def kernels(scene: Scene, repeats: int) -> list[Kernel]:
     """The passes over a prepared view, one thread."""
     torch.set_num_threads(1)
-    found = []
+    set_weight_budget(0)
+    view, found = scene.prepared(), []
+    pairs, evaluations, _ = work_of(view).sum(0).tolist()
     for channels in (3, 9, 16):
-        features, gradient = scene.features(channels), scene.image_gradient(channels)
-        view = scene.prepared()
-        pairs, evaluations, _ = work_of(view).sum(0).tolist()
+        features = scene.features(channels)
         image, rows = 4.0 * channels * scene.pixels, 4.0 * channels * pairs
-        set_weight_budget(0)
         forward = measure(partial(view.rasterize, features.detach()), repeats).cpu / 1e3
         found.append(
             Kernel(f"forward, C = {channels}", evaluations * (EVALUATION + 2 * channels), 32 * pairs + rows + image, forward)
@@ -95,8 +86,7 @@ def kernels(scene: Scene, repeats: int) -> list[Kernel]:
     features, gradient = scene.features(9), scene.image_gradient(9)
     image, rows = 4.0 * 9 * scene.pixels, 4.0 * 9 * pairs
     moved = 2 * image + 3 * rows + 4.0 * 9 * len(scene.gaussians)  # rows: read, gradient slots written and read
-    set_weight_budget(0)
-    seconds = measure(partial(train, scene.prepared(), features, gradient), repeats).cpu / 1e3
+    seconds = measure(partial(train, view, features, gradient), repeats).cpu / 1e3
     operations = 2 * evaluations * (EVALUATION + 18)
     found.append(Kernel("forward + backward, C = 9", operations, moved + 2 * 32 * pairs, seconds))
     set_weight_budget(DEFAULT_BUDGET)

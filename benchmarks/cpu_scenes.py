@@ -4,7 +4,10 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # idle threads sleep instead of spinning, so CPU time is work
 
+import ctypes
 import math
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,9 +23,11 @@ from gaussian_renderer import view_of
 from gaussian_renderer.trained_model import load_trained
 from scene.camera import Camera
 from scene.gaussian_model import GaussianModel
+from training.language_views import PreparedViews
 from workspace import ModelFolder
 
 WIDTH, HEIGHT, FOCAL = 1440, 1080, 1200.0  # of random scenes
+CACHED_VIEWS = 50  # to which the memory of `time_training` refers
 SPREAD = 0.3  # of the cameras of a random scene, in world units; its Gaussians are at depths of 2 to 8
 
 
@@ -49,6 +54,33 @@ def measure(call: Callable[[], object], repeats: int) -> Timing:
 def step(render: Callable[[Tensor], Tensor], features: Tensor, weights: Tensor, leaves: list[Tensor]) -> None:
     """Forward and backward of a loss linear in the image."""
     torch.autograd.grad(render(features), [features, *leaves], weights)
+
+
+def time_training(
+    cameras: list[Camera], gaussians: GaussianModel, features: Tensor, gradient: Tensor, gigabytes: float
+) -> tuple[PreparedViews, Timing]:
+    """A training pass over the cameras in turn, cached as train.py does, per view: the cache, and the third pass's time.
+
+    `gigabytes` are allowed for 50 views; fewer cameras are given their share.
+    """
+    views = PreparedViews(cameras, gaussians, gigabytes * 1e9 * len(cameras) / CACHED_VIEWS)
+
+    def train() -> None:
+        for view in views:
+            step(lambda f, view=view: view.rasterize(f).image, features, gradient, [])
+
+    train()
+    spent = measure(train, 1)
+    return views, Timing(spent.wall / len(cameras), spent.cpu / len(cameras))
+
+
+def compiled(source: str, *options: str) -> ctypes.CDLL:
+    """A C++ file beside this one as a library, compiled with -O3 by the compiler of CXX, or g++."""
+    with tempfile.TemporaryDirectory() as folder:
+        library = Path(folder) / "library.so"
+        command = [os.environ.get("CXX", "g++"), "-O3", *options, "-shared", "-fPIC", Path(__file__).with_name(source)]
+        subprocess.run([*command, "-o", library], check=True)
+        return ctypes.CDLL(str(library))
 
 
 def table(title: str, head: list[str], rows: list[list[object]]) -> None:

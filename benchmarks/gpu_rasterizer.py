@@ -17,9 +17,7 @@ trace.
 
 import argparse
 import json
-import statistics
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,144 +26,10 @@ import diff_gaussian_rasterization as dgr
 import torch
 from torch import Tensor
 
-try:
-    import gsplat
-except ImportError:
-    gsplat = None
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from anywhere, as the scripts at the root
 
-WIDTH, HEIGHT, COUNT = 1440, 1080, 1_000_000
-WARM_UP, CALLS = 20, 100
-
-
-@dataclass(frozen=True)
-class Scene:
-    """Gaussians in front of a camera, on one device."""
-
-    view: dgr.View
-    geometry: dict[str, Tensor]  # means, scales, rotations, opacities
-
-    @classmethod
-    def random(cls, count: int, width: int, height: int, device: str) -> "Scene":
-        """A cloud of mostly small Gaussians around the view; opacities below 0.98, so that alpha is never clamped."""
-        generator = torch.Generator().manual_seed(0)
-        means = (torch.rand(count, 3, generator=generator) - 0.5) * torch.tensor([16.0, 12.0, 10.0]) + torch.tensor([0, 0, 7.0])
-        sizes = 0.012 * torch.exp(
-            0.8 * torch.randn(count, 1, generator=generator) + 0.4 * torch.randn(count, 3, generator=generator)
-        )
-        geometry = {
-            "means": means,
-            "scales": sizes,
-            "rotations": torch.nn.functional.normalize(torch.randn(count, 4, generator=generator), dim=1),
-            "opacities": 0.98 * torch.rand(count, generator=generator) ** 1.5 + 0.005,
-        }
-        view = dgr.View(torch.eye(4), 1100.0 * width / 1440, 1100.0 * width / 1440, width / 2, height / 2, width, height)
-        return cls(view, {name: tensor.to(device) for name, tensor in geometry.items()})
-
-    @classmethod
-    def trained(cls, model: Path, device: str) -> "Scene":
-        """The Gaussians that `train.py` left in a model folder, from the first held-out camera, or else training camera."""
-        sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-        from gaussian_renderer import view_of
-        from gaussian_renderer.trained_model import load_trained
-        from workspace import ModelFolder
-
-        trained = load_trained(ModelFolder(model))
-        scene, gaussians = trained.scene(), trained.gaussians
-        camera = (scene.test or scene.train)[0]
-        view = view_of(camera.resized(WIDTH, round(WIDTH * camera.height / camera.width)))
-        parts = {name: getattr(gaussians, name) for name in ("means", "scales", "rotations", "opacities")}
-        return cls(view, {name: tensor.detach().contiguous().to(device) for name, tensor in parts.items()})
-
-    def to(self, device: str) -> "Scene":
-        """The same on another device."""
-        return Scene(self.view, {name: tensor.to(device) for name, tensor in self.geometry.items()})
-
-    def requiring_grad(self) -> "Scene":
-        """A copy whose geometry requires gradients."""
-        return Scene(self.view, {name: tensor.detach().clone().requires_grad_() for name, tensor in self.geometry.items()})
-
-
-def ours(scene: Scene, features: Tensor) -> Tensor:
-    """Image [D, H, W]."""
-    return dgr.rasterize(scene.view, **scene.geometry, features=features).image
-
-
-class Peer:
-    """gsplat with our near plane and blur. Its camera is copied to the device here, outside of what is timed."""
-
-    def __init__(self, view: dgr.View):
-        self.size = view.width, view.height
-        self.pose = view.world_to_camera.cuda()[None]
-        self.intrinsics = torch.tensor([[view.fx, 0, view.cx], [0, view.fy, view.cy], [0, 0, 1]], device="cuda")[None]
-
-    def __call__(self, scene: Scene, features: Tensor) -> Tensor:
-        """Image [H, W, D]."""
-        g = scene.geometry
-        image, _, _ = gsplat.rasterization(
-            g["means"], g["rotations"], g["scales"], g["opacities"], features, self.pose, self.intrinsics, *self.size,
-            near_plane=0.2, eps2d=0.3, packed=False,
-        )  # fmt: skip
-        return image[0]
-
-
-def find_peer() -> str:
-    """gsplat's version, or the reason for its empty columns. The first use of its release compiles its kernels for minutes."""
-    global gsplat  # noqa: PLW0603 - what cannot run is not there
-    if gsplat is None:
-        return "not installed"
-    try:
-        with torch.no_grad():
-            scene = Scene.random(1000, 64, 48, "cuda")
-            Peer(scene.view)(scene, torch.rand(1000, 9, device="cuda"))
-    except (RuntimeError, ImportError, OSError, AttributeError, TypeError) as error:
-        gsplat = None
-        return f"does not run here: {str(error).strip().splitlines()[-1]}"
-    return gsplat.__version__
-
-
-@dataclass(frozen=True)
-class Time:
-    """Milliseconds per call."""
-
-    kernels: float | None
-    events: float
-    wall: float
-
-
-def measure(call: Callable[[], object]) -> Time:
-    """Kernel time, time between events, and wall clock time."""
-    call()
-    torch.cuda.synchronize()
-    start = time.perf_counter()
-    call()
-    torch.cuda.synchronize()
-    share = min(1.0, 0.02 / (time.perf_counter() - start))
-    for _ in range(int(WARM_UP * share)):
-        call()
-    torch.cuda.synchronize()
-    calls = max(10, int(CALLS * share))
-    events = [(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in range(calls)]
-    start = time.perf_counter()
-    for before, after in events:
-        before.record()
-        call()
-        after.record()
-    torch.cuda.synchronize()
-    wall = (time.perf_counter() - start) / calls
-    return Time(device_time(call), statistics.median(before.elapsed_time(after) for before, after in events), 1e3 * wall)
-
-
-def device_time(call: Callable[[], object], calls: int = 10) -> float | None:
-    """Milliseconds per call that the device spends in kernels and copies; None where the profiler cannot access it."""
-    try:
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profiler:
-            for _ in range(calls):
-                call()
-            torch.cuda.synchronize()
-        busy = sum(event.self_device_time_total for event in profiler.key_averages())
-    except (RuntimeError, AttributeError, AssertionError):
-        return None
-    return busy / 1e3 / calls if busy > 0 else None
+from benchmarks.gpu_scenes import COUNT, HEIGHT, WIDTH, Scene, find_peer, ours, peer_of
+from benchmarks.gpu_timing import Time, measure
 
 
 def gradient_call(render: Callable[[Scene, Tensor], Tensor], scene: Scene, features: Tensor, leaves: list[Tensor]):
@@ -202,10 +66,11 @@ def check_equality() -> tuple[list[str], bool]:
         )
     if failed:
         lines.append("  THE CUDA BACKEND DISAGREES WITH THE CPU BACKEND: the times below are of wrong results")
-    if gsplat is not None:
+    peer = peer_of(cpu.view)
+    if peer:
         scene = cpu.to("cuda")
         with torch.no_grad():
-            difference = (Peer(scene.view)(scene, features.cuda()).permute(2, 0, 1) - ours(scene, features.cuda())).abs()
+            difference = (peer(scene, features.cuda()).permute(2, 0, 1) - ours(scene, features.cuda())).abs()
         lines.append(f"  gsplat's image: mean difference {float(difference.mean()):.1e}, largest {float(difference.max()):.1e}")
     return lines, not failed
 
@@ -237,12 +102,12 @@ def forward_rows(scene: Scene) -> Iterator[Row]:
     """Forward passes: with preparation, then on a prepared view."""
     goals = {3: "G3 <= 0.30 ms", 9: "G1 <= 0.35 ms, G2 >= 2.5x", 64: "", 512: ""}
     prepared_goals = {9: "G1 <= 0.22 ms"}
-    prepared, peer = dgr.prepare(scene.view, **scene.geometry), Peer(scene.view)
+    prepared, peer = dgr.prepare(scene.view, **scene.geometry), peer_of(scene.view)
     yield Row("prepare", measure(lambda: dgr.prepare(scene.view, **scene.geometry)), None, "")
     with torch.no_grad():
         for channels, goal in goals.items():
             features = torch.rand(len(scene.geometry["means"]), channels, device="cuda")
-            other = measure(lambda f=features: peer(scene, f)) if gsplat else None
+            other = measure(lambda f=features: peer(scene, f)) if peer else None
             yield Row(f"forward, {channels} channels", measure(lambda f=features: ours(scene, f)), other, goal)
             mine = measure(lambda f=features: prepared.rasterize(f))
             yield Row(f"forward, {channels} channels, prepared", mine, None, prepared_goals.get(channels, ""))
@@ -252,10 +117,10 @@ def feature_rows(scene: Scene) -> Iterator[Row]:
     """Forward and the gradient of the features alone: with preparation, as in gsplat, then on a prepared view."""
     goals = {9: "G4 >= 6x", 32: "G7 >= 3x", 64: "G7 >= 4x", 512: "G7 >= 10x"}
     prepared_goals = {9: "G4 <= 0.45 ms", 512: "G7 <= 4 ms"}
-    prepared, peer = dgr.prepare(scene.view, **scene.geometry), Peer(scene.view)
+    prepared, peer = dgr.prepare(scene.view, **scene.geometry), peer_of(scene.view)
     for channels, goal in goals.items():
         features = torch.rand(len(scene.geometry["means"]), channels, device="cuda", requires_grad=True)
-        other = measure(gradient_call(peer, scene, features, [features])) if gsplat else None
+        other = measure(gradient_call(peer, scene, features, [features])) if peer else None
         mine = measure(gradient_call(ours, scene, features, [features]))
         yield Row(f"forward + features' gradient, {channels}", mine, other, goal)
         mine = measure(gradient_call(lambda _, f: prepared.rasterize(f).image, scene, features, [features]))
@@ -268,8 +133,9 @@ def full_row(scene: Scene) -> Row:
     scene = scene.requiring_grad()
     features = torch.rand(len(scene.geometry["means"]), 3, device="cuda", requires_grad=True)
     leaves = [features, *scene.geometry.values()]
+    peer = peer_of(scene.view)
     mine = measure(gradient_call(ours, scene, features, leaves))
-    other = measure(gradient_call(Peer(scene.view), scene, features, leaves)) if gsplat else None
+    other = measure(gradient_call(peer, scene, features, leaves)) if peer else None
     return Row("forward + every gradient, 3 channels", mine, other, "G8 <= 1.0 ms, >= 2.5x")
 
 

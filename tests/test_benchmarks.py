@@ -26,12 +26,14 @@ ELSEWHERE = {
     "protocols": "runs the scripts that tests/test_benchmark_scripts.py runs",
     "object_removal": "is a part of objects",
     "cpu_scenes": "is what cpu_rasterizer measures",
+    "gpu_scenes": "is what gpu_rasterizer measures",
+    "gpu_timing": "is how gpu_rasterizer measures",
     "published_query": "is what query compares with",
     "stage_costs": "runs the commands of the stages, which the tests of each stage run",
     "generated_room": "is the scene of query and lifting",
     "timing": "is how query, viewer, lifting and both iterations are timed",
     "clip_width": "tests/test_clip_width.py",
-    "cuda_code": "needs nvcc for minutes; benchmarks/gpu.sh runs it",
+    "cuda_code": "needs nvcc for minutes",
 }
 
 

@@ -2,8 +2,8 @@
 
 Training features on frozen geometry uses the same blending weights in every pass. On the CPU the weights are cached: reading them
 takes a fraction of the time of evaluating them. They take about 2 bytes per evaluation of alpha, or 4 in float32 (see
-`set_weight_precision`). On CUDA the splat list of each 8x4 block is cached, without splats that no pixel blends: 4 bytes per 32
-evaluations. All views share one memory budget; views that do not fit are not cached.
+`set_weight_precision`). On CUDA the splat list of each 8x4 block is cached, without splats that no pixel blends or terminates at:
+4 bytes per 32 evaluations. All views share one memory budget; views that do not fit are not cached.
 """
 
 import os

@@ -27,7 +27,8 @@ def build(cache: Path) -> Path:
     portable = [file for file in sorted((PACKAGE / "csrc").glob("**/*.cpp")) if not re.search("avx|neon", file.stem)]
     sources = [*portable, *sorted((PACKAGE / "csrc" / "cuda").glob("*.cu"))]
     headers = sorted([*(PACKAGE / "csrc").glob("**/*.h"), *EMULATION.glob("**/*.*")])
-    folder = cache / f"extension_{_digest([*sources, *headers], nanobind.__version__)}"
+    inputs = [Path(__file__), *sources, *headers]  # this file has the options
+    folder = cache / f"extension_{_digest(inputs, nanobind.__version__)}"
     module = folder / f"_C{sysconfig.get_config_var('EXT_SUFFIX')}"
     if not module.exists():
         folder.mkdir(parents=True, exist_ok=True)

@@ -37,7 +37,7 @@ class SimulatedCuda(TorchFunctionMode):
     def on_device(self, tensor: Tensor) -> bool:
         """Whether the tensor is on the simulated GPU."""
         if tensor.layout != torch.strided:
-            return any(self.on_device(part) for part in (tensor._values(),))
+            return self.on_device(tensor._values())
         found = self._storages.get(tensor.untyped_storage()._cdata)
         return found is not None and not found.expired()
 

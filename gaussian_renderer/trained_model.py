@@ -58,8 +58,9 @@ def load_trained(folder: ModelFolder, iteration: int = -1, device: torch.device 
     """Read the Gaussians of a finished RGB stage; iteration -1 is the last.
 
     Raises:
-        InputError: there is no finished RGB training, or no Gaussians of that iteration.
+        InputError: there is no model folder, no finished RGB training, or no Gaussians of that iteration.
     """
+    folder.refuse_missing()
     record = require(folder.point_clouds, RgbRecord, folder.rgb_command)
     iteration = folder.found_iteration(iteration)
     gaussians = load_ply(folder.point_cloud(iteration)).to(device)

@@ -56,6 +56,8 @@ def locate(config: LocateConfig) -> None:
     model = ModelFolder(config.model_path)
     frame = _frame(config, model)
     session = Session.open(config, model, config.level)
+    if frame != read_frame(model.frame):
+        write_frame(model.frame, frame)
     question = session.question(config.text, config.negatives)
     trained, cameras = session.field.trained, [*session.scene.train, *session.scene.test]
     finder = ObjectFinder(session.field)
@@ -95,10 +97,7 @@ def _frame(config: LocateConfig, model: ModelFolder) -> Frame:
     """The frame stored with the model, updated from the command line."""
     frame = read_frame(model.frame)
     scale = config.scale if config.measured is None else measured_scale(config.measured, config.metres)
-    given = checked(frame.up if config.up is None else config.up, frame.scale if scale is None else scale)
-    if given != frame:
-        write_frame(model.frame, given)
-    return given
+    return checked(frame.up if config.up is None else config.up, frame.scale if scale is None else scale)
 
 
 def _table(found: Sequence[FoundPhrase], located: Sequence[LocatedObject], frame: Frame) -> str:

@@ -202,6 +202,7 @@ def test_settings_without_a_meaning_are_refused(place, changes, message):
 
 def test_codes_of_another_codebook_are_refused(place):
     model = ModelFolder(place / "model", "lifted")
+    command = f"python train_autoencoder.py -s {place / 'scene'} -m {model.root} --field lifted --method codebook"
     path = model.codes("view_03")
     codes = np.load(path)
     for wrong, message in (
@@ -210,10 +211,13 @@ def test_codes_of_another_codebook_are_refused(place):
         (codes.astype(np.float32), "holds float32"),
     ):
         np.save(path, wrong)
-        with pytest.raises(InputError, match=message):
+        with pytest.raises(InputError, match=f"{message}.* {command} --overwrite$"):
             _lift(place, overwrite=True)
     path.unlink()
-    with pytest.raises(InputError, match="No codes for image 'view_03' .* Run: python train_autoencoder.py"):
+    with pytest.raises(InputError, match=f"No codes for image 'view_03' .* Run: {command}$"):
+        _lift(place, overwrite=True)
+    model.compressor.unlink()
+    with pytest.raises(InputError, match="No compressor .* --field lifted --method codebook --overwrite$"):
         _lift(place, overwrite=True)
 
 

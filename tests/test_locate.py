@@ -298,8 +298,20 @@ def test_threshold_rules():
 
 def test_a_folder_without_a_field_names_the_command(tmp_path, monkeypatch):
     monkeypatch.setattr("query.session.text_encoder", lambda *_: Words())
-    with pytest.raises(InputError, match="train.py"):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="the language stage has not run. Run: python train.py"):
         _locate(ModelFolder(tmp_path / "empty"), "red ball")
+
+
+def test_a_model_folder_that_does_not_exist_is_called_so_and_not_created(tmp_path):
+    gone = ModelFolder(tmp_path / "gone")
+    for read in (
+        lambda: _locate(gone, "red ball", up=(0.0, -1.0, 0.0)),  # an up direction is stored with the model
+        lambda: load_trained(gone),
+    ):
+        with pytest.raises(InputError, match=f"^No model folder {gone.root}. Correct -m, or train one: python train.py -s"):
+            read()
+    assert not gone.root.exists()
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def _refuse_replaced(trained: TrainedModel, scene: Scene) -> None:
 
 def _compressed_features(scene: SceneFolder, model: ModelFolder) -> FeatureStore:
     """The scene's features; InputError unless the compressor was fitted to them."""
-    command = f"python train_autoencoder.py -s {scene.root} -m {model.root}{model.flag}"
+    command = model.compressor_command_on(scene.root)
     fitted = require(model.autoencoder, CompressorRecord, command).inputs
     store = open_store(scene, fitted.features.extractor)
     if store.settings != fitted.features:

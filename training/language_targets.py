@@ -30,7 +30,7 @@ def read_target(
     Raises:
         InputError: features or codes are missing, do not match, or belong to an image of another shape.
     """
-    command = f"python train_autoencoder.py -s {store.scene.root} -m {model.root}{model.flag}"
+    command = model.compressor_command_on(store.scene.root)
     path = model.codes(camera.name)
     if not path.is_file():
         raise InputError(f"No codes for image '{camera.name}' in {model.autoencoder}. Run: {command}")

@@ -132,7 +132,7 @@ def code_maps(run: LanguageRun, camera: Camera) -> Int[np.ndarray, "l h w"]:
         InputError: features or codes are missing, or do not match.
     """
     model, store = run.trained.folder, run.store
-    command = f"python train_autoencoder.py -s {store.scene.root} -m {model.root}{model.flag}"
+    command = model.compressor_command_on(store.scene.root)
     path = model.codes(camera.name)
     if not path.is_file():
         raise InputError(f"No codes for image '{camera.name}' in {model.autoencoder}. Run: {command}")
@@ -140,7 +140,7 @@ def code_maps(run: LanguageRun, camera: Camera) -> Int[np.ndarray, "l h w"]:
     if codes.dtype != np.uint16 or maps.max(initial=-1) >= len(codes):
         raise InputError(
             f"{path} holds {codes.dtype} for {len(codes)} embeddings; expected the uint16 codes of a codebook for at least "
-            f"{maps.max(initial=-1) + 1}. Write the codes again: {command} --method codebook --overwrite"
+            f"{maps.max(initial=-1) + 1}. Write the codes again: {command} --overwrite"
         )
     maps = np.append(codes.astype(np.int32), np.int32(-1))[maps]  # index -1 selects the appended entry
     for level, found in zip(run.levels, maps, strict=True):
@@ -148,7 +148,7 @@ def code_maps(run: LanguageRun, camera: Camera) -> Int[np.ndarray, "l h w"]:
         if found.max(initial=-1) >= size:
             raise InputError(
                 f"{path} names code {found.max()} at level {level}, of {size}: it is of another codebook. "
-                f"Write the codes again: {command} --method codebook --overwrite"
+                f"Write the codes again: {command} --overwrite"
             )
     return maps
 

@@ -44,6 +44,11 @@ class ModelFolder:
             raise InputError("Neither a model folder (-m) nor a scene folder (-s) was given.")
         return cls(Path("output") / Path(source_path).resolve().name, field)
 
+    def refuse_missing(self) -> None:
+        """Raise InputError when the folder does not exist, with the command that creates it."""
+        if not self.root.is_dir():
+            raise InputError(f"No model folder {self.root}. Correct -m, or train one: {self.rgb_command}")
+
     def fields(self, stage: str = "language") -> tuple[str, ...]:
         """Names of the fields whose `stage` (autoencoder, language) was started, sorted."""
         folder = self.root / stage
@@ -56,8 +61,9 @@ class ModelFolder:
         A field of which only an earlier stage has run counts where there is no other: `require` then names the next command.
 
         Raises:
-            InputError: there are fields, but not this one.
+            InputError: there is no model folder, or it has fields, but not this one.
         """
+        self.refuse_missing()
         begun = self.fields("autoencoder")
         present = self.fields(stage) or begun
         chosen = field or (present[0] if len(present) == 1 else PUBLISHED)
@@ -77,8 +83,15 @@ class ModelFolder:
 
     @property
     def compressor_command(self) -> str:
-        """Command that fits the field's compressor and writes the codes of the images."""
-        return f"python train_autoencoder.py {self._scene_flag} -m {quote(str(self.root))}{self.flag}"
+        """`compressor_command_on` the scene that the Gaussians were trained on."""
+        return self._compressor_command(self._scene_flag)
+
+    def compressor_command_on(self, scene: Path) -> str:
+        """Command that fits the field's compressor by the same method as before, and writes the codes of the images."""
+        return self._compressor_command(f"-s {quote(str(scene))}")
+
+    def _compressor_command(self, scene_flag: str) -> str:
+        return f"python train_autoencoder.py {scene_flag} -m {quote(str(self.root))}{self.flag}{self._method_flag}"
 
     @property
     def language_command(self) -> str:
@@ -92,6 +105,16 @@ class ModelFolder:
             return f"-s {quote(read_json(self.point_clouds / RECORD)['config']['source_path'])}"
         except (InputError, KeyError, TypeError):
             return "-s <scene>"
+
+    @property
+    def _method_flag(self) -> str:
+        """`--method` of the field's compressor, as its record says; empty for the default and while there is no record."""
+        try:
+            record = read_json(self.autoencoder / RECORD)
+            method = quote(record.get("report", record["config"])["method"])
+        except (InputError, AttributeError, KeyError, TypeError):
+            return ""
+        return "" if method == "autoencoder" else f" --method {method}"
 
     @cached_property
     def _unnamed(self) -> frozenset[str]:

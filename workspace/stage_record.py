@@ -187,7 +187,7 @@ def _typed(path: Path, record: Mapping[str, Any], kind: type[R], remedy: str) ->
 def _decoded(kind: type, value: Any) -> Any:
     if kind is FeatureSettings:
         return FeatureSettings.of(value)
-    raise NotImplementedError(kind)
+    raise NotImplementedError(kind)  # what msgspec expects of a dec_hook for a type that it does not know
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

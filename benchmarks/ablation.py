@@ -39,6 +39,7 @@ STAGES: Mapping[str, tuple[Callable, type]] = {
 }
 MEASURES = {"localization_accuracy": "localisation", "miou": "mIoU"}
 OPTIMISED, LIFTED = "optimised defaults", "lifted defaults"
+NAMES = {OPTIMISED: "optimised", LIFTED: "lifted"}  # where more follows
 
 
 @dataclass(frozen=True)
@@ -78,10 +79,20 @@ FIELDS: Mapping[str, Field] = {
     "k 4": Field("codes of a Gaussian (2)", "--method codebook", "--codes_per_gaussian 4", LIFTED),
     "k 8": Field("codes of a Gaussian (2)", "--method codebook", "--codes_per_gaussian 8", LIFTED),
     "projected centre only": Field("samples (all)", "--method codebook", "--samples centre", LIFTED),
+    **{
+        f"K {codes}, k {kept}": Field(
+            "K and k (256, 2)", f"--method codebook --codebook_size {codes}", f"--codes_per_gaussian {kept}", LIFTED
+        )
+        for codes in (64, 1024)
+        for kept in (1, 4, 8)
+    },
 }
-ASKINGS: Mapping[str, Asking] = {  # of both default fields
+READINGS: Mapping[str, Asking] = {  # of every field without training
     "fast: scores rendered": Asking("reading (protocol)", "--reading fast"),
     "relevancy per Gaussian, rendered": Asking("reading (protocol)", "--reading gaussian"),
+}
+ASKINGS: Mapping[str, Asking] = {  # of both default fields
+    **READINGS,
     "LangSplatV2": Asking("smoothing, threshold, vote", "--rule langsplat_v2"),
     "LUDVIG uplifted: 5 x 5, Otsu": Asking("smoothing, threshold, vote", "--rule ludvig_uplifted"),
     "LUDVIG diffused: none, Otsu": Asking("smoothing, threshold, vote", "--rule ludvig_diffused"),
@@ -113,7 +124,7 @@ class AblationConfig:
     fields: tuple[str, ...] = tuple(FIELDS)
     """Fields to train; those that they are compared with are added."""
     questions: bool = True
-    """Also vary how the default fields are asked."""
+    """Also vary how the default fields are asked, and read the other lifted ones in all three ways."""
     rgb: str = "--preset fast"
     """Settings of train.py for the Gaussians."""
     output_path: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("output/ablation")
@@ -154,9 +165,10 @@ def _figures(config: AblationConfig, world: int, seed: int) -> Iterator[tuple[st
         _run("train_autoencoder.py", f"-s {scene.root} -m {model.root} --seed {seed} {field.compressor}")
         _run("train.py --include_feature", f"-s {scene.root} -m {model.root} --seed {seed} {field.language}")
         yield name, "", _asked(scene, model, "")
-        if name in (OPTIMISED, LIFTED) and config.questions:
-            for choice, asking in ASKINGS.items():
-                yield name, choice, _asked(scene, model, asking.flags)
+        lifted = "codebook" in field.compressor
+        askings = ASKINGS if name in (OPTIMISED, LIFTED) else READINGS if lifted else {}
+        for choice, asking in askings.items() if config.questions else ():
+            yield name, choice, _asked(scene, model, asking.flags)
 
 
 def _run(stage: str, arguments: str) -> None:
@@ -198,7 +210,7 @@ def _table(results: Mapping[tuple[str, str], Sequence[Mapping[str, float]]]) -> 
         better = sum(run["miou"] > before["miou"] for run, before in zip(runs, base, strict=True))
         control = 100 * fmean(run["shuffled_miou"] for run in runs)
         factor = ASKINGS[choice].factor if choice else field.factor
-        label = f"{'optimised' if name == OPTIMISED else 'lifted'}: {choice}" if choice else name
+        label = f"{NAMES.get(name, name)}: {choice}" if choice else name
         rows.append([factor, label, *cells, "" if absolute else f"{better} of {len(base)}", f"{control:.1f}"])
     return table(["factor (default)", "choice", *MEASURES.values(), "better mIoU", "control mIoU"], rows)
 

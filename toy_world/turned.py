@@ -34,11 +34,11 @@ class Revolution(Primitive):
                     best = np.where(good & (t < best), t, best)
                     continue
                 slope = (r1 - r0) / (z1 - z0)
-                if abs(slope) > STEEP:
-                    slope = np.float64(slope)
-                level = r0 + slope * (o[:, 2] - z0)
-                a = radial - (slope * axial) ** 2
-                b = along - slope * axial * level
+                precision = np.float64 if abs(slope) > STEEP else np.float32
+                level = r0 + slope * (o[:, 2] - z0).astype(precision)
+                widening = slope * axial.astype(precision)
+                a = radial - widening**2
+                b = along - widening * level
                 c = across - level * level
                 discriminant = b * b - a * c
                 crossing = np.flatnonzero(discriminant >= 0)

@@ -10,14 +10,13 @@ from typing import Annotated, Any
 import tyro
 
 from query.objects.coordinates import Frame, checked, measured_scale, read_frame, write_frame
-from query.objects.description import LocatedObject, document
+from query.objects.description import LocatedObject
 from query.objects.finding import FoundPhrase, InstanceOptions, ObjectFinder
-from query.objects.report import write_report
-from query.objects.saving import Edits, save_edits, save_instances
+from query.objects.saving import Edits, save_answers
 from query.question import clean_phrases
 from query.session import RelevancyConfig, Session
-from query.tables import table
-from workspace import InputError, ModelFolder, write_json
+from query.tables import shortened, table
+from workspace import InputError, ModelFolder
 
 log = logging.getLogger(__name__)
 
@@ -62,19 +61,11 @@ def locate(config: LocateConfig) -> None:
     trained, cameras = session.field.trained, [*session.scene.train, *session.scene.test]
     finder = ObjectFinder(session.field)
     found = finder.find(question, config)
-    earlier = _splats(model, config.text)
-    located = save_instances(model, found, trained.gaussians, cameras, frame)
-    save_edits(model, trained.iteration, found, edits, finder.known)
-    write_json(model.located, document(question.phrases, located, frame, _settings(config, session)))
-    write_report(model.objects_report, found, located, trained, cameras, frame)
-    sys.stdout.write(f"{_table(found, located, frame)}\nobjects: {model.located}\nreport: {model.objects_report}\n")
-    written = _splats(model, config.text)
-    sys.stdout.writelines(f"splats: {path}\n" for path in written)
-    sys.stdout.writelines(f"deleted with the earlier answer: {path}\n" for path in earlier if path not in written)
-
-
-def _splats(model: ModelFolder, phrases: Sequence[str]) -> list[Path]:
-    return sorted(path for phrase in set(phrases) for path in model.object_files(phrase) if path.suffix == ".ply")
+    saved = save_answers(model, found, trained, cameras, frame, finder.known, edits, _settings(config, session))
+    sys.stdout.write(f"{_table(found, saved.located, frame)}\nobjects: {model.located}\nreport: {model.objects_report}\n")
+    sys.stdout.writelines(f"splats: {path}\n" for path in saved.splats)
+    sys.stdout.writelines(f"deleted with the earlier answer: {path}\n" for path in saved.deleted)
+    sys.stdout.writelines(f"kept from an earlier question: {path}\n" for path in saved.others)
 
 
 def _settings(config: LocateConfig, session: Session) -> dict[str, Any]:
@@ -109,7 +100,9 @@ def _table(found: Sequence[FoundPhrase], located: Sequence[LocatedObject], frame
             size = [high - low for low, high in zip(one.box.min, one.box.max, strict=True)]
             view = one.views[0].image if one.views else "-"
             cells = [" ".join(f"{value:.3f}" for value in triple) for triple in (one.center, size)]
-            rows.append([answer.phrase, str(one.instance), one.level, f"{one.score:.3f}", str(one.gaussians), *cells, view])
+            rows.append(
+                [shortened(answer.phrase), str(one.instance), one.level, f"{one.score:.3f}", str(one.gaussians), *cells, view]
+            )
         if not mine:
-            rows.append([answer.phrase, "-", answer.level, f"{answer.best:.3f}", "0", "not here", "-", "-"])
+            rows.append([shortened(answer.phrase), "-", answer.level, f"{answer.best:.3f}", "0", "not here", "-", "-"])
     return table(["phrase", "instance", "level", "score", "Gaussians", f"center{unit}", f"size{unit}", "best view"], rows)

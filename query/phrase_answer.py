@@ -9,14 +9,13 @@ import torch
 from jaxtyping import Bool, Float
 
 from query.filters import box_mean
-from query.objects.description import LocatedObject, document
+from query.objects.description import LocatedObject
 from query.objects.finding import FoundPhrase, InstanceOptions, PhraseRelevancy
 from query.objects.instances import Instance
-from query.objects.saving import Edits, located, save_edits, save_instances
+from query.objects.saving import Edits, Saved, located, save_answers
 from query.objects.views import SEEN
 from query.opened_scene import OpenedScene
 from scene.camera import Camera
-from workspace import write_json
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,12 +80,11 @@ class PhraseAnswer:
         model = self.model
         return located(model.folder, [self.found], model.gaussians, list(model.cameras.values()), model.frame, views)
 
-    def save(self, edits: Edits | None = None) -> None:
-        """Write what locate.py writes: objects.json, indices, and the splat files that `edits` asks for."""
-        model, trained = self.model, self.model.session.field.trained
-        saved = save_instances(model.folder, [self.found], model.gaussians, list(model.cameras.values()), model.frame)
-        save_edits(model.folder, trained.iteration, [self.found], edits or Edits(), model.finder.known)
-        write_json(model.folder.located, document([self.phrase], saved, model.frame, self.settings))
+    def save(self, edits: Edits | None = None) -> Saved:
+        """Write what locate.py writes: objects.json, indices, report.html, and the splat files that `edits` asks for."""
+        model, trained, cameras = self.model, self.model.session.field.trained, list(self.model.cameras.values())
+        known, edits = model.finder.known, edits or Edits()
+        return save_answers(model.folder, [self.found], trained, cameras, model.frame, known, edits, self.settings)
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 import base64
 import json
 import math
+import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -15,10 +17,8 @@ from small_answers import BALLS, Words, embeddings, write_lifted, write_model, w
 from autoencoder.pca import PCA
 from gaussian_renderer.trained_model import load_trained
 from query.locate import LocateConfig, locate
-from query.objects.boxes import axis_aligned, oriented
 from query.objects.coordinates import Frame, measured_scale
 from query.objects.finding import InstanceOptions, ObjectFinder
-from query.objects.instances import connected_groups, find_instances, threshold_of
 from query.session import Session, SessionConfig
 from scene.gaussian_files import load_ply, save_ply
 from scene.gaussian_model import GaussianModel
@@ -63,18 +63,75 @@ def model(tmp_path, scene, monkeypatch):
     return folder
 
 
-def _locate(model, *text, **settings):
+def _locate_only(model, *text, **settings):
     # the balls' embeddings are orthogonal to each other and to the negatives: relevancy of the others is 0.5 but for rounding
     locate(LocateConfig(model_path=model.root, text=text, device="cpu", neighbours=1, **{"threshold": 0.6, **settings}))
+
+
+def _locate(model, *text, **settings):
+    _locate_only(model, *text, **settings)
     return read_json(model.located)
 
 
-def test_edits_are_named_when_written_and_when_a_later_answer_deletes_them(model, capsys):
+def _files(model):
+    """Files of the folder that are not hidden."""
+    found = (path.relative_to(model.objects) for path in model.objects.rglob("*") if path.is_file())
+    return {path.as_posix() for path in found if not path.name.startswith(".")}
+
+
+def test_edits_are_named_when_written_and_when_another_answer_deletes_them(model, capsys):
     _locate(model, "red ball", remove=True)
     assert f"splats: {model.object_splats('red ball', 'removed')}\n" in capsys.readouterr().out
-    _locate(model, "red ball")
+    _locate(model, "red ball", instances=1)
     told = capsys.readouterr().out
     assert f"deleted with the earlier answer: {model.object_splats('red ball', 'removed')}\n" in told and "splats:" not in told
+    assert _files(model) == {"objects.json", "report.html", "red_ball/instance_1.npy"}
+
+
+def test_edits_of_the_same_instances_stay_until_the_gaussians_are_trained_anew(model):
+    _locate(model, "red ball", remove=True)
+    _locate(model, "red ball", extract=True)
+    edits = {f"red_ball/{name}" for name in ("removed.ply", "instance_1.ply", "instance_2.ply", "labels.npy")}
+    indices = {f"red_ball/instance_{number}.npy" for number in (1, 2)}
+    assert _files(model) == {"objects.json", "report.html", *edits, *indices}
+    later = model.object_labels("red ball").stat().st_mtime + 10
+    os.utime(model.point_cloud(7), (later, later))
+    _locate(model, "red ball")
+    assert _files(model) == {"objects.json", "report.html", *indices}
+
+
+def test_the_folder_holds_the_last_question_edits_asked_for_and_what_the_user_put_there(model, capsys):
+    _locate(model, "red ball", BALLS[1], "elephant")
+    users = model.object_folder("red ball") / "instance_9.npy"
+    users.write_bytes(b"mine")
+    _locate(model, BALLS[1], extract=True)
+    _locate(model, "elephant")
+    assert _files(model) == {
+        "objects.json",
+        "report.html",
+        "red_ball/instance_9.npy",
+        *(f"{model.object_folder(BALLS[1]).name}/{name}" for name in ("instance_1.ply", "labels.npy")),
+    }
+    assert f"kept from an earlier question: {model.object_splats(BALLS[1], 'instance_1')}\n" in capsys.readouterr().out
+    assert users.read_bytes() == b"mine"
+
+
+def test_questions_to_one_model_at_once_leave_one_whole_answer(model):
+    found = [BALLS[1], "red ball"]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda phrase: _locate_only(model, phrase), found * 4))
+    named = {one["indices"] for one in read_json(model.located)["objects"]}
+    assert named and _files(model) == {"objects.json", "report.html", *named}
+
+
+def test_a_phrase_of_any_length_fits_on_the_terminal(model, capsys):
+    long = "red ball, " * 1000
+    _locate(model, long, "青い玉\x1b[2J\n" * 9, "red ball")
+    shown = capsys.readouterr().out.splitlines()
+    assert max(len(line) for line in shown[:6]) < 200 and not any("\x1b" in line for line in shown)
+    assert {re.sub(r"\w.*", "", line) for line in shown[2:6]} == {""}  # one line each
+    assert read_json(model.located)["phrases"][0] == long.strip()
+    assert all(len(path.name) < 80 for path in model.objects.rglob("*"))
 
 
 def test_both_balls_are_found_where_they_are_and_the_floater_is_not(model, capsys):
@@ -227,73 +284,12 @@ def test_a_damaged_frame_is_named(model):
         _locate(model, "red ball")
 
 
-def test_a_turned_box_follows_the_object():
-    generator = np.random.default_rng(1)
-    angle = math.radians(30)
-    turn = np.array([[math.cos(angle), -math.sin(angle), 0], [math.sin(angle), math.cos(angle), 0], [0, 0, 1]])
-    points = (generator.uniform(-0.5, 0.5, (4000, 3)) * [4.0, 1.0, 2.0]) @ turn.T + [5, 6, 7]
-    for upright in (True, False):
-        box = oriented(points, upright)
-        np.testing.assert_allclose(sorted(box.size), [1.0, 2.0, 4.0], rtol=0.04)  # 2 % of the points lie outside on purpose
-        np.testing.assert_allclose(box.center, [5, 6, 7], atol=0.05)
-        np.testing.assert_allclose(np.linalg.det(box.axes), 1.0, atol=1e-6)
-    assert np.prod(np.subtract(axis_aligned(points).max, axis_aligned(points).min)) > 1.5 * np.prod(box.size)
-
-
 def test_the_shortest_turn_takes_up_to_z():
     for up in ([0, -1, 0], [0.2, 0.3, -0.9], [0, 0, -1], [0, 0, 5]):
         frame = Frame(tuple(map(float, up)), None)
         np.testing.assert_allclose(frame.rotation @ (np.array(up) / np.linalg.norm(up)), [0, 0, 1], atol=1e-12)
         np.testing.assert_allclose(frame.rotation @ frame.rotation.T, np.eye(3), atol=1e-12)
     assert measured_scale((0.0, 0.0, 0.0, 0.0, 3.0, 4.0), 2.5) == 0.5
-
-
-def _blobs(*offsets, count=200, seed=2):
-    generator = np.random.default_rng(seed)
-    return np.concatenate([generator.uniform(0, 1, (count, 3)) + [offset, 0, 0] for offset in offsets])
-
-
-def test_groups_part_where_there_is_a_gap():
-    groups = connected_groups(_blobs(0.0, 2.0), np.full((400, 3), 0.05))
-    assert len(set(groups[:200])) == 1 and len(set(groups[200:])) == 1 and groups[0] != groups[200]
-
-
-def test_large_gaussians_on_a_flat_face_belong_to_the_dense_edge_they_touch():
-    edge = _blobs(0.0)
-    face = np.array([[2.2 + 1.5 * i, 0.5, 0.5] for i in range(4)])  # further apart than anything in the edge
-    means, scales = np.concatenate([edge, face]), np.full((204, 3), 0.05)
-    assert len(set(connected_groups(means, scales))) > 1
-    scales[200:, 0] = 1.2
-    assert len(set(connected_groups(means, scales))) == 1
-
-
-def test_instances_are_ordered_by_how_well_and_how_much_they_answer():
-    relevancy = np.repeat([0.6, 0.9], 100)
-    found = find_instances(relevancy, 0.5, 0.5, 10, _blobs(0.0, 5.0, count=100), np.full((200, 3), 0.05), np.ones(200))
-    assert [round(one.score, 3) for one in found] == [0.9, 0.6] and found[0].members[0] == 100
-
-
-def test_an_instance_grows_into_lower_relevancy_it_is_connected_with():
-    means = _blobs(0.0, 1.0, 5.0)  # the first two touch
-    relevancy = np.repeat([0.8, 0.4, 0.4], 200)
-    options = {"means": means, "scales": np.full((600, 3), 0.05), "opacities": np.ones(600)}
-    (grown,) = find_instances(relevancy, 0.5, 0.35, 20, **options)
-    assert grown.members.tolist() == list(range(400)) and grown.score == pytest.approx(0.8)
-    (strict,) = find_instances(relevancy, 0.5, 0.5, 20, **options)
-    assert strict.members.tolist() == list(range(200))
-    assert find_instances(relevancy, 0.5, 0.35, 201, **options) == []  # growing makes no instance of a small group
-
-
-def test_threshold_rules():
-    relevancy = np.concatenate([np.full(90, 0.2), np.full(10, 0.4)])
-
-    def count(rule, value):
-        return (relevancy > threshold_of(relevancy, rule, value)).sum()
-
-    assert count("fixed", 0.5) == 0
-    assert count("relative", 0.5) == count("relative", 0.35) == 10  # never below the median, however much an instance grows
-    assert count("otsu", 0.1) == 10
-    assert count("otsu", 0.5) == 0  # an absent phrase selects nothing
 
 
 def test_a_folder_without_a_field_names_the_command(tmp_path, monkeypatch):

@@ -176,9 +176,9 @@ def test_a_click_says_what_is_there(window):
     window.ask(BALLS[1])
     window.page.mouse.click(*window.pixel(1))
     window.wait(lambda: window.says("Part of"))
-    shown = window.page.get_by_text("Gaussians.").first.inner_text()
+    shown = window.page.get_by_text("1 Gaussian.").first.inner_text()
     numbers = [
-        float(part) for part in shown.removeprefix("At ").partition(",  ")[0].split(" Gaussians")[0].rpartition(",")[0].split(",")
+        float(part) for part in shown.removeprefix("At ").partition(",  ")[0].split(" Gaussian")[0].rpartition(",")[0].split(",")
     ]
     np.testing.assert_allclose(numbers, CENTERS[1], atol=0.05)
     listed = window.page.locator("li").all_inner_texts()

@@ -164,6 +164,7 @@ def test_the_root_says_what_can_be_asked(served):
         ("/api/at?camera=frame_00004&x=1000&y=3", None, "outside the view"),
         ("/api/at?camera=frame_00004", None, "x and y: expected"),
         ("/api/indices?text=object&instance=3", None, "has 0 instances"),
+        ("/api/indices?text=red+ball&instance=2", None, "has 1 instance here"),
         ("/api/indices?text=object&text=things", None, "expected one phrase, found 2"),
     ],
 )

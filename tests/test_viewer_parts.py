@@ -1,5 +1,6 @@
 """The viewer without a browser: turns of the worker, a visitor's state, cameras, and the pictures of the back ends."""
 
+import socket
 import threading
 import time
 from dataclasses import replace
@@ -10,11 +11,13 @@ from small_answers import BALLS, CENTERS, open_with_words, write_lifted, write_s
 
 from scene.gaussian_files import load_ply
 from scene.ply import read_vertices
+from viewer.addresses import addresses
 from viewer.backends import Picture, splat_colors
 from viewer.edits import edited_splats
 from viewer.frames import FrameRenderer
 from viewer.geometry import Pose, ahead_of, looked_at, upward
 from viewer.overlay import UNEDITED, edited, overlay_of
+from viewer.panel import click_text
 from viewer.state import EDITS, MOST_PHRASES, SHOWS, ViewState, phrases_of
 from viewer.worker import Worker
 
@@ -249,3 +252,22 @@ def test_a_downloaded_splat_file_is_the_edited_scene_with_everything_else_untouc
     rgb = load_ply(path).sh_dc[:, 0].numpy() * 0.28209479177387814 + 0.5
     np.testing.assert_allclose(rgb[0], (1, 0, 0), atol=1e-6)
     np.testing.assert_array_equal(rgb[1:], model.gaussians.sh_dc[1:, 0].numpy() * 0.28209479177387814 + 0.5)
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", ["http://localhost:8080"]),
+        ("localhost", ["http://localhost:8080"]),
+        ("127.0.0.2", ["http://127.0.0.2:8080"]),  # localhost is another address
+        ("192.168.1.5", ["http://192.168.1.5:8080"]),
+        ("0.0.0.0", ["http://localhost:8080", f"http://{socket.gethostname()}:8080"]),
+        ("::", ["http://[::1]:8080", f"http://{socket.gethostname()}:8080"]),
+    ],
+)
+def test_the_addresses_that_are_printed_open_in_a_browser(host, expected):
+    assert addresses(host, 8080) == expected
+
+
+def test_a_click_on_one_gaussian_says_so():
+    assert "1 Gaussian." in click_text((0, 0, 0), "", 1, None, []) and "2 Gaussians." in click_text((0, 0, 0), "", 2, None, [])

@@ -1,7 +1,6 @@
 """The viewer's process: model, worker, pages, HTTP answers, and the port in front of both."""
 
 import importlib.util
-import ipaddress
 import logging
 import sys
 import threading
@@ -10,6 +9,7 @@ from typing import Any
 
 from query.objects.finding import InstanceOptions
 from query.open_model import OpenModel, opened
+from viewer.addresses import addresses, is_loopback
 from viewer.config import ViewerConfig
 from viewer.front import API, Front
 from viewer.http_answers import HttpAnswers
@@ -24,7 +24,9 @@ def view(config: ViewerConfig) -> None:
     config.check()
     viewer = Viewer(config, _model(config))
     try:
-        sys.stdout.write(f"viewer: {viewer.url}\nanswers for programs: {viewer.url}{API} (docs/python.md)\n")
+        sys.stdout.write(f"viewer: {viewer.url}\n")
+        sys.stdout.writelines(f"from other machines: {url}\n" for url in viewer.network_urls)
+        sys.stdout.write(f"answers for programs: {viewer.url}{API} (docs/python.md)\n")
         sys.stdout.flush()
         threading.Event().wait()
     finally:
@@ -54,9 +56,9 @@ class Viewer:
         except InputError:
             self._close()
             raise
-        if not _is_loopback(config.host):
+        if not is_loopback(config.host):
             log.warning("--host %s: everybody who reaches it can look, ask, and save into the model folder.", config.host)
-        self.url = f"http://{'localhost' if _is_loopback(config.host) else config.host}:{self._front.port}"
+        self.url, *self.network_urls = addresses(config.host, self._front.port)
         self.visitors: dict[int, Visitor] = {}
         place = Place(model, self._worker, options, config.vocabulary)
 
@@ -97,10 +99,3 @@ def _model(config: ViewerConfig) -> OpenModel:
 def _require_viser() -> None:
     if importlib.util.find_spec("viser") is None:
         raise InputError("The viewer needs viser, which is not installed. Run: pip install -r requirements-viewer.txt")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

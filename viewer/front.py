@@ -7,6 +7,7 @@ import threading
 from collections.abc import Mapping
 from http import HTTPStatus
 
+from viewer.addresses import ANY
 from workspace import InputError
 
 API = "/api"
@@ -109,7 +110,7 @@ class Front:
             ipaddress.ip_address(name)
         except ValueError:
             # Served to a network on purpose: its name there is not known here.
-            return self._host in ("0.0.0.0", "::", "")
+            return self._host in ANY
         return True
 
 

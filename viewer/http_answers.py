@@ -16,6 +16,7 @@ import numpy as np
 from query.open_model import OpenModel
 from query.phrase_answer import PhraseAnswer
 from query.pictures import encoded, mask_picture
+from query.tables import counted
 from viewer.front import API
 from viewer.requests import LARGEST_BODY, Request, parse_request
 from viewer.worker import Worker
@@ -92,7 +93,7 @@ class HttpAnswers:
     def _indices(self, request: Request) -> tuple[str, bytes]:
         (answer,), number = self._answers(request.single()), request.instance
         if not 1 <= number <= len(answer.instances):
-            raise InputError(f"instance {number}: {answer.phrase!r} has {len(answer.instances)} instances here.")
+            raise InputError(f"instance {number}: {answer.phrase!r} has {counted(len(answer.instances), 'instance')} here.")
         file = io.BytesIO()
         np.save(file, answer.instances[number - 1].members.astype(np.int64), allow_pickle=False)
         return "application/octet-stream", file.getvalue()

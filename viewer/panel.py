@@ -9,6 +9,7 @@ import viser
 
 from query.objects.clicks import PhraseScore
 from query.phrase_answer import PhraseAnswer
+from query.tables import counted
 from viewer.state import EDITS, SHOWS, ViewState, phrases_of
 
 BEST = "best"  # the level that answers best
@@ -161,7 +162,7 @@ class Panel:
             for number, one in enumerate(answer.objects(views=0)[:5], 1)
         ]
         more = f"\n\n{len(answer.instances) - 5} more" if len(answer.instances) > 5 else ""
-        count = f"{len(answer.instances)} instance{'s' if len(answer.instances) > 1 else ''}"
+        count = counted(len(answer.instances), "instance")
         self._summary.content = f"**{name}**: {count}, level {answer.level} ({time})\n\n" + "\n".join(lines) + more
 
     def show_click(self, text: str) -> None:
@@ -187,7 +188,7 @@ def click_text(
     position: Sequence[float], unit: str, count: int, instance: tuple[str, int] | None, names: Sequence[PhraseScore]
 ) -> str:
     """What was clicked: position in the model's frame, instance (phrase and number), and the names that fit best."""
-    lines = [f"At **{_triple(position)}**{unit}, {count} Gaussians."]
+    lines = [f"At **{_triple(position)}**{unit}, {counted(count, 'Gaussian')}."]
     if instance is not None:
         lines.append(f"Part of **{_plain(instance[0])}** {instance[1]}.")
     if names:

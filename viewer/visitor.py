@@ -196,11 +196,11 @@ class Visitor:
         edit, folder = self._state.edit, self._place.model.folder
         color = self._state.color if edit == "Object in a colour" else None
         edits = Edits(extract=edit in ("Everything", "Only the object"), remove=edit == "Without the object", recolor=color)
-        answer.save(edits)
-        names = [path.name for path in sorted(folder.object_files(answer.phrase)) if path.suffix == ".ply"]
-        self._tell(
-            "Saved", f"{folder.objects / slug(answer.phrase)}: {', '.join(names)}; positions in {folder.located.name}", "green"
-        )
+        saved = answer.save(edits)
+        names, gone = (", ".join(path.name for path in paths) for paths in (saved.splats, saved.deleted))
+        replaced = f". Deleted, since they were of other instances: {gone}" if gone else ""
+        where = f"{folder.object_folder(answer.phrase)}: {names}; positions in {folder.located.name}"
+        self._tell("Saved", where + replaced, "green")
 
     def _downloaded(self, answer: PhraseAnswer) -> None:
         name = f"{slug(answer.phrase)}.ply"

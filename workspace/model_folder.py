@@ -290,21 +290,19 @@ class ModelFolder:
 
     def object_indices(self, phrase: str, instance: int) -> Path:
         """Ascending indices of the Gaussians of one instance (instances count from 1): int64 [m]."""
-        return self.objects / slug(phrase) / f"instance_{instance}.npy"
+        return self.object_folder(phrase) / f"instance_{instance}.npy"
 
-    def object_files(self, phrase: str) -> list[Path]:
-        """What earlier answers to the phrase left: indices, labels and edited splats, nothing else that may lie there."""
-        names = re.compile(r"instance_\d+\.(npy|ply)|labels\.npy|(removed|recolored)\.ply")
-        folder = self.objects / slug(phrase)
-        return [path for path in folder.iterdir() if names.fullmatch(path.name)] if folder.is_dir() else []
+    def object_folder(self, phrase: str) -> Path:
+        """Folder of the files of one phrase's instances."""
+        return self.objects / slug(phrase)
 
     def object_labels(self, phrase: str) -> Path:
         """Instance number of every Gaussian, from 1; 0 for none: int32 [n]."""
-        return self.objects / slug(phrase) / "labels.npy"
+        return self.object_folder(phrase) / "labels.npy"
 
     def object_splats(self, phrase: str, name: str) -> Path:
         """Edited Gaussians in the 3DGS layout: `instance_<i>`, `removed` or `recolored`."""
-        return self.objects / slug(phrase) / f"{name}.ply"
+        return self.object_folder(phrase) / f"{name}.ply"
 
     @property
     def frame(self) -> Path:

@@ -6,11 +6,11 @@ folder is recorded is first listed in the hidden file `.files` of that folder.
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from workspace.processes import has_ended
+from workspace.processes import has_ended, writer
 
 MANIFEST = ".files"
 REPLACED = ".replaced"  # the list of files that are being removed
@@ -62,16 +62,29 @@ class OwnedFiles:
         if self.begun and not self.being_removed:
             (self.folder / MANIFEST).rename(self.folder / REPLACED)
         self._known.clear()
+        self._delete(self.listed(REPLACED))
+        self.begin()
+        (self.folder / REPLACED).unlink(missing_ok=True)
+
+    def discard(self, paths: Iterable[Path]) -> None:
+        """Delete those of `paths` that are listed, and the folders that this leaves empty; the list keeps the others."""
+        listed = self.listed()
+        gone = set(paths) & set(listed)
+        self._delete(path for path in listed if path in gone)
+        self._known = {path.relative_to(self.folder).as_posix() for path in listed if path not in gone}
+        rest = self.folder / f"{MANIFEST}.{writer()}"
+        rest.write_text("".join(f"{name}\n" for name in sorted(self._known)), encoding="utf-8")
+        rest.replace(self.folder / MANIFEST)
+
+    def _delete(self, paths: Iterable[Path]) -> None:
         parents: set[Path] = set()
-        for path in self.listed(REPLACED):
+        for path in paths:
             if path.is_symlink() or path.is_file():
                 path.unlink(missing_ok=True)
                 parents |= {parent for parent in path.parents if self.folder in parent.parents}
         for parent in sorted(parents, key=lambda path: len(path.parts), reverse=True):
             if not any(parent.iterdir()):
                 parent.rmdir()
-        self.begin()
-        (self.folder / REPLACED).unlink(missing_ok=True)
 
     @contextmanager
     def recording(self) -> Iterator[None]:

@@ -18,6 +18,7 @@ from query.objects.finding import FoundPhrase, members_mask
 from query.objects.pictures import instance_picture
 from query.pictures import encoded
 from query.report import PAGE
+from query.tables import counted
 from scene.camera import Camera
 from scene.photographs import load_image
 from workspace import atomic
@@ -61,7 +62,7 @@ def write_report(
         nothing = f'<p class="none">Not here: the highest relevancy of any Gaussian is {answer.best:.3f}.</p>'
         body = f'<div class="found">{"".join(cards)}</div>' if cards else nothing
         sections.append(f"<section><h2>{escape(answer.phrase)}</h2>{body}</section>")
-    count = f"{len(located)} instance{'' if len(located) == 1 else 's'} of {len(found)} phrase{'' if len(found) == 1 else 's'}"
+    count = f"{counted(len(located), 'instance')} of {counted(len(found), 'phrase')}"
     lede = f"Axes: {escape(frame.name)}. Units: {escape(frame.units)}. White: what is visible of the instance. Yellow: its box."
     parts = {"<!--TITLE-->": count, "<!--LEDE-->": lede, "<!--SECTIONS-->": "\n".join(sections)}
     with atomic(path) as temporary:

@@ -66,6 +66,7 @@ def load_clip(model: str, pretrained: str | None, device: torch.device):  # noqa
                 precision=precision,
                 device=device,
                 force_preprocess_cfg=preprocessing,
+                force_quick_gelu=_published_with_quick_gelu(model, pretrained),
                 weights_only=True,
             )
         except ImportError as error:
@@ -149,6 +150,13 @@ def _published_preprocessing(model: str, pretrained: str | None) -> dict | None:
             pretrained, model, ", ".join(others),
         )  # fmt: skip
     return {name: value for name, value in zip(_FIELDS, common, strict=True) if value is not None}
+
+
+def _published_with_quick_gelu(model: str, pretrained: str | None) -> bool:
+    """Whether the published weights `pretrained` were trained with QuickGELU; OpenCLIP itself only warns, and runs GELU."""
+    import open_clip
+
+    return bool(open_clip.get_pretrained_cfg(model, pretrained).get("quick_gelu")) if pretrained else False
 
 
 _FIELDS = ("mean", "std", "interpolation", "resize_mode")  # resize_mode has no effect on square pictures

@@ -122,6 +122,26 @@ def test_a_query_takes_temperature_and_negatives_from_the_record(tmp_path):
     assert contrast(cosines, 1, 40.0).item() == pytest.approx(1 / (1 + np.exp(-4)))
 
 
+@pytest.mark.parametrize("quick", [True, False])
+def test_weights_run_with_the_activation_they_were_trained_with(quick, tmp_path, monkeypatch, recwarn):
+    import open_clip
+    from open_clip.transformer import QuickGELU
+
+    name, weights = small_clip(tmp_path)
+    published = {name: {"tag": {"file": str(weights), "quick_gelu": quick}}}  # ViT-B-16 has dfn2b with it, laion2b without
+    monkeypatch.setattr("open_clip.pretrained._PRETRAINED", published)
+    encoder = ClipEncoder(name, "tag")
+    expected = open_clip.create_model(name, pretrained=str(weights), force_quick_gelu=quick).eval()
+    assert any(isinstance(module, QuickGELU) for module in expected.modules()) == quick
+    crop = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8))
+    with torch.inference_mode():
+        pixels = encoder._normalize(crop.permute(0, 3, 1, 2).float() / 255)
+        torch.testing.assert_close(encoder.embed_crops(crop), expected.encode_image(pixels, normalize=True))
+        tokens = open_clip.get_tokenizer(name)(["a red cup"])
+        torch.testing.assert_close(encoder.embed_text(["a red cup"]), expected.encode_text(tokens, normalize=True))
+    assert not [warning for warning in recwarn if "QuickGELU" in str(warning.message)]
+
+
 def test_models_that_cannot_answer_are_refused_in_words(tmp_path, monkeypatch):
     folder = tmp_path / "vision"
     folder.mkdir()

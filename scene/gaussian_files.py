@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from plyfile import PlyData, PlyElement
 from torch import Tensor
 
 from scene.camera import FARTHEST
 from scene.gaussian_model import GaussianModel, num_sh_rest
-from scene.ply import read_vertices
-from workspace import InputError, atomic
+from scene.ply import read_vertices, vertex_properties, write_vertices
+from workspace import InputError
 from workspace.tensor_files import load_tensors
 
 # Function that rebuilds the numpy scalars of a checkpoint (its spatial_lr_scale); numpy 2 and numpy 1 name it differently.
@@ -42,8 +41,19 @@ def save_ply(path: Path, gaussians: GaussianModel) -> None:
     ]
     table = torch.cat([column.detach().cpu().float() for column in columns], dim=1).numpy()
     vertices = np.ascontiguousarray(table, "<f4").view([(name, "<f4") for name in names])[:, 0]
-    with atomic(path) as temporary:
-        PlyData([PlyElement.describe(vertices, "vertex")], byte_order="<").write(str(temporary))
+    write_vertices(path, vertices)
+
+
+def copy_ply(source: Path, target: Path) -> None:
+    """Write the vertices of a `.ply` with every property it has, in its order, as a binary `.ply`; atomic."""
+    write_vertices(target, read_vertices(source))
+
+
+def extra_properties(path: Path) -> list[str]:
+    """Vertex properties of a 3DGS `.ply` that a `GaussianModel` does not hold. Normals, zero in 3DGS, do not count."""
+    names = vertex_properties(path)
+    known = _property_names(sum(name.startswith("f_rest_") for name in names) // 3)
+    return [name for name in names if name not in known]
 
 
 def load_ply(path: Path) -> GaussianModel:
@@ -118,18 +128,27 @@ def load_checkpoint(path: Path) -> tuple[GaussianModel, Float[Tensor, "n c"] | N
 
 def load_gaussians(path: Path) -> GaussianModel:
     """Read Gaussians from a `.ply` or a reference checkpoint; the format is detected from the first bytes."""
-    try:
-        with path.open("rb") as file:
-            magic = file.read(4)
-    except FileNotFoundError:
-        raise InputError(f"No file {path}.") from None
-    except IsADirectoryError:
-        raise InputError(f"{path} is a folder; expected a point_cloud.ply or a chkpnt*.pth.") from None
+    magic = _first_bytes(path)
     if magic.startswith(b"ply"):
         return load_ply(path)
     if magic.startswith((b"PK", b"\x80")):  # torch's zip format, and its older plain pickles
         return load_checkpoint(path)[0]
     raise InputError(f"{path} is neither a .ply nor a checkpoint of a 3DGS trainer.")
+
+
+def is_ply(path: Path) -> bool:
+    """Whether the file begins as a `.ply`; InputError when there is none."""
+    return _first_bytes(path).startswith(b"ply")
+
+
+def _first_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(4)
+    except FileNotFoundError:
+        raise InputError(f"No file {path}.") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder; expected a point_cloud.ply or a chkpnt*.pth.") from None
 
 
 def _floats(name: str, value: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""The vertex table of a PLY file, text or binary.
+"""The vertex table of a PLY file: reads text and binary, writes binary.
 
 Parsed here because plyfile allocates whatever a header declares, builds every mesh face as Python objects, and reads text
 row by row (half a minute for 20 MB). Format: http://paulbourke.net/dataformats/ply/.
@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
+from plyfile import PlyData, PlyElement
 
-from workspace import InputError
+from workspace import InputError, atomic
 
 LONGEST_HEADER = 1 << 16  # bytes; a 3DGS header with 62 properties has 1,500
 _TYPES = {
@@ -52,6 +53,18 @@ def read_vertices(path: Path) -> np.ndarray:
     except (ValueError, OverflowError, MemoryError, IndexError) as error:
         reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
         raise InputError(f"{path} is not a PLY file, or was cut short ({reason}).") from None
+
+
+def vertex_properties(path: Path) -> tuple[str, ...]:
+    """Names of the vertex properties of a file that `read_vertices` reads, from its header alone."""
+    with path.open("rb") as file:
+        return _header(file)[2].names or ()
+
+
+def write_vertices(path: Path, vertices: np.ndarray) -> None:
+    """Write a vertex table as binary PLY with its properties, order and types; atomic."""
+    with atomic(path) as temporary:
+        PlyData([PlyElement.describe(vertices, "vertex")], byte_order="<").write(str(temporary))
 
 
 def _header(file: IO[bytes]) -> tuple[str | None, int, np.dtype, int]:

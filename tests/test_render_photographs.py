@@ -9,8 +9,8 @@ from small_scene import HEIGHT, WIDTH, write_small_scene
 
 from gaussian_renderer.render_photographs import RenderConfig, render_photographs
 from gaussian_renderer.trained_model import load_trained
-from query.objects.editing import recolored, write_vertices
-from scene.ply import read_vertices
+from query.objects.editing import recolored
+from scene.ply import read_vertices, write_vertices
 from training.rgb_trainer import RgbTrainConfig, train_rgb
 from workspace import InputError, ModelFolder, read_json
 

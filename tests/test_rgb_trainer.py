@@ -7,11 +7,13 @@ import signal
 
 import numpy as np
 import pytest
+from numpy.lib.recfunctions import append_fields
 from PIL import Image
 from small_scene import write_small_scene
 
 from gaussian_renderer.trained_model import load_trained
 from scene.gaussian_files import load_ply, save_ply
+from scene.ply import read_vertices, write_vertices
 from training import rgb_trainer
 from training.rgb_trainer import RgbTrainConfig, train_rgb
 from workspace import InputError, ModelFolder
@@ -95,6 +97,17 @@ def test_starting_from_a_ply_keeps_its_gaussians(scene_folder, tmp_path):
     train_rgb(_config(scene_folder, tmp_path / "second", iterations=0, start_checkpoint=ply))
     taken_over = ModelFolder(tmp_path / "second").point_cloud(0)
     assert taken_over.read_bytes() == ply.read_bytes()
+
+
+def test_training_on_from_a_ply_names_the_properties_it_leaves_out(scene_folder, tmp_path, caplog):
+    train_rgb(_config(scene_folder, tmp_path / "first", iterations=5))
+    vertices = read_vertices(ModelFolder(tmp_path / "first").point_cloud(5))
+    write_vertices(tmp_path / "theirs.ply", append_fields(vertices, "filter_3D", np.ones(len(vertices)), usemask=False))
+    train_rgb(_config(scene_folder, tmp_path / "as_it_is", iterations=0, start_checkpoint=tmp_path / "theirs.ply"))
+    assert "left out" not in caplog.text and "the 3D filter of Mip-Splatting is not applied" in caplog.text
+    train_rgb(_config(scene_folder, tmp_path / "on", iterations=5, start_checkpoint=tmp_path / "theirs.ply"))
+    assert "theirs.ply: filter_3D not trained and left out; --iterations 0 keeps every property." in caplog.text
+    assert "filter_3D" not in read_vertices(ModelFolder(tmp_path / "on").point_cloud(5)).dtype.names
 
 
 def test_a_diverged_run_says_so_and_keeps_no_broken_checkpoint(scene_folder, tmp_path):

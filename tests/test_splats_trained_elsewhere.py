@@ -39,7 +39,7 @@ class Slices:
 
 
 def _splats_of_another_trainer(path, scene):
-    """SH of degree 1, another order of properties, one that we do not know, values that are not rounded."""
+    """SH of degree 1, another order of properties, two that we do not know, values that are not rounded, big-endian."""
     generator = torch.Generator().manual_seed(7)
     gaussians = GaussianModel.from_points(scene.points, scene.colors, sh_degree=1)
     gaussians.log_scales[:] = np.log(0.18) + 0.1 * torch.randn(gaussians.log_scales.shape, generator=generator)
@@ -49,12 +49,14 @@ def _splats_of_another_trainer(path, scene):
     save_ply(path, gaussians)
     vertices = read_vertices(path)
     names = ["opacity", *(name for name in reversed(vertices.dtype.names) if name != "opacity")]
-    reordered = np.empty(len(vertices), [(name, "<f4") for name in [*names, "filter_3D"]])
+    reordered = np.empty(len(vertices), [*((name, "<f4") for name in [*names, "filter_3D"]), ("label", "<i2")])
     for name in names:
         reordered[name] = vertices[name]
-    reordered["filter_3D"] = 0.5
-    PlyData([PlyElement.describe(reordered, "vertex")]).write(str(path))
-    return read_vertices(path)
+    reordered["filter_3D"] = torch.rand(len(vertices), generator=generator).numpy()
+    reordered["label"] = np.arange(len(vertices)) % 1000 - 500
+    reordered["nx"] = 0.25
+    PlyData([PlyElement.describe(reordered, "vertex")], byte_order=">").write(str(path))
+    return reordered
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +109,8 @@ def test_edits_keep_every_value_of_the_file(located):
     members = _members(model)
     kept = np.setdiff1d(np.arange(len(foreign)), members)
     assert len(gone) == len(kept) > 0
-    for name in set(foreign.dtype.names) - {"filter_3D"}:
+    assert gone.dtype == painted.dtype == foreign.dtype
+    for name in foreign.dtype.names:
         assert gone[name].tobytes() == foreign[name][kept].tobytes(), name
         if not name.startswith("f_"):
             assert painted[name].tobytes() == foreign[name].tobytes(), name

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from gaussian_renderer import render
 from scene.dataset import Scene, load_scene
+from scene.gaussian_files import copy_ply, extra_properties, is_ply, load_gaussians, save_ply
 from scene.gaussian_files import load_checkpoint as load_reference_checkpoint
-from scene.gaussian_files import load_gaussians, save_ply
 from scene.gaussian_model import GaussianModel
 from scene.photographs import PhotographCache
 from training.densification import densify, reset_opacities
@@ -204,7 +204,11 @@ class _Trainer:
         """Write the Gaussians and their metrics; the checkpoint is no longer needed."""
         state = self.state
         views = {"test": self.measure(self.scene.test), "train": self.measure(train_sample(self.scene.train))}
-        save_ply(self.model.point_cloud(state.iteration), state.gaussians)
+        path, start = self.model.point_cloud(state.iteration), self.config.start_checkpoint
+        if state.iteration == 0 and start is not None and is_ply(start):
+            copy_ply(start, path)  # nothing was trained: properties unknown to us stay
+        else:
+            save_ply(path, state.gaussians)
         report = {
             "iteration": state.iteration,
             "gaussians": len(state.gaussians),
@@ -237,11 +241,11 @@ class _Trainer:
                 state = RgbState.restored(saved, rates)
             log.info("Continuing after iteration %d.", state.iteration)
             return state
-        gaussians, iteration = _first_gaussians(config, self.scene)
+        gaussians, iteration = _first_gaussians(config, self.schedule, self.scene)
         return RgbState.start(gaussians.to(self.device), rates, config.seed, min(iteration, self.schedule.iterations))
 
 
-def _first_gaussians(config: RgbTrainConfig, scene: Scene) -> tuple[GaussianModel, int]:
+def _first_gaussians(config: RgbTrainConfig, schedule: Schedule, scene: Scene) -> tuple[GaussianModel, int]:
     """Initial Gaussians, and the iteration of their checkpoint, 0 where there is none."""
     path = config.start_checkpoint
     if path is None:
@@ -249,7 +253,13 @@ def _first_gaussians(config: RgbTrainConfig, scene: Scene) -> tuple[GaussianMode
     if path.suffix == ".pth":
         gaussians, _, iteration = load_reference_checkpoint(path)
         return gaussians, iteration
-    return load_gaussians(path), 0
+    gaussians = load_gaussians(path)
+    extra = extra_properties(path) if is_ply(path) else []
+    if extra and schedule.iterations:
+        log.warning("%s: %s not trained and left out; --iterations 0 keeps every property.", path.name, ", ".join(extra))
+    if "filter_3D" in extra:
+        log.warning("%s: the 3D filter of Mip-Splatting is not applied; its fused .ply has it applied.", path.name)
+    return gaussians, 0
 
 
 _DIVERGED = (

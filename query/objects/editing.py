@@ -1,14 +1,10 @@
 """Objects taken out of a splat file, removed from it, or coloured: standard 3DGS PLY, other properties bit-identical."""
 
-from pathlib import Path
-
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
-from plyfile import PlyData, PlyElement
 from scipy.spatial import ConvexHull, QhullError
 
 from scene.gaussian_model import SH_C0
-from workspace import atomic
 
 FLAT = 1e-9  # a hull of points in one plane has no inside
 
@@ -50,9 +46,3 @@ def with_unknown_inside(
     result = members.copy()
     result[unknown[inside]] = True
     return result
-
-
-def write_vertices(path: Path, vertices: np.ndarray) -> None:
-    """Write a vertex table as binary PLY with its properties, order and types; atomic."""
-    with atomic(path) as temporary:
-        PlyData([PlyElement.describe(vertices, "vertex")], byte_order="<").write(str(temporary))

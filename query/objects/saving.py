@@ -18,7 +18,7 @@ from query.objects.report import write_report
 from query.objects.views import best_views
 from scene.camera import Camera
 from scene.gaussian_model import GaussianModel
-from scene.ply import read_vertices
+from scene.ply import read_vertices, write_vertices
 from workspace import InputError, ModelFolder, load_array, save_array, write_json
 from workspace.owned_files import OwnedFiles, remove_abandoned
 
@@ -161,13 +161,13 @@ def _save_edits(
         save_array(model.object_labels(answer.phrase), numbers)
         if edits.extract:
             for number in range(1, len(answer.instances) + 1):
-                editing.write_vertices(model.object_splats(answer.phrase, f"instance_{number}"), vertices[numbers == number])
+                write_vertices(model.object_splats(answer.phrase, f"instance_{number}"), vertices[numbers == number])
         if edits.remove:
             gone = removed_mask(answer, known, means)
-            editing.write_vertices(model.object_splats(answer.phrase, "removed"), editing.removed(vertices, gone))
+            write_vertices(model.object_splats(answer.phrase, "removed"), editing.removed(vertices, gone))
         if edits.recolor is not None:
             painted = editing.recolored(vertices, numbers > 0, np.array(edits.recolor, np.uint8))
-            editing.write_vertices(model.object_splats(answer.phrase, "recolored"), painted)
+            write_vertices(model.object_splats(answer.phrase, "recolored"), painted)
 
 
 def _labels(answer: FoundPhrase, num_gaussians: int) -> Int32[np.ndarray, " n"]:

@@ -74,7 +74,7 @@ fuzz: install
 pins:
 	rm -rf .venv-pins
 	$(MAKE) VENV=.venv-pins CONSTRAINTS=/dev/null install
-	.venv-pins/bin/python -m pip install --quiet -r requirements-browser.txt
+	.venv-pins/bin/python -m pip install --quiet -r requirements-browser.txt -r requirements-transformers.txt
 	.venv-pins/bin/python -m pip freeze --all --exclude diff-gaussian-rasterization --exclude simple-knn >.venv-pins/freeze
 	{ sed -n '/^#/p' constraints.txt; sed 's/$$/ ; python_version >= "3.11"/' .venv-pins/freeze; } >.venv-pins/constraints
 	$(MAKE) VENV=.venv-pins CONSTRAINTS=/dev/null lint test sanitize

@@ -38,6 +38,11 @@ def default_weights(model: str) -> str:
     raise AssertionError  # no weights are refused
 
 
+def embedding_width(model: str) -> int | None:
+    """Entries of an embedding of an OpenCLIP model, without its weights; None when only the hub has its configuration."""
+    return _config(model).get("embed_dim")
+
+
 def load_clip(model: str, pretrained: str | None, device: torch.device):  # noqa: ANN201 (open_clip's classes share no base)
     """Network in evaluation mode and tokenizer; half precision on a GPU, full precision on a CPU.
 

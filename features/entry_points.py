@@ -5,27 +5,42 @@ picture [h, w, 3] of uint8 to (labels, embeddings) as `features.own_segments.own
 `embed_text(phrases)`, to an array or tensor [p, d]. It may have `negatives`, a tuple of phrases, and `temperature`.
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Container, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from features.extractor import Extractor, ExtractorSpec
-from features.own_segments import own_segments, unit_rows
-from features.segment_store import SegmentStore
+from features.own_segments import GUIDE, own_segments, unit_rows
+from features.segment_store import Segments, SegmentStore
 from features.text import NEGATIVES, TEMPERATURE, TextOptions
 from workspace import InputError
 from workspace.record_types import FeatureSettings
 
+log = logging.getLogger(__name__)
+
 GROUP = "open_vocabulary_3d.features"
 
 
-def registered() -> dict[str, ExtractorSpec]:
-    """The extractors of installed packages, by name. Does not import them."""
-    return {entry.name: RegisteredSegments(entry) for entry in entry_points(group=GROUP)}
+def registered(taken: Container[str] = ()) -> dict[str, ExtractorSpec]:
+    """The extractors of installed packages, by name. Does not import them.
+
+    A name that is `taken`, or that an earlier package has, is left out with a warning.
+    """
+    found: dict[str, ExtractorSpec] = {}
+    for entry in entry_points(group=GROUP):
+        if entry.name in taken or entry.name in found:
+            log.warning(
+                "--features %s is another extractor already; %s is ignored. Rename its entry point.", entry.name, entry.value
+            )
+        else:
+            found[entry.name] = RegisteredSegments(entry)
+    return found
 
 
 class RegisteredSegments(ExtractorSpec[object]):
@@ -42,11 +57,14 @@ class RegisteredSegments(ExtractorSpec[object]):
 
     def load(self, options: object, device: torch.device) -> Extractor:
         """Extractor that calls the returned object and checks its segments for every picture."""
-        model = self._model(device, "segments")
+        model, where = self._model(device, "segments"), f"{self.entry.value}: segments()"
+        width = None  # of the first picture; all pictures must have the same
 
-        def segments(image):  # noqa: ANN001, ANN202 - as Step
-            labels, embeddings = model.segments(image)
-            return own_segments(labels, embeddings, image, f"{self.entry.value}: segments()")
+        def segments(image: UInt8[np.ndarray, "h w 3"]) -> Segments:
+            nonlocal width
+            found = own_segments(*_arrays(model.segments(image), where), image, where, width)
+            width = found.embeddings.shape[1]
+            return found
 
         return Extractor({"segments": segments})
 
@@ -64,6 +82,19 @@ class RegisteredSegments(ExtractorSpec[object]):
         if not callable(getattr(model, method, None)):
             raise InputError(f"What {self.entry.value} returns has no method {method}; docs/features.md says what it needs.")
         return model
+
+
+def _arrays(found: object, where: str) -> tuple[np.ndarray, np.ndarray]:
+    if not isinstance(found, tuple) or len(found) != 2 or not all(isinstance(part, np.ndarray | Tensor) for part in found):
+        raise InputError(f"{where} returned {_kind(found)}; expected (labels, embeddings), two arrays or tensors. {GUIDE}")
+    labels, embeddings = (part.detach().cpu() if isinstance(part, Tensor) else part for part in found)
+    if isinstance(embeddings, Tensor) and embeddings.is_floating_point():
+        embeddings = embeddings.float()  # numpy has no bfloat16
+    return np.asarray(labels), np.asarray(embeddings)
+
+
+def _kind(found: object) -> str:
+    return f"({', '.join(map(_kind, found))})" if isinstance(found, tuple) else type(found).__name__
 
 
 class RegisteredText:

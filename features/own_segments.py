@@ -1,5 +1,6 @@
 """`--features own`: label maps of the user, with embeddings of the user or of OpenCLIP."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int32, UInt8
 
+from features.clip_loading import embedding_width
 from features.clip_options import ClipOptions, clip_encoder, clip_settings, clip_text
 from features.extractor import Extractor, ExtractorSpec
 from features.masks import map_masks
@@ -21,7 +23,9 @@ from workspace import InputError, SceneFolder, load_array
 from workspace.image_reader import open_picture
 from workspace.record_types import FeatureSettings
 
-_GUIDE = "docs/features.md, 'Your own masks and features', says how."
+log = logging.getLogger(__name__)
+
+GUIDE = "docs/features.md, 'Your own masks and features', says how."
 _LEVELS = {1: (0, 0, 0, 0), 3: (1, 0, 1, 2), 4: (0, 1, 2, 3)}  # by number of maps: index of the map for each of LEVELS
 
 Maps = Mapping[str, Int32[np.ndarray, "h w"]]  # per level the label at each pixel, -1 where there is none
@@ -48,7 +52,7 @@ class OwnSegments(ExtractorSpec[OwnOptions]):
         """Source of the embeddings, and the model whose text they are compared with."""
         if options.masks is None:
             raise InputError(
-                f"--features own takes your label maps: add --masks DIR, and --embeddings DIR if you have them. {_GUIDE}"
+                f"--features own takes your label maps: add --masks DIR, and --embeddings DIR if you have them. {GUIDE}"
             )
         return {"embeddings": "clip" if options.embeddings is None else "own", **clip_settings(options)}
 
@@ -65,7 +69,7 @@ class OwnSegments(ExtractorSpec[OwnOptions]):
         return clip_text(settings, device, options)
 
     def announce(self, options: OwnOptions, scene: SceneFolder) -> None:
-        """Check that the folders have a file for every photograph.
+        """Check that the folders have a file for every photograph; warn of embeddings that no phrase can be compared with.
 
         Raises:
             InputError: files are missing.
@@ -79,8 +83,10 @@ class OwnSegments(ExtractorSpec[OwnOptions]):
                 kinds = " or ".join(f"KEY{ending}" for ending in endings)
                 raise InputError(
                     f"{folder} lacks {kinds} for {len(absent)} of {len(keys)} photographs: {names_text(absent)}. "
-                    f"KEY is the photograph's path below {scene.images.name}/ without its ending. {_GUIDE}"
+                    f"KEY is the photograph's path below {scene.images.name}/ without its ending. {GUIDE}"
                 )
+        if options.embeddings is not None:
+            _warn_of_other_width(options.embeddings, next(iter(scene_photographs(scene))), options.clip_model)
 
 
 def own_segments(
@@ -102,19 +108,19 @@ def own_segments(
     maps = level_maps(labels, image.shape[:2], where)
     if embeddings.ndim != 2 or embeddings.dtype.kind != "f" or 0 in embeddings.shape[1:]:
         raise InputError(
-            f"{where}: expected embeddings as floats [m, d], found {embeddings.dtype} {list(embeddings.shape)}. {_GUIDE}"
+            f"{where}: expected embeddings as floats [m, d], found {embeddings.dtype} {list(embeddings.shape)}. {GUIDE}"
         )
     if width is not None and embeddings.shape[1] != width:
-        raise InputError(f"{where}: the embeddings are {embeddings.shape[1]} wide, those of other pictures {width}. {_GUIDE}")
+        raise InputError(f"{where}: the embeddings are {embeddings.shape[1]} wide, those of other pictures {width}. {GUIDE}")
     highest = max(int(level.max(initial=-1)) for level in maps.values())
     if highest >= len(embeddings):
-        raise InputError(f"{where}: label {highest} has no embedding; there are {len(embeddings)} rows. {_GUIDE}")
+        raise InputError(f"{where}: label {highest} has no embedding; there are {len(embeddings)} rows. {GUIDE}")
     with np.errstate(over="ignore"):
         rows = embeddings.astype(np.float64)
         lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     if not (np.isfinite(lengths).all() and (lengths > 0).all()):
         bad = int(np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0))[:, 0])[0])
-        raise InputError(f"{where}: row {bad} of the embeddings is zero or not finite. {_GUIDE}")
+        raise InputError(f"{where}: row {bad} of the embeddings is zero or not finite. {GUIDE}")
     unit = (rows / lengths).astype(np.float32)
     chosen, stacked, offset = [], [], 0
     for level in LEVELS:  # a row belongs to one level, so levels that share labels repeat rows
@@ -131,14 +137,14 @@ def level_maps(labels: np.ndarray, size: tuple[int, int], where: str) -> Maps:
     if stack.ndim != 3 or len(stack) not in _LEVELS or 0 in stack.shape or stack.dtype.kind not in "iu":
         raise InputError(
             f"{where}: expected labels as whole numbers [h, w] or [1, 3 or 4 levels, h, w], found {labels.dtype} "
-            f"{list(labels.shape)}. {_GUIDE}"
+            f"{list(labels.shape)}. {GUIDE}"
         )
     if stack.min() < -1 or stack.max() >= 2**31 - 1:
-        raise InputError(f"{where}: labels run from {stack.min()} to {stack.max()}; -1 means none and 0 is the first. {_GUIDE}")
+        raise InputError(f"{where}: labels run from {stack.min()} to {stack.max()}; -1 means none and 0 is the first. {GUIDE}")
     (height, width), (rows, columns) = size, stack.shape[1:]
     if abs(rows - height * columns / width) > 1:
         raise InputError(
-            f"{where}: the labels are {columns}x{rows} pixels, the photograph {width}x{height}: another shape. {_GUIDE}"
+            f"{where}: the labels are {columns}x{rows} pixels, the photograph {width}x{height}: another shape. {GUIDE}"
         )
     row = ((np.arange(height) + 0.5) * rows / height).astype(int)
     column = ((np.arange(width) + 0.5) * columns / width).astype(int)
@@ -165,6 +171,17 @@ def _segmented(folder: Path, image: UInt8[np.ndarray, "h w 3"], key: str) -> Seg
     return SegmentedPicture(image, masks, maps)
 
 
+def _warn_of_other_width(folder: Path, key: str, model: str) -> None:
+    path, expected = _file(folder, key, ".npy"), embedding_width(model)
+    shape = load_array(path).shape
+    if expected is not None and len(shape) == 2 and shape[1] != expected:
+        log.warning(
+            "%s has rows of %d numbers, and phrases through %s have %d: they cannot be compared. Name the model of your "
+            "embeddings with --clip_model; without one, the features train a field that answers no phrases.",
+            path, shape[1], model, expected,
+        )  # fmt: skip
+
+
 class _Width:
     """Width of the embeddings of the first picture; all pictures must have the same."""
 
@@ -187,7 +204,7 @@ def _read_labels(folder: Path, key: str) -> tuple[np.ndarray, Path]:
     with open_picture(path) as picture:
         if picture.mode not in ("1", "L", "P", "I", "I;16", "I;16B"):
             raise InputError(
-                f"{path} is a picture of mode {picture.mode}; expected a grey one of 8 or 16 bit with labels. {_GUIDE}"
+                f"{path} is a picture of mode {picture.mode}; expected a grey one of 8 or 16 bit with labels. {GUIDE}"
             )
         labels = np.asarray(picture).astype(np.int64)
     return labels - 1, path  # 0 is no segment
@@ -201,5 +218,5 @@ def unit_rows(vectors: Float[np.ndarray, "p d"] | torch.Tensor, where: str) -> t
     """Text vectors with unit length, as float32; InputError when they are no finite rows or are zero."""
     found = torch.as_tensor(vectors).float()
     if found.ndim != 2 or not found.isfinite().all() or not (found.norm(dim=-1) > 0).all():
-        raise InputError(f"{where}: expected finite text vectors [p, d], none of them zero, found {list(found.shape)}. {_GUIDE}")
+        raise InputError(f"{where}: expected finite text vectors [p, d], none of them zero, found {list(found.shape)}. {GUIDE}")
     return torch.nn.functional.normalize(found, dim=-1)

@@ -29,7 +29,7 @@ EXTRACTORS: dict[str, ExtractorSpec] = {
     "clip_dense": ClipDense(),
     "own": OwnSegments(),
 }
-EXTRACTORS |= {name: spec for name, spec in registered().items() if name not in EXTRACTORS}
+EXTRACTORS |= registered(taken=EXTRACTORS)
 DEFAULT = "sam_clip"
 OPTIONS = tuple(dict.fromkeys(spec.options for spec in EXTRACTORS.values() if spec.options is not None))
 ExtractorName = Literal[tuple(EXTRACTORS)]

@@ -86,6 +86,19 @@ def test_own_masks_are_embedded_by_the_clip_model(scene, tmp_path):
     assert text_encoder(store.settings, "cpu").width == 32
 
 
+def test_embeddings_that_no_phrase_can_be_compared_with_are_noticed_before_training(scene, tmp_path, caplog):
+    name, _ = small_clip(tmp_path)  # 32 wide
+    for folder, width in (("rows", 32), ("others", 5)):
+        for key in ("one", "left/two"):
+            _save(tmp_path / "masks", key, _halves())
+            _save(tmp_path / folder, key, np.ones((3, width), np.float32))
+    for folder, warnings in (("rows", 0), ("others", 1)):
+        flags = {"masks": tmp_path / "masks", "embeddings": tmp_path / folder, "clip_model": name, "clip_pretrained": "own"}
+        caplog.clear()
+        preprocess(PreprocessConfig(scene.root, features="own", overwrite=True, device="cpu", **flags))
+        assert caplog.text.count("rows of 5 numbers, and phrases through small-clip have 32") == warnings
+
+
 def test_own_files_are_checked(scene, tmp_path):
     masks, rows = tmp_path / "masks", tmp_path / "rows"
     with pytest.raises(InputError, match="add --masks DIR"):
@@ -135,6 +148,22 @@ def load(device):
     assert device.type == "cpu"
     return Colours()
 
+class Widening:
+    width = 1
+    def segments(self, image):
+        self.width += 1
+        return torch.zeros(image.shape[:2], dtype=torch.int64), torch.ones(1, self.width, dtype=torch.bfloat16)
+
+def widen(device):
+    return Widening()
+
+class Labels:
+    def segments(self, image):
+        return np.zeros(image.shape[:2], np.int32), None
+
+def labels(device):
+    return Labels()
+
 def empty(device):
     return object()
 """
@@ -147,6 +176,7 @@ def package(tmp_path):
     (folder / "colours.py").write_text(PACKAGE)
     (folder / "colours-2.1.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: colours\nVersion: 2.1\n")
     lines = ("[open_vocabulary_3d.features]", "colours = colours:load", "hollow = colours:empty", "absent = colours:nothing")
+    lines += ("widening = colours:widen", "labels = colours:labels", "dino = colours:load")
     (folder / "colours-2.1.dist-info/entry_points.txt").write_text("\n".join(lines))
     return folder
 
@@ -165,12 +195,21 @@ def test_a_function_of_an_installed_package_is_a_choice_of_features(scene, packa
         text_encoder(open_store(scene).settings, "cpu")
 
 
-def test_text_and_errors_of_a_registered_function(package, monkeypatch):
+def test_text_and_errors_of_a_registered_function(package, monkeypatch, caplog):
     monkeypatch.syspath_prepend(package)
+    assert "dino" not in registered(taken=("sam_clip", "dino"))
+    assert "--features dino is another extractor already; colours:load is ignored" in caplog.text
     found = registered()
     encoder = found["colours"].text_encoder(FeatureSettings("colours"), "cpu", TextOptions())
     assert (encoder.negatives, encoder.temperature, encoder.width) == (("grey",), 20, 2)
     torch.testing.assert_close(encoder.embed(["abc"]), torch.tensor([[3.0, 1.0]]) / 10**0.5)
+    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    widening = found["widening"].load(None, torch.device("cpu"))
+    np.testing.assert_allclose(widening(image).embeddings[0], [0.5**0.5, 0.5**0.5])
+    with pytest.raises(InputError, match=r"colours:widen: segments\(\): the embeddings are 3 wide, those of other pictures 2"):
+        widening(image)
+    with pytest.raises(InputError, match=r"returned \(ndarray, NoneType\); expected \(labels, embeddings\)"):
+        found["labels"].load(None, torch.device("cpu"))(image)
     with pytest.raises(InputError, match="What colours:empty returns has no method segments"):
         found["hollow"].load(None, torch.device("cpu"))
     with pytest.raises(InputError, match="absent .colours:nothing. cannot be loaded: AttributeError"):

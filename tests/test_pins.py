@@ -18,7 +18,8 @@ def lines(name):
 def test_every_requirement_is_pinned_within_its_bounds_and_has_a_lower_bound():
     pins = {canonicalize_name(pin.name): pin for pin in map(Requirement, lines("constraints.txt"))}
     assert all(re.fullmatch(r"==[^,*]+", str(pin.specifier)) and str(pin.marker) for pin in pins.values())
-    pinned = ("requirements.txt", "requirements-dev.txt", "requirements-viewer.txt", "requirements-browser.txt")
+    optional = ("viewer", "browser", "transformers")
+    pinned = ("requirements.txt", "requirements-dev.txt", *(f"requirements-{name}.txt" for name in optional))
     for requirement in (Requirement(line) for name in pinned for line in lines(name)):
         pin = pins[canonicalize_name(requirement.name)]
         version = str(pin.specifier).removeprefix("==")

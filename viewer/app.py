@@ -4,6 +4,7 @@ import importlib.util
 import logging
 import sys
 import threading
+from collections import deque
 from dataclasses import fields
 from typing import Any
 
@@ -12,11 +13,14 @@ from query.open_model import OpenModel, opened
 from viewer.addresses import addresses, is_loopback
 from viewer.config import ViewerConfig
 from viewer.front import API, Front
+from viewer.geometry import Pose
 from viewer.http_answers import HttpAnswers
 from viewer.worker import Worker
 from workspace import InputError
 
 log = logging.getLogger(__name__)
+
+REMEMBERED = 32  # visitors who left, whose camera stays when they come back
 
 
 def view(config: ViewerConfig) -> None:
@@ -67,14 +71,20 @@ class Viewer:
                 return BrowserSplats(model, self._worker, client, failed)
             return ServerPictures(model, self._worker, client, config.size, failed)
 
+        left: deque[Pose] = deque(maxlen=REMEMBERED)
+
         @self._pages.on_client_connect
         def _(client: Any) -> None:
-            self.visitors[client.client_id] = Visitor(place, client, backend)
+            # a page whose connection was cut comes back as another client, still looking from where it was
+            places = [*left, *(visitor.pose for visitor in list(self.visitors.values()))]
+            returning = any(pose.is_at(Pose.of(client.camera)) for pose in places)
+            self.visitors[client.client_id] = Visitor(place, client, backend, returning)
 
         @self._pages.on_client_disconnect
         def _(client: Any) -> None:
             visitor = self.visitors.pop(client.client_id, None)
             if visitor is not None:
+                left.append(visitor.pose)
                 visitor.leave()
 
         # Loaded while the visitor's browser starts: the text encoder and the neighbours of the Gaussians.

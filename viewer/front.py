@@ -84,8 +84,8 @@ class Front:
             writer.write(_refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"More than {LARGEST_HEAD} bytes of headers."))
         except ValueError:
             writer.write(_refusal(HTTPStatus.BAD_REQUEST, "Not an HTTP request."))
-        except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError):
-            pass  # the client is gone, or never spoke
+        except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError, asyncio.CancelledError):
+            pass  # the client is gone, never spoke, or the server stops
         finally:
             writer.close()
 

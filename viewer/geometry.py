@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -34,6 +35,16 @@ class Pose:
         upper = camera.height / (2 * camera.fy)
         half = max(upper, min(camera.width / (2 * camera.fx) / aspect, WIDEST * upper))
         return cls((w, x, y, z), tuple(camera.center.tolist()), float(2 * np.arctan(half)), aspect)
+
+    @classmethod
+    def of(cls, camera: Any) -> "Pose":
+        """The pose of a viser client's camera."""
+        return cls(tuple(map(float, camera.wxyz)), tuple(map(float, camera.position)), float(camera.fov), float(camera.aspect))
+
+    def is_at(self, other: "Pose") -> bool:
+        """Whether another camera looks from the same place in the same direction."""
+        turn = abs(float(np.dot(self.wxyz, other.wxyz)))  # q and -q are one rotation
+        return bool(np.allclose(self.position, other.position, rtol=1e-4, atol=1e-5)) and turn > 1 - 1e-6
 
     def camera(self, width: int) -> Camera:
         """The camera of a picture `width` pixels wide."""

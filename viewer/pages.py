@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import warnings
 
 import viser
 
@@ -10,6 +11,7 @@ import viser
 def start_pages() -> viser.ViserServer:
     """A server at a free port of the loopback interface; end it with `stop_pages`."""
     logging.getLogger("websockets").setLevel(logging.CRITICAL)  # else a client that leaves during its request is a traceback
+    warnings.filterwarnings("ignore", "Queued a .* on a closed connection")  # a visitor left before the answer came
     with contextlib.redirect_stdout(io.StringIO()):
         return viser.ViserServer(host="127.0.0.1", port=0, verbose=False)
 

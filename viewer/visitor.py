@@ -49,7 +49,10 @@ class Place:
 class Visitor:
     """Created when a browser connects. Callbacks come from viser's threads; everything that computes runs in the worker."""
 
-    def __init__(self, place: Place, client: Any, backend: Callable[[Any, Callable[[Exception], None]], Backend]):
+    def __init__(
+        self, place: Place, client: Any, backend: Callable[[Any, Callable[[Exception], None]], Backend], returning: bool = False
+    ):
+        """A `returning` visitor, whose connection was cut, keeps the camera; others start at that of a photograph."""
         self._place, self._client = place, client
         self._lock = threading.RLock()
         self._answer: PhraseAnswer | None = None
@@ -66,7 +69,8 @@ class Visitor:
         actions = Actions(self.change, self.jump, self.save, self.download_splats, self.download_page)
         negatives = model.session.relevancy()["negatives"]
         self.panel = Panel(client.gui, model.folder.root.name, self._state, model.levels, list(model.cameras), negatives, actions)
-        self.jump(self._cameras[0].name)
+        if not returning:
+            self.jump(self._cameras[0].name)
         client.camera.on_update(lambda _: self._moved())
         client.scene.on_click()(lambda event: self.click(*event.screen_pos))
         if self._state.phrase:
@@ -82,8 +86,7 @@ class Visitor:
     @property
     def pose(self) -> Pose:
         """Where the visitor looks from."""
-        camera = self._client.camera
-        return Pose(tuple(camera.wxyz), tuple(camera.position), float(camera.fov), float(camera.aspect))
+        return Pose.of(self._client.camera)
 
     def change(self, **changes: Any) -> None:
         """Take over what the visitor has chosen, and show it."""

@@ -1,13 +1,13 @@
 """Answers compared with ground truth."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
 
 from evaluation.labels import Truth
-from evaluation.overlap import intersection_over_union
+from evaluation.overlap import intersection_over_union, pairwise_overlap
 from query.asking import AnsweredView, Row
 from query.report import Verdict
 
@@ -37,27 +37,27 @@ def judge(
         classes: the phrases that the indices in `answered.classes` refer to.
         control: also compare each phrase's ground truth with the answers to all other phrases.
     """
-    rows, verdicts = {}, {}
-    for row in answered.rows:
-        if row.phrase not in truth.phrases:
-            rows[row.phrase] = JudgedRow(**asdict(row))
-            continue
-        found = answered.answers[row.phrase]
-        height, width = found.mask.shape
-        drawn = truth.mask(row.phrase, width, height)
-        mask = torch.from_numpy(drawn).to(found.mask.device)
-        overlap = intersection_over_union(found.mask, mask)
-        hit = truth.hit(row.phrase, found.points, width, height)
-        measures = {"iou": overlap, "localized": hit}
-        if answered.classes is not None and row.phrase in classes:
-            argmax = torch.from_numpy(answered.classes).to(mask.device) == classes.index(row.phrase)
-            measures["argmax_iou"] = intersection_over_union(argmax, mask)
-        others = [other for phrase, other in answered.answers.items() if phrase != row.phrase] if control else []
+    rows, verdicts = {row.phrase: JudgedRow(**asdict(row)) for row in answered.rows}, {}
+    phrases = [phrase for phrase in rows if phrase in truth.phrases]
+    if not phrases:
+        return rows, verdicts
+    height, width = next(iter(answered.answers.values())).mask.shape
+    drawn = [truth.mask(phrase, width, height) for phrase in phrases]
+    found = torch.stack([answer.mask for answer in answered.answers.values()])
+    masks = torch.from_numpy(np.stack(drawn)).to(found.device)
+    judged = list(answered.answers)
+    overlaps = pairwise_overlap(found, masks)
+    for column, phrase in enumerate(phrases):
+        row = judged.index(phrase)
+        iou, hit = float(overlaps[row, column]), truth.hit(phrase, answered.answers[phrase].points, width, height)
+        measures = {"iou": iou, "localized": hit}
+        if answered.classes is not None and phrase in classes:
+            argmax = torch.from_numpy(answered.classes).to(masks.device) == classes.index(phrase)
+            measures["argmax_iou"] = intersection_over_union(argmax, masks[column])
+        others = [other for name, other in answered.answers.items() if name != phrase] if control else []
         if others:
-            measures["shuffled_iou"] = float(np.mean([intersection_over_union(other.mask, mask) for other in others]))
-            measures["shuffled_localized"] = float(
-                np.mean([truth.hit(row.phrase, other.points, width, height) for other in others])
-            )
-        rows[row.phrase] = JudgedRow(**asdict(row), **measures)
-        verdicts[row.phrase] = Verdict(overlap, hit, drawn)
+            measures["shuffled_iou"] = float(np.delete(overlaps[:, column], row).mean())
+            measures["shuffled_localized"] = float(np.mean([truth.hit(phrase, other.points, width, height) for other in others]))
+        rows[phrase] = replace(rows[phrase], **measures)
+        verdicts[phrase] = Verdict(iou, hit, drawn[column])
     return rows, verdicts

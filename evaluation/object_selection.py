@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
 import tyro
 from jaxtyping import Bool, Float
@@ -20,7 +21,7 @@ from tqdm import tqdm
 from evaluation.catalogue import PROTOCOLS
 from evaluation.gaussian_scores import GaussianScores, gaussian_scores
 from evaluation.labels import OutlinedFrame
-from evaluation.overlap import intersection_over_union
+from evaluation.overlap import pairwise_overlap
 from evaluation.protocol import read_labels
 from evaluation.protocols.gaussian_selection import select_argmax, select_vala
 from evaluation.protocols.lerf_ovs_3d import (
@@ -153,12 +154,10 @@ def _judged(
 
 def _control(frame: OutlinedFrame, masks: Mapping[str, Bool[Tensor, "h w"]]) -> list[float]:
     """For each labelled phrase, the mean IoU between the masks of all other phrases and its outline."""
-    found = []
-    for phrase in frame.phrases:
-        truth = torch.from_numpy(frame.mask(phrase, frame.width, frame.height))
-        others = [intersection_over_union(mask, truth.to(mask.device)) for name, mask in masks.items() if name != phrase]
-        found.append(fmean(others))
-    return found
+    truths = torch.from_numpy(np.stack([frame.mask(phrase, frame.width, frame.height) for phrase in frame.phrases]))
+    selected = torch.stack(list(masks.values()))
+    overlaps, names = pairwise_overlap(selected, truths.to(selected.device)), list(masks)
+    return [float(np.delete(overlaps[:, i], names.index(phrase)).mean()) for i, phrase in enumerate(frame.phrases)]
 
 
 @torch.inference_mode()

@@ -100,8 +100,11 @@ def test_models_of_another_protocol_or_scene_are_refused(tmp_path):
         benchmark(BenchmarkConfig((evaluated(tmp_path / "a", "teatime", 0.5, 0.5),), protocol="3d_ovs"))
     with pytest.raises(InputError, match="teatime"):
         benchmark(BenchmarkConfig((evaluated(tmp_path / "b", "teatime", 0.5, 0.5, "3d_ovs"),), protocol="3d_ovs"))
-    with pytest.raises(InputError, match="eval_query.py"):
+    with pytest.raises(InputError, match=f"No model folder {tmp_path / 'nothing'}"):
         benchmark(BenchmarkConfig((tmp_path / "nothing",)))
+    (tmp_path / "unasked").mkdir()
+    with pytest.raises(InputError, match="eval_query.py"):
+        benchmark(BenchmarkConfig((tmp_path / "unasked",)))
 
 
 def test_phrases_become_distinct_safe_file_names():

@@ -12,7 +12,7 @@ from autoencoder.kinds import read_compressor
 from autoencoder.network import Autoencoder, published_widths
 from autoencoder.pca import PCA
 from evaluation.labels import read_lerf_ovs
-from evaluation.overlap import intersection_over_union, localized
+from evaluation.overlap import intersection_over_union, localized, pairwise_overlap
 from query.answer_rule import answer, threshold
 from query.filters import box_mean, majority
 from query.relevancy import latent_similarity, relevancy, relevancy_maps
@@ -152,3 +152,12 @@ def test_latent_similarity_is_a_cosine():
     codes = torch.tensor([[2.0, 0, 0], [0, -3, 0]])
     found = latent_similarity(codes, torch.tensor([[1.0, 0, 0], [0, 5, 0]]))
     torch.testing.assert_close(found, torch.tensor([[1.0, 0.5], [0.5, 0.0]]))
+
+
+def test_all_pairs_of_masks_overlap_as_each_pair_alone():
+    """Larger than the part that is counted at a time, with an empty mask on both sides."""
+    generator = torch.Generator().manual_seed(0)
+    found, truth = (torch.rand(count, 600, 500, generator=generator) < 0.3 for count in (4, 3))
+    found[1], truth[2] = False, False
+    expected = [[intersection_over_union(a, b) for b in truth] for a in found]
+    assert pairwise_overlap(found, truth).tolist() == expected

@@ -170,7 +170,7 @@ def test_a_real_scene_from_photographs_to_the_index(run, tmp_path):
 
 @pytest.mark.skipif(
     not os.environ.get("SLURM_CLUSTER"),
-    reason="takes minutes and root: workflow/tests/slurm_cluster.sh start <folder>, then SLURM_CLUSTER=<folder>",
+    reason="takes minutes and root: workflow/tests/slurm_cluster.sh start <folder>, then SLURM_CLUSTER=<folder>, KILLS=<number>",
 )
 def test_a_cluster_whose_driver_jobs_and_node_are_killed_ends_in_the_results_of_an_undisturbed_run(tmp_path):
     command = [
@@ -181,6 +181,5 @@ def test_a_cluster_whose_driver_jobs_and_node_are_killed_ends_in_the_results_of_
         "--python",
         sys.executable,
     ]
-    command += ["--slurm", os.environ["SLURM_CLUSTER"], "--kills", "3", "-o", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    command += ["--slurm", os.environ["SLURM_CLUSTER"], "--kills", os.environ.get("KILLS", "3"), "-o", str(tmp_path)]
+    assert subprocess.run(command, check=False).returncode == 0

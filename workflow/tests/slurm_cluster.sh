@@ -4,11 +4,11 @@
 #   workflow/tests/slurm_cluster.sh start <folder>          everything it keeps is in the folder; /etc/slurm/slurm.conf links there
 #   workflow/tests/slurm_cluster.sh node-kill <folder>      the node's daemon is killed; node-start starts it again
 #   workflow/tests/slurm_cluster.sh stop <folder>
-#   CPUS=2 and MEMORY=16000 (MB) of the node, PORT=16817 the first of three ports.
+#   CPUS=2 and MEMORY=16000 (MB) of the node, GPUS=0 pretended devices, PORT=16817 the first of four ports.
 set -euo pipefail
 usage='usage: slurm_cluster.sh start|stop|node-kill|node-start <folder>'
 action=${1:?$usage} folder=$(realpath -m "${2:?$usage}")
-cpus=${CPUS:-2} memory=${MEMORY:-16000} port=${PORT:-16817}
+cpus=${CPUS:-2} memory=${MEMORY:-16000} gpus=${GPUS:-0} port=${PORT:-16817}
 link=/etc/slurm/slurm.conf  # jobs look here: Snakemake takes SLURM_CONF out of their environment
 export SLURM_CONF=$folder/slurm.conf
 PATH=$PATH:/usr/sbin:/sbin
@@ -56,9 +56,15 @@ AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
 AccountingStoragePass=$folder/munge.socket
 AccountingStoragePort=$((port + 2))
-NodeName=$(hostname -s) NodeAddr=127.0.0.1 CPUs=$cpus RealMemory=$memory State=UNKNOWN
+GresTypes=gpu
+NodeName=$(hostname -s) NodeAddr=127.0.0.1 CPUs=$cpus RealMemory=$memory Gres=gpu:$gpus State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 END
+  : >"$folder/gres.conf"
+  for ((device = 0; device < gpus; device++)); do  # Slurm wants a device file: as /dev/null
+    [ -e "$folder/gpu$device" ] || mknod "$folder/gpu$device" c 1 3
+    echo "Name=gpu File=$folder/gpu$device" >>"$folder/gres.conf"
+  done
   cat >"$folder/slurmdbd.conf" <<END
 AuthType=auth/munge
 AuthInfo=socket=$folder/munge.socket

@@ -1,6 +1,7 @@
 """The public port: a connection is handed to viser's server or, below /api, to the HTTP answers."""
 
 import asyncio
+import contextlib
 import ipaddress
 import json
 import threading
@@ -14,6 +15,7 @@ API = "/api"
 LARGEST_HEAD = 16 << 10  # bytes of a request line with its headers
 HEAD_SECONDS = 10.0  # time for a client to send them
 CHUNK = 64 << 10
+LINGER_BYTES, LINGER_SECONDS = 16 << 20, 2.0  # of a request that was refused
 
 
 class Front:
@@ -64,28 +66,30 @@ class Front:
         self._loop.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.CancelledError):  # the server stops; asyncio would log it
+            await self._answer(reader, writer)
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), HEAD_SECONDS)
             method, path, headers = _parsed(head)
             if not self._trusted(headers):
-                writer.write(_refusal(HTTPStatus.FORBIDDEN, "The request is of another web page or host name."))
-                await writer.drain()
+                await _refuse(reader, writer, HTTPStatus.FORBIDDEN, "The request is of another web page or host name.")
                 return
             below = path.partition("?")[0]
             answers = below == API or below.startswith(f"{API}/")
             if method != "GET" and not (answers and method == "POST"):
-                writer.write(
-                    _refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"{method[:20]} is not understood; GET is, and POST below {API}.")
-                )
-                await writer.drain()
+                message = f"{method[:20]} is not understood; GET is, and POST below {API}."
+                await _refuse(reader, writer, HTTPStatus.METHOD_NOT_ALLOWED, message)
                 return
             await self._splice(head, reader, writer, self._ports[answers])
         except asyncio.LimitOverrunError:
-            writer.write(_refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"More than {LARGEST_HEAD} bytes of headers."))
+            message = f"More than {LARGEST_HEAD} bytes of headers."
+            await _refuse(reader, writer, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, message)
         except ValueError:
-            writer.write(_refusal(HTTPStatus.BAD_REQUEST, "Not an HTTP request."))
-        except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError, asyncio.CancelledError):
-            pass  # the client is gone, never spoke, or the server stops
+            await _refuse(reader, writer, HTTPStatus.BAD_REQUEST, "Not an HTTP request.")
+        except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError):
+            pass  # the client is gone, or never spoke
         finally:
             writer.close()
 
@@ -124,10 +128,20 @@ def _parsed(head: bytes) -> tuple[str, str, dict[str, str]]:
     return method, path, {name.strip().lower(): value.strip() for name, _, value in fields}
 
 
-def _refusal(status: HTTPStatus, message: str) -> bytes:
+async def _refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, status: HTTPStatus, message: str) -> None:
+    """Answer, and read what the client still sends: closing with unread input would destroy the answer on its way."""
     body = json.dumps({"error": message}).encode()
     head = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-    return f"{head}Connection: close\r\n\r\n".encode() + body
+
+    async def drain() -> None:
+        left = LINGER_BYTES
+        while left > 0 and (data := await reader.read(CHUNK)):
+            left -= len(data)
+
+    with contextlib.suppress(OSError, asyncio.TimeoutError):  # the client is gone, or sends nothing more
+        writer.write(f"{head}Connection: close\r\n\r\n".encode() + body)
+        writer.write_eof()
+        await asyncio.wait_for(drain(), LINGER_SECONDS)
 
 
 async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:

@@ -1,8 +1,10 @@
 """Answers for programs over HTTP: a phrase in, JSON of locate.py's schema or a mask out."""
 
+import contextlib
 import io
 import json
 import logging
+import socket
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
@@ -17,7 +19,7 @@ from query.open_model import OpenModel
 from query.phrase_answer import PhraseAnswer
 from query.pictures import encoded, mask_picture
 from query.tables import counted
-from viewer.front import API
+from viewer.front import API, CHUNK, LINGER_BYTES, LINGER_SECONDS
 from viewer.requests import LARGEST_BODY, Request, parse_request
 from viewer.worker import Worker
 from workspace import InputError
@@ -120,8 +122,10 @@ def _handler(
 
         def do_POST(self) -> None:
             length = self.headers.get("Content-Length", "0")
-            if not length.isdigit() or int(length) > LARGEST_BODY:
-                self._send(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, *_error(f"expected a body of at most {LARGEST_BODY} bytes."))
+            if "Transfer-Encoding" in self.headers:  # in pieces, whose length nobody knows before the last
+                self._refuse(HTTPStatus.LENGTH_REQUIRED, "expected a body with Content-Length, not one in pieces.")
+            elif not length.isdigit() or int(length) > LARGEST_BODY:
+                self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"expected a body of at most {LARGEST_BODY} bytes.")
             else:
                 self._answer(self.rfile.read(int(length)))
 
@@ -141,6 +145,16 @@ def _handler(
             except Exception:
                 log.exception("a request failed")
                 self._send(HTTPStatus.INTERNAL_SERVER_ERROR, *_error("the terminal of the viewer says what went wrong."))
+
+        def _refuse(self, status: HTTPStatus, message: str) -> None:
+            """Answer without using the body. It is read all the same: closing with unread input would destroy the answer."""
+            self._send(status, *_error(message))
+            left = LINGER_BYTES
+            with contextlib.suppress(OSError):  # the client is gone, or sends nothing more
+                self.connection.shutdown(socket.SHUT_WR)
+                self.connection.settimeout(LINGER_SECONDS)
+                while left > 0 and (data := self.rfile.read1(CHUNK)):
+                    left -= len(data)
 
         def _send(self, status: HTTPStatus, kind: str, content: bytes) -> None:
             self.send_response(status)

@@ -122,6 +122,25 @@ def test_a_query_takes_temperature_and_negatives_from_the_record(tmp_path):
     assert contrast(cosines, 1, 40.0).item() == pytest.approx(1 / (1 + np.exp(-4)))
 
 
+def test_every_published_way_to_prepare_pictures_is_the_librarys(tmp_path, monkeypatch):
+    import open_clip
+    from open_clip import pretrained
+
+    fields = ("mean", "std", "interpolation", "resize_mode")  # SigLIP, for example, has another of each
+    tags = [tag for model in pretrained._PRETRAINED.values() for tag in model.values()]
+    ways = {tuple(str(tag.get(field)) for field in fields): {f: tag[f] for f in fields if f in tag} for tag in tags}
+    assert len(ways) >= 4
+    name, weights = small_clip(tmp_path)
+    square = np.random.default_rng(0).integers(0, 256, (100, 100, 3), dtype=np.uint8)
+    for way in ways.values():
+        monkeypatch.setattr(pretrained, "_PRETRAINED", {name: {"tag": {"file": str(weights), **way}}})
+        _, _, transform = open_clip.create_model_and_transforms(name, pretrained="tag")
+        for source in ("tag", str(weights)):  # a file is prepared for as the published weights
+            encoder = ClipEncoder(name, source)
+            pixels = encoder._normalize(torch.tensor(encoder.resize(square)[None]).permute(0, 3, 1, 2).float() / 255)[0]
+            torch.testing.assert_close(pixels, transform(Image.fromarray(square)), atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize("quick", [True, False])
 def test_weights_run_with_the_activation_they_were_trained_with(quick, tmp_path, monkeypatch, recwarn):
     import open_clip

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -123,8 +123,8 @@ class AblationConfig:
     """Photographs; every 8th is held out and asked."""
     fields: tuple[str, ...] = tuple(FIELDS)
     """Fields to train; those that they are compared with are added."""
-    questions: bool = True
-    """Also vary how the default fields are asked, and read the other lifted ones in all three ways."""
+    questions: Literal["all", "readings", "none"] = "all"
+    """readings: lifted fields are read in all three ways. all: the default fields are also asked in every way."""
     rgb: str = "--preset fast"
     """Settings of train.py for the Gaussians."""
     output_path: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("output/ablation")
@@ -166,8 +166,8 @@ def _figures(config: AblationConfig, world: int, seed: int) -> Iterator[tuple[st
         _run("train.py --include_feature", f"-s {scene.root} -m {model.root} --seed {seed} {field.language}")
         yield name, "", _asked(scene, model, "")
         lifted = "codebook" in field.compressor
-        askings = ASKINGS if name in (OPTIMISED, LIFTED) else READINGS if lifted else {}
-        for choice, asking in askings.items() if config.questions else ():
+        askings = ASKINGS if config.questions == "all" and name in (OPTIMISED, LIFTED) else READINGS if lifted else {}
+        for choice, asking in askings.items() if config.questions != "none" else ():
             yield name, choice, _asked(scene, model, asking.flags)
 
 

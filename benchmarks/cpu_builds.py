@@ -5,7 +5,7 @@
 A folder holds a built `diff_gaussian_rasterization`, as `pip install --target <folder> --no-deps <source>` leaves it. Every round
 runs a process per build; the best time of all rounds counts. The scene is random: 1,000,000 Gaussians at 1440x1080. Rows of many
 views are training passes over them in turn with the memory that `train.py --view_cache_gb` would allow for 50 views (fewer views
-get their share), after two passes that fill the cache.
+get their share), after two passes that fill the cache. Rows of small calls, 100 Gaussians at 32x32, show the time spent in Python.
 """
 
 import json
@@ -18,9 +18,11 @@ from typing import Annotated
 
 import torch
 import tyro
-from diff_gaussian_rasterization import rasterize
+from diff_gaussian_rasterization import View, prepare, rasterize
 
-from benchmarks.cpu_scenes import CACHED_VIEWS, Scene, measure, step, table, time_training
+from benchmarks.cpu_scenes import CACHED_VIEWS, Scene, Timing, measure, step, table, time_training
+
+SMALL_CALLS = 100
 
 
 @dataclass
@@ -56,12 +58,34 @@ def times(config: Config) -> dict[str, list[float]]:
         "forward + full backward, C = 3": lambda: step(lambda f: full(f).image, features[3], gradient[3], leaves),
         "forward + full backward, C = 9": lambda: step(lambda f: full(f).image, features[9], gradient[9], leaves),
     }
-    found = {name: measure(call, config.repeats) for name, call in tasks.items()}
+    found = {name: measure(call, config.repeats) for name, call in tasks.items()} | small_calls(config.repeats)
 
     for gigabytes in config.gigabytes if config.views else ():
         spent = time_training(scene.cameras, scene.gaussians, features[9], gradient[9], gigabytes)[1]
         found[f"training pass, C = 9, {gigabytes:g} GB for {CACHED_VIEWS} views"] = spent
     return {name: [timing.wall, timing.cpu] for name, timing in found.items()}
+
+
+def small_calls(repeats: int) -> dict[str, Timing]:
+    """Milliseconds of 100 calls each, one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    scene = Scene.random(SMALL_CALLS, 0.05)
+    view = View(torch.eye(4), 30.0, 30.0, 16.0, 16.0, 32, 32)
+    features, gradient = scene.features(3), torch.randn(3, 32, 32)
+    leaves = [t.clone().requires_grad_() for t in scene.geometry]
+    prepared = prepare(view, *scene.geometry)
+    tasks = {
+        "forward": lambda: rasterize(view, *scene.geometry, features.detach()),
+        "forward + full backward": lambda: step(lambda f: rasterize(view, *leaves, f).image, features, gradient, leaves),
+        "prepared forward": lambda: prepared.rasterize(features.detach()),
+        "prepared forward + backward": lambda: step(lambda f: prepared.rasterize(f).image, features, gradient, []),
+    }
+    found = {}
+    for name, call in tasks.items():
+        found[f"{SMALL_CALLS} small calls: {name}"] = measure(lambda call=call: [call() for _ in range(SMALL_CALLS)], 5 * repeats)
+    torch.set_num_threads(threads)
+    return found
 
 
 def main(config: Config) -> None:

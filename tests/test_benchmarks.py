@@ -120,7 +120,7 @@ def test_cpu_builds(benchmark, monkeypatch, capsys):
     module.main(module.Config(repeats=1, views=2, count=300))
     torch.set_num_threads(threads)
     times = json.loads(capsys.readouterr().out)
-    assert len(times) == 7 and all(len(pair) == 2 and min(pair) > 0 for pair in times.values())
+    assert len(times) == 11 and all(len(pair) == 2 and min(pair) > 0 for pair in times.values())
 
 
 def test_rgb_iteration(benchmark, monkeypatch, capsys):

@@ -1,6 +1,6 @@
 // The interface of each backend. All functions throw std::exception on failure and never read outside the given arrays,
 // whatever values these hold. The caller checks that values are finite: `first_nonfinite`, `watch_nonfinite`; only
-// cuda::prepare tests the parameters of the Gaussians itself and throws std::domain_error.
+// prepare tests the parameters of the Gaussians itself and throws std::domain_error.
 #pragma once
 
 #include <string>

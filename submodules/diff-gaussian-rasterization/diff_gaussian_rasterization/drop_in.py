@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .checks import check_gaussians, check_tensor, checked_scale_modifier
-from .finite import check_finite, check_finite_geometry, raise_nonfinite
+from .finite import check_finite, raise_nonfinite
 from .harmonics import evaluate_sh
 from .rasterize_ops import RasterizeInputs, rasterize_op
 from .view import View
@@ -154,7 +154,6 @@ class GaussianRasterizer(torch.nn.Module):
             "cov3D_precomp": None if covariances is None else covariances.contiguous(),
             "opacities": opacities.contiguous(),
         }
-        check_finite_geometry(**geometry)
         check_finite(
             colors_precomp=None if colors_precomp is None else colors_precomp.contiguous(),
             language_feature_precomp=features[:, 3:].contiguous() if channels else None,

@@ -82,11 +82,6 @@ def check_finite(**tensors: Tensor | None) -> None:
             raise ValueError(f"{name} holds {value} at index {_unravel(flat, tensor.shape[1:])}; every value must be finite.")
 
 
-def check_finite_geometry(**tensors: Tensor | None) -> None:
-    """`check_finite` for Gaussian parameters that are about to be projected. Does nothing on a GPU: projection checks them."""
-    check_finite(**{name: tensor for name, tensor in tensors.items() if tensor is not None and not tensor.is_cuda})
-
-
 def raise_nonfinite(**tensors: Tensor | None) -> None:
     """Synchronise, and raise ValueError naming the first value that is not finite, if there is one."""
     for name, tensor in tensors.items():

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .checks import check_features, check_gaussians, checked_scale_modifier
-from .finite import check_finite, check_finite_geometry, raise_nonfinite
+from .finite import check_finite, raise_nonfinite
 from .kept_weights import KeptWeights
 from .lifting import LiftedLabels, lift_labels
 from .prepared_ops import BlendInputs, PrepareInputs, blend_into, blend_op, prepare_op
@@ -155,7 +155,6 @@ def prepare(
         "covariances": covariances,
         "opacities": opacities,
     }
-    check_finite_geometry(**geometry)
     try:
         radii, state, counts = prepare_op.run(
             PrepareInputs(

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from .checks import check_features, check_gaussians, check_tensor, checked_scale_modifier
-from .finite import check_finite, check_finite_geometry, raise_nonfinite
+from .finite import check_finite, raise_nonfinite
 from .rasterize_ops import RasterizeInputs, rasterize_op
 from .view import Rendering, View
 
@@ -61,7 +61,6 @@ def rasterize(
         "covariances": covariances,
         "opacities": opacities,
     }
-    check_finite_geometry(**geometry)
     check_finite(features=features, background=background)
     try:
         image, alpha, depth, radii, _, _ = rasterize_op.run(

@@ -2,9 +2,11 @@
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple, SupportsFloat
+from typing import NamedTuple
 
 from torch import Tensor
+
+from .checks import is_number
 
 LARGEST_SIDE = 1 << 16
 RIGID = 1e-3  # largest deviation of R R^T from the identity; poses rounded to three digits pass
@@ -41,7 +43,7 @@ class View:
         rows = self.world_to_camera.tolist()
         numbers = [rows[i][k] for i in range(3) for k in range(3)] + [row[3] for row in rows[:3]]
         for name in ("fx", "fy", "cx", "cy"):
-            if not isinstance(getattr(self, name), SupportsFloat):
+            if not is_number(getattr(self, name)):
                 raise TypeError(f"{name} must be a number of pixels, found {type(getattr(self, name)).__name__}.")
         numbers += [float(self.fx), float(self.fy), float(self.cx), float(self.cy)]
         if not all(map(math.isfinite, numbers)):
@@ -59,7 +61,8 @@ class View:
 def _is_rigid(rotation: list[float]) -> bool:
     """Whether a row-major 3x3 matrix is a rotation: orthonormal rows, no reflection."""
     a, b, c = rotation[:3], rotation[3:6], rotation[6:]
-    products = [sum(x * y for x, y in zip(p, q, strict=True)) for p, q in ((a, a), (b, b), (c, c), (a, b), (a, c), (b, c))]
+    pairs = ((a, a), (b, b), (c, c), (a, b), (a, c), (b, c))
+    products = [p[0] * q[0] + p[1] * q[1] + p[2] * q[2] for p, q in pairs]
     volume = a[0] * (b[1] * c[2] - b[2] * c[1]) + a[1] * (b[2] * c[0] - b[0] * c[2]) + a[2] * (b[0] * c[1] - b[1] * c[0])
     return volume > 0 and all(abs(found - (i < 3)) < RIGID for i, found in enumerate(products))
 

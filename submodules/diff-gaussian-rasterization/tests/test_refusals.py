@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from cuda_scenes import make_gaussians, make_view
+from cuda_scenes import make_gaussians, make_view, with_covariances
 from diff_gaussian_rasterization import (
     GaussianRasterizationSettings,
     GaussianRasterizer,
@@ -61,6 +61,25 @@ def spoiled(shape, index, value):
 def test_rasterize_refuses(changes, error, message):
     with pytest.raises(error, match=message):
         rasterize(make_view(), **arguments(**changes))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("name", ["means", "scales", "rotations", "opacities", "covariances"])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_bad_parameter_is_named_wherever_its_gaussian_is(name, value, threads, instruction_set):
+    """Projection tests thousands of Gaussians at a time and reads all of them only where they may be visible; here none is."""
+    g = make_gaussians(9000)
+    g |= {"scales": None, "rotations": None, **with_covariances(g)} if name == "covariances" else {}
+    g["means"][:, 2] = -5.0
+    g[name].reshape(9000, -1)[8997, -1] = value
+    features, before = torch.rand(9000, 2), torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for call in (lambda: prepare(make_view(), **g), lambda: rasterize(make_view(), **g, features=features)):
+            with pytest.raises(ValueError, match=rf"{name} holds {value} at index \[8997"):
+                call()
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(

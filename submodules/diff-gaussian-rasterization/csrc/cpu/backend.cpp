@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "../spherical_harmonics.h"
+#include "finite.h"
 #include "parallel.h"
 #include "view_kernels.h"
 
@@ -139,22 +140,12 @@ void evaluate_sh_backward(const Harmonics<T>& sh, const T* colors, const T* grad
   });
 }
 
-// Tests the exponent bits with integer operations, so that the loop vectorises on any instruction set.
-inline bool finite_bits(float v) {
-  uint32_t bits;
-  std::memcpy(&bits, &v, sizeof(bits));
-  return (bits & 0x7f800000u) != 0x7f800000u;
-}
-inline bool finite_bits(double v) { return finite(v); }
-
 template <class T>
 int64_t first_nonfinite(const T* values, int64_t count, const Execution& execution) {
   constexpr int64_t kPiece = int64_t(1) << 16;
   std::atomic<int64_t> first{std::numeric_limits<int64_t>::max()};
   parallel_ranges(execution.threads, count, kPiece, [&](int64_t begin, int64_t end, int) {
-    bool bad = false;
-    for (int64_t i = begin; i < end; ++i) bad |= !finite_bits(values[i]);  // no early exit: the loop is memory-bound
-    if (!bad) return;
+    if (all_finite(values + begin, end - begin)) return;
     int64_t found = begin;
     while (finite(values[found])) ++found;
     int64_t known = first.load();

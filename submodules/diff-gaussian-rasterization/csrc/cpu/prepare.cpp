@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "../backend.h"
+#include "finite.h"
 #include "parallel.h"
 #include "prepared_view.h"
 #include "radix_sort.h"
@@ -26,6 +27,16 @@ struct Visible {
 };
 
 template <class T>
+bool parameters_finite(const Gaussians<T>& g, int64_t begin, int64_t end) {
+  const auto rows_finite = [&](const T* rows, int columns) {
+    return all_finite(rows + columns * begin, columns * (end - begin));
+  };
+  const bool shape =
+      g.covariances ? rows_finite(g.covariances, 6) : rows_finite(g.scales, 3) && rows_finite(g.rotations, 4);
+  return shape && rows_finite(g.means, 3) && rows_finite(g.opacities, 1);
+}
+
+template <class T>
 Visible<T> project_all(const Camera<T>& camera, const Gaussians<T>& gaussians, int32_t* radii, T* depth,
                        Allocator scratch, int threads) {
   const int64_t n = gaussians.count, pieces = (n + kProjectGrain - 1) / kProjectGrain;
@@ -35,6 +46,9 @@ Visible<T> project_all(const Camera<T>& camera, const Gaussians<T>& gaussians, i
   std::vector<int64_t> found(pieces + 1);
   parallel_for(threads, pieces, [&](int64_t piece, int) {
     const int64_t begin = piece * kProjectGrain, end = std::min(begin + kProjectGrain, n);
+    // Here the rows stay in the cache for the projection.
+    if (!parameters_finite(gaussians, begin, end))
+      throw std::domain_error("a Gaussian has a NaN or infinite parameter");
     found[piece + 1] = view_kernels<T>().project(camera, gaussians, begin, end, radii, depth, splats, other + begin);
   });
   std::partial_sum(found.begin(), found.end(), found.begin());

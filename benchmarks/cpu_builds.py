@@ -5,7 +5,7 @@
 A folder holds a built `diff_gaussian_rasterization`, as `pip install --target <folder> --no-deps <source>` leaves it. Every round
 runs a process per build; the best time of all rounds counts. The scene is random: 1,000,000 Gaussians at 1440x1080. Rows of many
 views are training passes over them in turn with the memory that `train.py --view_cache_gb` would allow for 50 views (fewer views
-get their share), after two passes that fill the cache. Rows of small calls, 100 Gaussians at 32x32, show the time spent in Python.
+get their share), after two passes that fill the cache. Rows of small calls, 100 Gaussians at 32x32, show the time in Python.
 """
 
 import json

@@ -267,6 +267,7 @@ def test_a_job_killed_without_a_word_is_said_to_be(tmp_path):
     assert "out of memory or out of time; its last line: 200 photographs" in reason(log)
     killed = write_log(tmp_path, "b", "+ python x\nloading\nslurmstepd: error: *** JOB 5 CANCELLED DUE TO TIME LIMIT ***\n")
     assert "TIME LIMIT" in reason(killed)
+    assert "never started" in reason(write_log(tmp_path, "c", ""))
 
 
 def test_every_attempt_asks_for_more():

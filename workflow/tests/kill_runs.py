@@ -46,7 +46,6 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--iterations", type=int, default=60)
-    parser.add_argument("--seconds", type=float, help="what the run takes, to spread the kills over; by default measured")
     parser.add_argument("--slurm", type=Path, help="folder of slurm_cluster.sh, started")
     parser.add_argument("-o", "--output", type=Path, required=True, help="new folder")
     options = parser.parse_args()
@@ -54,14 +53,14 @@ def main() -> int:
     quiet = prepare(options, "undisturbed")
     begin = time.monotonic()
     code = start(options, quiet, slurm=False).wait()
-    seconds = options.seconds or time.monotonic() - begin
-    print(f"undisturbed: {time.monotonic() - begin:.0f} s, exit code {code}", flush=True)
+    seconds = time.monotonic() - begin
+    print(f"undisturbed: {seconds:.0f} s, exit code {code}", flush=True)
     if code:
         print(f"nothing to compare with; see {quiet}/driver.log")
         return 1
     expected = results(quiet)
     work = prepare(options, "killed")
-    code, kills = disturb(options, work, rng, seconds)
+    code, kills = disturb(options, work, rng, seconds, len(finished(quiet)))
     found = results(work)
     different = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
     present = sum(value == "there" for value in expected.values())
@@ -99,34 +98,30 @@ def start(options: argparse.Namespace, work: Path, slurm: bool) -> subprocess.Po
         return subprocess.Popen(command, cwd=work, stdout=log, stderr=log, start_new_session=True)
 
 
-def disturb(options: argparse.Namespace, work: Path, rng: random.Random, seconds: float) -> tuple[int, int]:
+def disturb(options: argparse.Namespace, work: Path, rng: random.Random, seconds: float, jobs: int) -> tuple[int, int]:
     """Kill the driver, a job or the node's daemon at random moments, then let the run end; its exit code and the kills."""
     kinds = ["driver", "job", *(["node"] if options.slurm else [])]
+    moments = sorted(rng.randrange(jobs - 1) for _ in range(options.kills))  # in finished jobs, however fast the machine is
     driver, kills = start(options, work, bool(options.slurm)), {kind: 0 for kind in kinds}
     limit, code = time.monotonic() + 20 * max(60.0, seconds), 1
-    while True:
-        if sum(kills.values()) < options.kills:
-            wait = time.monotonic() + rng.uniform(0.05, 2.0) * seconds / options.kills
-        else:
-            wait = limit
-        while time.monotonic() < wait and driver.poll() is None:
-            time.sleep(0.1)
+    while time.monotonic() < limit:
+        time.sleep(0.1)
         if driver.poll() is not None:  # ended, or gave up after a job was killed
-            if sum(kills.values()) >= options.kills or all_done(work):
-                code = driver.returncode
-                if code == 0 or time.monotonic() > limit:
-                    break
+            if driver.returncode == 0:
+                code = 0
+                break
             driver = start(options, work, bool(options.slurm))
-            continue
-        if time.monotonic() > limit:
-            driver.kill()
-            break
-        kind = rng.choice(kinds)
-        if kill(kind, driver, work, options, rng):
-            kills[kind] += 1
-            print(f"killed the {kind} ({sum(kills.values())} of {options.kills})", flush=True)
-        if kind == "driver":
-            driver = start(options, work, bool(options.slurm))
+        elif moments and len(finished(work)) >= moments[0]:
+            time.sleep(rng.uniform(0.0, 2 * seconds / jobs))
+            kind = rng.choice(kinds)
+            if kill(kind, driver, work, options, rng):
+                moments.pop(0)
+                kills[kind] += 1
+                print(f"killed the {kind} after {len(finished(work))} of {jobs} jobs", flush=True)
+            if kind == "driver":
+                driver = start(options, work, bool(options.slurm))
+    else:
+        driver.kill()
     print("kills: " + ", ".join(f"{kind} {count}" for kind, count in kills.items()), flush=True)
     return code, sum(kills.values())
 
@@ -163,9 +158,9 @@ def stages(work: Path) -> list[int]:
     return found
 
 
-def all_done(work: Path) -> bool:
-    """Whether every model of the run is listed."""
-    return len(list((work / "output" / "workflow").glob("*/seed_*/listed.done"))) == 2
+def finished(work: Path) -> list[Path]:
+    """Markers of the jobs that have succeeded."""
+    return list((work / "output" / "workflow").rglob("*.done"))
 
 
 def results(work: Path) -> dict[str, str]:

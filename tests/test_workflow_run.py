@@ -99,7 +99,7 @@ def test_a_killed_training_finds_what_it_left(run, tmp_path):
 
 def test_shards_seeds_and_fields_are_jobs_of_their_own(run, tmp_path):
     make_scenes(tmp_path, "a")
-    done = run(shards=3, seeds="[0, 7]", render=True)
+    done = run(shards=3, seeds="[0, 7]", render="true", locate="lifted", iterations="null")
     assert done.returncode == 0, done.stderr
     assert sorted(call.split("--shard ")[1].split()[0] for call in calls(tmp_path, "preprocess.py")) == ["1/3", "2/3", "3/3"]
     for seed in (0, 7):

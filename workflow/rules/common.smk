@@ -19,6 +19,8 @@ from stage_resources import megabytes, minutes
 configfile: str(REPOSITORY / "config" / "config.yaml")
 
 
+WORDS = {"true": True, "false": False, "null": None}  # YAML's; --config leaves them text
+config.update({name: WORDS.get(value, value) for name, value in config.items() if isinstance(value, str)})
 validate(config, str(REPOSITORY / "workflow" / "schemas" / "config.schema.json"))
 
 COMMANDS = Commands(config, REPOSITORY)

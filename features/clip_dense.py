@@ -34,7 +34,9 @@ class ClipDense(ExtractorSpec[ClipDenseOptions]):
         """The model, its calibration, and the size of the grid; errors as `clip_settings`."""
         if options.clip_scale < 1:
             raise InputError(f"--clip_scale {options.clip_scale} is no count of 1 or more.")
-        found = {name: value for name, value in clip_settings(options).items() if name != "crop_resize"}  # there are no crops
+        if options.crop_resize is not None:
+            raise InputError("--crop_resize is for crops of segments; --features clip_dense has none. Leave it out.")
+        found = {name: value for name, value in clip_settings(options).items() if name != "crop_resize"}
         return {**found, "clip_scale": options.clip_scale}
 
     def load(self, options: ClipDenseOptions, device: torch.device) -> Extractor:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
@@ -59,9 +59,7 @@ def preprocess(config: PreprocessConfig) -> None:
         )
     picture_size(1, 1, config.resolution)  # validates the resolution before any work
     spec = EXTRACTORS[config.features]
-    if config.segmenter is not None and config.segmenter not in spec.segmenters:
-        valid = "; ".join(f"{name}: {', '.join(s.segmenters)}" for name, s in EXTRACTORS.items() if s.segmenters)
-        raise InputError(f"--features {config.features} does not go with --segmenter {config.segmenter}. These do: {valid}.")
+    _refuse_flags_of_others(config)
     resolution = spec.resolution(config.resolution, config)
     settings = FeatureSettings(config.features, resolution=resolution, **spec.settings(config))
     photographs = scene_photographs(scene)
@@ -112,3 +110,23 @@ def preprocess(config: PreprocessConfig) -> None:
         )
         raise SystemExit(1)
     log.info("%s: %d of %d images", store.folder, len(photographs) - len(remaining), len(photographs))
+
+
+def _refuse_flags_of_others(config: PreprocessConfig) -> None:
+    """InputError for a segmenter, or another flag, that the extractor does not have."""
+    valid = {name: spec.segmenters for name, spec in EXTRACTORS.items() if spec.segmenters}
+    if config.segmenter is not None and config.segmenter not in valid.get(config.features, ()):
+        listed = "; ".join(f"{name}: {', '.join(segmenters)}" for name, segmenters in valid.items())
+        raise InputError(f"--features {config.features} does not go with --segmenter {config.segmenter}. These do: {listed}.")
+    owners = {name: {option.name for option in fields(spec.options)} for name, spec in EXTRACTORS.items() if spec.options}
+    for option in fields(config):
+        takers = [name for name, options in owners.items() if option.name in options]
+        given = getattr(config, option.name)
+        # --preset is handed on by scripts whatever the features; extractors without prompts have nothing to leave out
+        if not takers or config.features in takers or option.name in ("segmenter", "preset") or given == option.default:
+            continue
+        shown = " ".join(map(str, given)) if isinstance(given, tuple) else given
+        raise InputError(
+            f"--{option.name} {shown} does not apply to --features {config.features}; the flag is for {', '.join(takers)}. "
+            "Leave it out."
+        )

@@ -60,6 +60,9 @@ class SamClip(ExtractorSpec[SamClipOptions]):
         segmenter, family = options.segmenter or "sam", FAMILIES.get(options.segmenter)
         if options.segmenter_weights and not family:
             raise InputError(f"--segmenter_weights is for --segmenter {' and '.join(FAMILIES)}, not {segmenter}.")
+        for flag in ("sam_ckpt_path", "sam_model_type"):
+            if segmenter != "sam" and getattr(options, flag) != getattr(SamClipOptions, flag):
+                raise InputError(f"--{flag} is for --segmenter sam, not {segmenter}. Leave it out.")
         if segmenter == "graph":
             return {**clip_settings(options), "segmenter": "graph"}
         return {

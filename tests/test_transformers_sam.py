@@ -176,3 +176,5 @@ def test_combinations_that_mean_nothing_are_refused(scene):
         preprocess(PreprocessConfig(scene.root, features="mini", segmenter="sam2", device="cpu"))
     with pytest.raises(InputError, match="--segmenter_weights is for --segmenter sam2 and edgetam, not graph"):
         preprocess(PreprocessConfig(scene.root, segmenter="graph", segmenter_weights="here", device="cpu"))
+    with pytest.raises(InputError, match="--sam_model_type is for --segmenter sam, not graph. Leave it out"):
+        preprocess(PreprocessConfig(scene.root, segmenter="graph", sam_model_type="vit_b", device="cpu"))

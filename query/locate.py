@@ -64,6 +64,8 @@ def locate(config: LocateConfig) -> None:
     saved = save_answers(model, found, trained, cameras, frame, finder.known, edits, _settings(config, session))
     sys.stdout.write(f"{_table(found, saved.located, frame)}\nobjects: {model.located}\nreport: {model.objects_report}\n")
     sys.stdout.writelines(f"splats: {path}\n" for path in saved.splats)
+    absent = [answer.phrase for answer in found if not answer.instances]
+    sys.stdout.writelines(f"no splats of what is not here: {shortened(phrase)}\n" for phrase in absent if edits)
     sys.stdout.writelines(f"deleted with the earlier answer: {path}\n" for path in saved.deleted)
     sys.stdout.writelines(f"kept from an earlier question: {path}\n" for path in saved.others)
 

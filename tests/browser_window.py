@@ -107,7 +107,7 @@ class Window:
     def changed(self, before):
         """Of every ball, how much its colour has changed, brightness aside."""
         now = self.colors()
-        return np.abs(now / now.sum(1, keepdims=True) - before / before.sum(1, keepdims=True)).max(1)
+        return np.abs(now / now.sum(1, keepdims=True).clip(1) - before / before.sum(1, keepdims=True).clip(1)).max(1)
 
     def lights(self, before, *balls):
         """Wait until exactly these balls have another colour than before."""

@@ -105,14 +105,16 @@ def test_the_folder_holds_the_last_question_edits_asked_for_and_what_the_user_pu
     users = model.object_folder("red ball") / "instance_9.npy"
     users.write_bytes(b"mine")
     _locate(model, BALLS[1], extract=True)
-    _locate(model, "elephant")
+    _locate(model, "elephant", remove=True)
     assert _files(model) == {
         "objects.json",
         "report.html",
         "red_ball/instance_9.npy",
         *(f"{model.object_folder(BALLS[1]).name}/{name}" for name in ("instance_1.ply", "labels.npy")),
     }
-    assert f"kept from an earlier question: {model.object_splats(BALLS[1], 'instance_1')}\n" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert f"kept from an earlier question: {model.object_splats(BALLS[1], 'instance_1')}\n" in told
+    assert "no splats of what is not here: elephant\n" in told
     assert users.read_bytes() == b"mine"
 
 

@@ -17,7 +17,7 @@ from viewer.edits import edited_splats
 from viewer.frames import FrameRenderer
 from viewer.geometry import Pose, ahead_of, looked_at, upward
 from viewer.overlay import UNEDITED, edited, overlay_of
-from viewer.state import EDITS, MOST_PHRASES, SHOWS, ViewState, phrases_of
+from viewer.state import EDITS, LONGEST_PHRASE, MOST_PHRASES, SHOWS, ViewState, phrases_of
 from viewer.worker import Worker
 
 OPTIONS = {"neighbours": 1, "min_gaussians": 1, "grow": 1.0, "threshold": 0.95}  # another ball has a fifth of it: 0.92
@@ -120,6 +120,11 @@ def test_the_history_has_each_phrase_once_newest_first():
         state = state.changed(phrase=phrase)
     assert len(state.history) == MOST_PHRASES and state.history[0] == str(MOST_PHRASES - 1)
     assert ViewState().changed(phrase="a").changed(phrase="b").changed(phrase="a").history == ("a", "b")
+
+
+def test_a_pasted_page_is_cut_to_a_phrase_that_the_browser_may_keep():
+    state = ViewState().changed(phrase="red ball, " * 1000)
+    assert len(state.phrase) <= LONGEST_PHRASE and ViewState.from_json(state.to_json(), ()) == state
     assert phrases_of(" wall, red floor;;wall ,") == ("wall", "red floor")
 
 

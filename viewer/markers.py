@@ -9,6 +9,7 @@ from query.objects.boxes import CORNERS, EDGES, oriented
 from query.objects.coordinates import Frame
 from query.phrase_answer import PhraseAnswer
 from query.pictures import class_colors
+from query.tables import shortened
 
 POINT = 0.008  # radius of the clicked point, in multiples of its distance
 
@@ -37,7 +38,7 @@ class Markers:
             sphere = self._scene.add_icosphere("/clicked", POINT * distance, (255, 220, 80), position=position)
             self._points = [sphere]
             if name:
-                self._points.append(self._scene.add_label("/clicked_name", name, position=position))
+                self._points.append(self._scene.add_label("/clicked_name", shortened(name), position=position))
 
 
 def add_boxes(scene: Any, answer: PhraseAnswer, up: Float[np.ndarray, "3"]) -> list[Any]:
@@ -50,6 +51,6 @@ def add_boxes(scene: Any, answer: PhraseAnswer, up: Float[np.ndarray, "3"]) -> l
         lines, shade = corners[np.array(EDGES)], tuple(int(part) for part in color)
         name, top = f"/objects/{number}", corners[CORNERS[:, 2] > 0].mean(0)
         handles.append(scene.add_line_segments(f"{name}/box", lines, shade, thickness=2.0, thickness_units="screen"))
-        label = f"{answer.phrase} {number}: {instance.score:.2f}"
+        label = f"{shortened(answer.phrase)} {number}: {instance.score:.2f}"
         handles.append(scene.add_label(f"{name}/name", label, position=top, anchor="bottom-center"))
     return handles

@@ -9,7 +9,7 @@ import viser
 
 from query.objects.clicks import PhraseScore
 from query.phrase_answer import PhraseAnswer
-from query.tables import counted
+from query.tables import counted, shortened
 from viewer.state import EDITS, SHOWS, ViewState, phrases_of
 
 BEST = "best"  # the level that answers best
@@ -67,8 +67,10 @@ class Panel:
             lambda _: self._report(phrase=" ".join(self._phrase.value.split()), negatives=phrases_of(self._negatives.value))
         )
         self._summary = gui.add_markdown("Type what you look for, and press **Enter**.")
-        self._history = gui.add_button_group("Earlier", state.history or ("-",), visible=bool(state.history))
-        self._history.on_click(lambda _: self._report(phrase=self._history.value))
+        self._earlier: dict[str, str] = {}
+        self._history = gui.add_button_group("Earlier", ("-",), visible=False)
+        self._history.on_click(lambda _: self._report(phrase=self._earlier[self._history.value]))
+        self._show_history(state)
 
     def _look(self, state: ViewState, levels: Sequence[str]) -> None:
         gui = self._gui
@@ -140,8 +142,12 @@ class Panel:
             self._asked = state.phrase
             self._quietly(self._phrase, state.phrase)
         self._color.visible = state.edit == EDITS[3]
-        if state.history and tuple(self._history.options) != state.history:
-            self._history.options = state.history
+        self._show_history(state)
+
+    def _show_history(self, state: ViewState) -> None:
+        if list(self._earlier.values()) != list(state.history):
+            self._earlier = {shortened(phrase): phrase for phrase in state.history}
+            self._history.options = tuple(self._earlier) or ("-",)
         self._history.visible = bool(state.history)
 
     def show_answer(self, answer: PhraseAnswer | None, seconds: float) -> None:
@@ -149,7 +155,7 @@ class Panel:
         if answer is None:
             self._summary.content = "Type what you look for, and press **Enter**."
             return
-        time, name = f"{1000 * seconds:.0f} ms", _plain(answer.phrase)
+        time, name = f"{1000 * seconds:.0f} ms", _plain(shortened(answer.phrase))
         if not answer.instances:
             self._summary.content = (
                 f"**{name}** is not here: highest relevancy {answer.compared.best:.2f} at level {answer.level}. "
@@ -190,9 +196,9 @@ def click_text(
     """What was clicked: position in the model's frame, instance (phrase and number), and the names that fit best."""
     lines = [f"At **{_triple(position)}**{unit}, {counted(count, 'Gaussian')}."]
     if instance is not None:
-        lines.append(f"Part of **{_plain(instance[0])}** {instance[1]}.")
+        lines.append(f"Part of **{_plain(shortened(instance[0]))}** {instance[1]}.")
     if names:
-        lines.append("\n".join(f"- {_plain(one.phrase)}: {one.score:.2f} (level {one.level})" for one in names))
+        lines.append("\n".join(f"- {_plain(shortened(one.phrase))}: {one.score:.2f} (level {one.level})" for one in names))
     else:
         lines.append("Type names below, or look for something, to see what it could be.")
     return "\n\n".join(lines)

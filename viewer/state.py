@@ -39,8 +39,10 @@ class ViewState:
     """Names that a click may give; none for the history."""
 
     def changed(self, **changes: Any) -> "ViewState":
-        """The state with other values; a new phrase goes to the top of the history."""
+        """The state with other values; a new phrase, cut to 200 characters, goes to the top of the history."""
         state = replace(self, **changes)
+        if len(state.phrase) > LONGEST_PHRASE:
+            state = replace(state, phrase=state.phrase[:LONGEST_PHRASE].strip())
         if state.phrase and state.phrase != self.phrase:
             older = [phrase for phrase in state.history if phrase != state.phrase]
             state = replace(state, history=(state.phrase, *older)[:MOST_PHRASES])

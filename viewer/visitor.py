@@ -222,6 +222,8 @@ class Visitor:
     def _failed(self, error: BaseException | None) -> None:
         if isinstance(error, InputError):
             self._tell("Not possible", str(error), "red")
+        elif isinstance(error, OSError) and error.filename is not None:  # a full disk, or a folder that is not ours to write to
+            self._tell("Not possible", f"{error.filename}: {error.strerror}", "red")
         else:
             log.error("a visitor's request failed", exc_info=error)
             self._tell("Something went wrong", "The terminal of the viewer says what.", "red")

@@ -79,7 +79,9 @@ class Cost:
 COSTS = {
     "convert": Cost(30, per_photograph=5.0, memory=2000, memory_per_megapixel=10),  # not measured at these sizes
     "preprocess": Cost(12, per_megapixel=4.0, memory=2000, disk_per_megapixel=16.5),
-    "preprocess_networks": Cost(60, per_photograph=120.0, memory=10000, disk_per_megapixel=16.5),  # not measured
+    # SAM ViT-H on two cores: 89 s for a photograph with --preset fast, 804 with the published prompts (docs/features.md), which a
+    # CPU ends in its second attempt; not measured on a GPU, for which this is long.
+    "preprocess_networks": Cost(60, per_photograph=120.0, memory=10000, disk_per_megapixel=16.5),
     "compress": Cost(8, per_photograph=0.05, memory=950, memory_per_megapixel=1),
     "gaussians": Cost(
         6, per_step_megapixel=0.38, per_step_million=0.69, memory=850, memory_per_million=1500, disk_per_million=248

@@ -7,18 +7,23 @@ import shlex
 import shutil
 import sys
 import xml.etree.ElementTree as ElementTree
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from colmap_scene import write_scene
+from PIL import Image
 from small_answers import BALLS, Words, write_lifted
 from small_answers import write_scene as write_answers_scene
 from small_features import write_small_segments
 from small_scene import write_small_scene
 
 from benchmarks import cpu_scenes
-from workspace import read_json
+from evaluation.labels import read_lerf_ovs
+from features.graph_segments import graph_segments
+from workspace import SceneFolder, read_json
 
 ROOT = Path(__file__).resolve().parents[1]
 ELSEWHERE = {
@@ -77,6 +82,22 @@ def test_every_benchmark_is_run_by_a_test():
     makefile = (ROOT / "Makefile").read_text()
     listed = next(line for line in makefile.splitlines() if line.startswith("BENCHMARKS")).split(":=")[1].split()
     assert set(listed) <= names
+
+
+def test_segment_parts(benchmark, monkeypatch, tmp_path, capsys):
+    module = benchmark("segment_parts")
+    small = {"views": 9, "objects": 4, "points": 200}
+    monkeypatch.setattr(module, "write_toy_world", partial(module.write_toy_world, **small))
+    module.main(module.PartsConfig(worlds=(3,), variants=("default", "twice the size"), width=160, output_path=tmp_path))
+    labelled = read_lerf_ovs(SceneFolder(tmp_path / "world_3" / "scene").labels)
+    parts = sum("'s " in phrase for frame in labelled for phrase in frame.phrases)
+    things = sum(len(frame.phrases) for frame in labelled) - parts
+    rows = capsys.readouterr().out.splitlines()[-2:]
+    assert parts and all(f" of {parts} " in row and row.rstrip().endswith(f" of {things}") for row in rows)
+    image = np.asarray(Image.open(next((tmp_path / "world_3" / "scene" / "images").iterdir())))
+    maps = module.VARIANTS["default"].segments(image)
+    assert all(np.array_equal(maps[index], level) for index, level in enumerate(graph_segments(image).values()))
+    assert module.VARIANTS["twice the size"].segments(image).shape == maps.shape
 
 
 def test_cpu_rasterizer(benchmark, monkeypatch, capsys):
@@ -249,8 +270,6 @@ def test_segment_levels(benchmark, tmp_path):
 
 
 def test_extractor_cost(benchmark, monkeypatch, tmp_path, capsys):
-    from PIL import Image
-
     Image.new("RGB", (64, 48)).save(tmp_path / "one.png")
     module = benchmark("extractor_cost")
     module.main(module.CostConfig(tmp_path / "one.png", rows=("mini_dense",)))

@@ -1,6 +1,7 @@
 """`doctor.py --plan <scene>`: seconds and memory of every stage on this machine, for the extractors that could run."""
 
 import os
+import sys
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -83,6 +84,7 @@ def plan(scene: Path) -> int:
     costs = dict(_costs(image, device, threads))
     rows = [_row(candidate, cost, len(photographs), memory) for candidate, cost in costs.items()]
     print(table(["stage 1: preprocess.py", "s per photograph", "all", "memory GB", "weights (check their licences)"], rows))
+    print("  measuring the later stages", file=sys.stderr, flush=True)
     after = in_process(stage_costs, width, height, device, threads)
     print(f"\n{_later_stages(after, len(photographs))}")
     print(f"\n{_recommendation(scene, costs, len(photographs), memory)}")
@@ -95,6 +97,7 @@ def _costs(image, device: str, threads: int) -> Iterator[tuple[Candidate, Cost |
         if candidate.package and find_spec(candidate.package) is None:
             yield candidate, f"needs: pip install -r requirements-{candidate.package}.txt"
             continue
+        print(f"  measuring {candidate.flags}", file=sys.stderr, flush=True)  # all of them take minutes
         options = replace(PreprocessConfig(source_path=Path()), **candidate.options)
         networks = replace(options, preset="published")
         try:

@@ -117,7 +117,8 @@ def test_the_plan_recommends_the_first_that_is_fast_and_fits(monkeypatch, tmp_pa
     monkeypatch.setattr(plan, "find_spec", lambda package: object())
     monkeypatch.setattr(plan, "in_process", lambda *_: StageCosts(0.1, 1e-5, 0.5, 0.25, 1e9))
     assert doctor.main(["--plan", str(tmp_path)]) == 0
-    out = capsys.readouterr().out
+    out, progress = capsys.readouterr()
+    assert "measuring --features sam_clip --segmenter graph\n" in progress
     assert "3 photographs, used at 64x48" in out and "no such operator" in out and "(too much)" in out
     assert f"python preprocess.py -s {tmp_path} --features sam_clip --segmenter graph\n" in out
     lines = {line.split("  ")[0]: line for line in out.splitlines()}

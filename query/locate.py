@@ -15,10 +15,12 @@ from query.objects.finding import FoundPhrase, InstanceOptions, ObjectFinder
 from query.objects.saving import Edits, save_answers
 from query.question import clean_phrases
 from query.session import RelevancyConfig, Session
-from query.tables import shortened, table
+from query.tables import counted, shortened, table
 from workspace import InputError, ModelFolder
 
 log = logging.getLogger(__name__)
+
+NAMED = 5  # splat files of earlier questions that the terminal names
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,9 @@ def locate(config: LocateConfig) -> None:
     absent = [answer.phrase for answer in found if not answer.instances]
     sys.stdout.writelines(f"no splats of what is not here: {shortened(phrase)}\n" for phrase in absent if edits)
     sys.stdout.writelines(f"deleted with the earlier answer: {path}\n" for path in saved.deleted)
-    sys.stdout.writelines(f"kept from an earlier question: {path}\n" for path in saved.others)
+    sys.stdout.writelines(f"kept from an earlier question: {path}\n" for path in saved.others[:NAMED])
+    if len(saved.others) > NAMED:
+        sys.stdout.write(f"and {counted(len(saved.others) - NAMED, 'more splat file')} of earlier questions in {model.objects}\n")
 
 
 def _settings(config: LocateConfig, session: Session) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from scene.gaussian_files import load_ply, save_ply
 from scene.gaussian_model import GaussianModel
 from scene.ply import read_vertices
 from workspace import InputError, ModelFolder, load_array, read_json, save_array
+from workspace.owned_files import OwnedFiles
 from workspace.record_types import LanguageRecord, RgbRecord
 from workspace.stage_record import stage
 
@@ -116,6 +117,17 @@ def test_the_folder_holds_the_last_question_edits_asked_for_and_what_the_user_pu
     assert f"kept from an earlier question: {model.object_splats(BALLS[1], 'instance_1')}\n" in told
     assert "no splats of what is not here: elephant\n" in told
     assert users.read_bytes() == b"mine"
+
+
+def test_only_a_few_of_many_kept_files_are_named(model, capsys):
+    for number in range(7):
+        kept = model.object_splats(f"thing {number}", "removed")
+        kept.parent.mkdir(parents=True)
+        kept.touch()
+        OwnedFiles(model.objects).add(kept)
+    _locate(model, "elephant")
+    told = capsys.readouterr().out
+    assert told.count("kept from an earlier question") == 5 and "and 2 more splat files" in told
 
 
 def test_questions_to_one_model_at_once_leave_one_whole_answer(model):
@@ -258,6 +270,7 @@ def test_without_a_scale_the_file_says_so(model):
         ({"up": (0.0, 0.0, 0.0)}, "--up 0.0 0.0 0.0"),
         ({"scale": -1.0}, "--scale -1"),
         ({"scale": 0.0}, "--scale 0"),
+        ({"scale": 1e300}, "--scale 1e"),
         ({"metres": 1.0}, "--measured and --metres"),
         ({"recolor": (0, 0, 300)}, "--recolor 0 0 300"),
         ({"level": "m"}, "not 'm'"),

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from workspace import InputError, read_typed, write_json
 
+LARGEST_SCALE = 1e9  # metres per scene unit; lengths stay within float32
 UNKNOWN_UNITS = "unknown: structure from motion has no scale; give --scale, or --measured with a known distance"
 
 
@@ -65,8 +66,8 @@ def checked(up: Sequence[float] | None, scale: float | None) -> Frame:
     """A validated frame; InputError for a zero direction or a scale that is not positive."""
     if up is not None and not (np.isfinite(up).all() and np.linalg.norm(up) > 1e-9):
         raise InputError(f"--up {' '.join(map(str, up))}: expected a direction, such as 0 -1 0, not of length zero.")
-    if scale is not None and not 0 < scale < np.inf:
-        raise InputError(f"--scale {scale}: expected metres per scene unit, above 0.")
+    if scale is not None and not 1 / LARGEST_SCALE <= scale <= LARGEST_SCALE:
+        raise InputError(f"--scale {scale}: expected metres per scene unit, above 0 and at most {LARGEST_SCALE:g}.")
     return Frame(None if up is None else tuple(map(float, up)), None if scale is None else float(scale))
 
 

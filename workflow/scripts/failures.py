@@ -53,7 +53,7 @@ def reason(log: Path) -> str:
         file.seek(max(0, log.stat().st_size - TAIL))
         text = file.read().decode(errors="replace")
     if not text.strip():  # run_job.py writes the command first
-        return "its command never started: refused or cancelled by the scheduler, or the driver was stopped"
+        return "its command never started: its submission failed earlier or was refused, or the driver was stopped"
     ended = text.rpartition("\n+ ")[2].partition("\n")[2]  # what the last try wrote
     lines = [line.strip() for line in re.split(r"[\r\n]+", ended) if line.strip() and not PROGRESS.search(line)]
     errors = [line for line in lines if re.match(r"error: |\w*(Error|Exception)\b|slurmstepd: ", line)]

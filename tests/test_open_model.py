@@ -35,8 +35,11 @@ def _clicked(model):
     return model.at(camera, *model.ask(BALLS[0], **OPTIONS).point(camera))
 
 
-def test_a_phrase_gives_gaussians_instances_masks_and_points(folder):
-    model = _model(folder)
+@pytest.mark.parametrize("write", [write_lifted, write_model])
+def test_a_phrase_gives_gaussians_instances_masks_and_points(tmp_path, monkeypatch, write):
+    """Of a lifted and of an optimised field."""
+    monkeypatch.setattr("query.session.text_encoder", lambda *_: Words())
+    model = _model(write(tmp_path / "model", write_scene(tmp_path / "scene")))
     for ball, phrase in enumerate(BALLS):
         answer = model.ask(phrase, **OPTIONS)
         assert np.flatnonzero(answer.gaussians).tolist() == [ball] and answer.level == "s"

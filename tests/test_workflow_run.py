@@ -4,6 +4,8 @@ Snakemake is in an environment of its own (requirements-workflow.txt; `make test
 """
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -150,6 +152,20 @@ def test_settings_that_mean_nothing_are_refused(run, tmp_path, settings, said):
 def test_no_scenes_are_refused_with_what_to_say(run):
     done = run("-n", scenes=None)
     assert done.returncode != 0 and "config scenes=" in done.stdout + done.stderr
+
+
+def test_the_pages_flags_for_slurm_are_accepted_together(tmp_path):
+    make_scenes(tmp_path, "a", "b")
+    section = (ROOT / "docs" / "scaling.md").read_text().partition("## A Slurm cluster")[2].partition("\n## ")[0]
+    line = next(line for line in section.splitlines() if line.startswith("snakemake "))
+    flags = [flag for text in re.findall(r"`(--[a-z][^`]+)`", section) for flag in shlex.split(text)]
+    assert "--set-resources" in flags and "--group-components" in flags and "--slurm-status-command" in flags
+    words = line.replace("scenes=data/rooms", "scenes=scenes").replace("workflow/profiles", str(ROOT / "workflow/profiles"))
+    command = [SNAKEMAKE, "-n", "-s", str(ROOT / "workflow" / "Snakefile"), *flags, *shlex.split(words)[1:]]
+    command += ["phrases=[lamp]", "render=true"]  # every stage of the shared submission
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_real_scene_from_photographs_to_the_index(run, tmp_path):

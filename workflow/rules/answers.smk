@@ -35,6 +35,7 @@ rule render_codes:
         runtime=runtime("render"),
         mem_mb=memory("render"),
         gpu=0,
+        in_submission=1,
     params:
         command=lambda wildcards: shlex.join(COMMANDS.render(scene_of(wildcards), model_of(wildcards), field_of(wildcards))),
     shell:
@@ -55,6 +56,7 @@ rule query:
         runtime=runtime("query"),
         mem_mb=memory("query"),
         gpu=0,
+        in_submission=1,
     params:
         command=lambda wildcards: shlex.join(COMMANDS.query(scene_of(wildcards), model_of(wildcards), field_of(wildcards))),
     shell:
@@ -75,6 +77,7 @@ rule locate:
         runtime=runtime("locate"),
         mem_mb=memory("locate"),
         gpu=0,
+        in_submission=1,
     params:
         command=lambda wildcards: shlex.join(COMMANDS.locate(scene_of(wildcards), model_of(wildcards), FIELDS[config["locate"]])),
     shell:

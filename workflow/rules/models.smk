@@ -60,6 +60,7 @@ rule language:
         runtime=lambda wildcards, attempt: runtime(training(wildcards))(wildcards, attempt),
         mem_mb=lambda wildcards, attempt: memory(training(wildcards))(wildcards, attempt),
         gpu=gpus(),
+        in_submission=1,
     params:
         command=lambda wildcards: shlex.join(COMMANDS.language(scene_of(wildcards), model_of(wildcards), wildcards.seed, field_of(wildcards))),
     shell:

@@ -59,6 +59,7 @@ AccountingStoragePort=$((port + 2))
 GresTypes=gpu
 NodeName=$(hostname -s) NodeAddr=127.0.0.1 CPUs=$cpus RealMemory=$memory Gres=gpu:$gpus State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+PartitionName=gpu Nodes=ALL MaxTime=INFINITE State=UP
 END
   : >"$folder/gres.conf"
   for ((device = 0; device < gpus; device++)); do  # Slurm wants a device file: as /dev/null

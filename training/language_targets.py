@@ -1,6 +1,7 @@
 """Target images of the language field: the code of the feature at each pixel of a view."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -30,16 +31,16 @@ def read_target(
     Raises:
         InputError: features or codes are missing, do not match, or belong to an image of another shape.
     """
-    command = model.compressor_command_on(store.scene.root)
+    command = partial(model.compressor_command_on, store.scene.root)  # reads the record: only for an error
     path = model.codes(camera.name)
     if not path.is_file():
-        raise InputError(f"No codes for image '{camera.name}' in {model.autoencoder}. Run: {command}")
+        raise InputError(f"No codes for image '{camera.name}' in {model.autoencoder}. Run: {command()}")
     codes = load_array(path)
     if codes.dtype.kind != "f" or codes.shape[-1:] != (code_width,):
         raise InputError(
             f"{path} holds {codes.dtype} {list(codes.shape)}; expected floats with rows of {code_width}. "
-            f"Write the codes again: {command} --overwrite"
+            f"Write the codes again: {command()} --overwrite"
         )
     if not np.isfinite(codes).all():
-        raise InputError(f"{path} holds codes that are not finite. Write the codes again: {command} --overwrite")
+        raise InputError(f"{path} holds codes that are not finite. Write the codes again: {command()} --overwrite")
     return store.target(camera.name, codes, levels, camera, device)

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -132,15 +133,15 @@ def code_maps(run: LanguageRun, camera: Camera) -> Int[np.ndarray, "l h w"]:
         InputError: features or codes are missing, or do not match.
     """
     model, store = run.trained.folder, run.store
-    command = model.compressor_command_on(store.scene.root)
+    command = partial(model.compressor_command_on, store.scene.root)  # reads the record: only for an error
     path = model.codes(camera.name)
     if not path.is_file():
-        raise InputError(f"No codes for image '{camera.name}' in {model.autoencoder}. Run: {command}")
+        raise InputError(f"No codes for image '{camera.name}' in {model.autoencoder}. Run: {command()}")
     codes, maps = load_array(path).reshape(-1), store.label_maps(camera.name, run.levels, camera)
     if codes.dtype != np.uint16 or maps.max(initial=-1) >= len(codes):
         raise InputError(
             f"{path} holds {codes.dtype} for {len(codes)} embeddings; expected the uint16 codes of a codebook for at least "
-            f"{maps.max(initial=-1) + 1}. Write the codes again: {command} --overwrite"
+            f"{maps.max(initial=-1) + 1}. Write the codes again: {command()} --overwrite"
         )
     maps = np.append(codes.astype(np.int32), np.int32(-1))[maps]  # index -1 selects the appended entry
     for level, found in zip(run.levels, maps, strict=True):
@@ -148,7 +149,7 @@ def code_maps(run: LanguageRun, camera: Camera) -> Int[np.ndarray, "l h w"]:
         if found.max(initial=-1) >= size:
             raise InputError(
                 f"{path} names code {found.max()} at level {level}, of {size}: it is of another codebook. "
-                f"Write the codes again: {command} --overwrite"
+                f"Write the codes again: {command()} --overwrite"
             )
     return maps
 

@@ -9,8 +9,8 @@ from typing import TypeVar
 from PIL import Image
 
 from workspace import InputError, ModelFolder, atomic, read_json, read_typed
+from workspace.answer_folder import AnswerFolder
 from workspace.image_reader import open_picture
-from workspace.model_folder import AnswerFolder
 from workspace.scene_folder import inside
 from workspace.slugs import slug
 from workspace.stage_record import RECORD

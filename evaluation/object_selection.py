@@ -40,7 +40,7 @@ from query.tables import table
 from scene.camera import Camera
 from scene.gaussian_model import GaussianModel
 from workspace import InputError, ModelFolder, command_line, write_json
-from workspace.model_folder import AnswerFolder
+from workspace.answer_folder import AnswerFolder
 from workspace.record_types import Eval3dRecord
 from workspace.replaced_folder import replaced_folder
 from workspace.stage_record import stage

@@ -25,7 +25,7 @@ from query.session import Session, SessionConfig
 from query.tables import table
 from scene.point_cloud import read_labelled_points
 from workspace import InputError, ModelFolder, command_line, write_json
-from workspace.model_folder import AnswerFolder
+from workspace.answer_folder import AnswerFolder
 from workspace.record_types import EvalScanRecord
 from workspace.replaced_folder import replaced_folder
 from workspace.stage_record import stage

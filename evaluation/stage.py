@@ -29,8 +29,8 @@ from query.tables import top_table
 from query.views import SplitChoice, View, choose_views, no_views
 from scene.photographs import load_image
 from workspace import InputError, ModelFolder, write_json
+from workspace.answer_folder import AnswerFolder
 from workspace.clock import Clock
-from workspace.model_folder import AnswerFolder
 from workspace.owned_files import OwnedFiles
 from workspace.record_types import EvalRecord
 from workspace.replaced_folder import replaced_folder

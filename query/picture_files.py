@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from query.asking import AnsweredView, Row
 from query.pictures import blend, encoded, mask_picture, overlay, painting
 from workspace import atomic
-from workspace.model_folder import AnswerFolder
+from workspace.answer_folder import AnswerFolder
 from workspace.slugs import slug
 
 log = logging.getLogger(__name__)

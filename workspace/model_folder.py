@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from shlex import quote
 
+from workspace.answer_folder import AnswerFolder
 from workspace.errors import InputError
 from workspace.json_files import read_json
 from workspace.scene_folder import inside
@@ -308,28 +309,3 @@ class ModelFolder:
     def frame(self) -> Path:
         """Up direction and length of a scene unit, as given by the user."""
         return self.root / "frame.json"
-
-
-@dataclass(frozen=True)
-class AnswerFolder:
-    """Paths of the files that an evaluation writes."""
-
-    root: Path
-
-    @property
-    def metrics(self) -> Path:
-        """Summary and per-query rows."""
-        return self.root / "metrics.json"
-
-    @property
-    def report(self) -> Path:
-        """Self-contained HTML page."""
-        return self.root / "report.html"
-
-    def pictures(self, key: str) -> Path:
-        """Folder of the pictures of one view's answers."""
-        return inside(self.root, key)
-
-    def picture(self, key: str, name: str) -> Path:
-        """Picture of one answer in one view; `name` is the phrase as a file name."""
-        return inside(self.pictures(key), f"{name}.png")

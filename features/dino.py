@@ -48,6 +48,8 @@ class Dino(ExtractorSpec[DinoOptions]):
         """Name of the network and the size of its grid."""
         if options.windows < 1 or options.dino_side < 1 or (options.square is not None and options.square < 1):
             raise InputError("--windows, --dino_side and --square are counts of 1 or more.")
+        if options.square and options.dino_side != DinoOptions.dino_side:
+            raise InputError("--dino_side and --square are two ways to size the picture. Leave one out.")
         settings = {"dino_model": options.dino_model, "square": options.square, "windows": options.windows}
         return settings | ({"resize": "bilinear"} if options.square else {"dino_side": options.dino_side})
 

@@ -16,7 +16,8 @@ from workspace import ASSETS
 
 WEIGHTS = ASSETS / "graph_merge.npz"
 SCALE, BLUR, SMALLEST_REGION = 100.0, 0.5, 20  # of the initial regions; Lab is divided by 50
-PIECE, PART, WHOLE = 0.7, 0.5, 0.5  # minimum probability of a merge at s, m (same part) and l (same object)
+PIECE, PART, WHOLE = 0.9, 0.7, 0.5  # minimum probability of a merge at s, m (same part) and l (same object)
+SETTINGS = {"merge_above": [PIECE, PART, WHOLE]}  # for the record: folders must not mix segments of other thresholds
 
 
 class MergeModel:

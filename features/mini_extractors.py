@@ -48,6 +48,12 @@ class MiniSegments(_Mini):
     store = SegmentStore
     segmenters = ("graph",)
 
+    def settings(self, options: object) -> dict[str, object]:
+        """The encoder's weights and the graph's thresholds."""
+        from features.graph_segments import SETTINGS
+
+        return super().settings(options) | SETTINGS
+
     def load(self, options: object, device: torch.device) -> Extractor:
         """Region graph and image tower."""
         from features.graph_segments import graph_segments

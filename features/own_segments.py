@@ -54,6 +54,8 @@ class OwnSegments(ExtractorSpec[OwnOptions]):
             raise InputError(
                 f"--features own takes your label maps: add --masks DIR, and --embeddings DIR if you have them. {GUIDE}"
             )
+        if options.embeddings is not None and options.crop_resize is not None:
+            raise InputError("--crop_resize is for crops that CLIP embeds; with --embeddings none are. Leave it out.")
         return {"embeddings": "clip" if options.embeddings is None else "own", **clip_settings(options)}
 
     def load(self, options: OwnOptions, device: torch.device) -> Extractor:

@@ -64,7 +64,9 @@ class SamClip(ExtractorSpec[SamClipOptions]):
             if segmenter != "sam" and getattr(options, flag) != getattr(SamClipOptions, flag):
                 raise InputError(f"--{flag} is for --segmenter sam, not {segmenter}. Leave it out.")
         if segmenter == "graph":
-            return {**clip_settings(options), "segmenter": "graph"}
+            from features.graph_segments import SETTINGS
+
+            return {**clip_settings(options), "segmenter": "graph", **SETTINGS}
         return {
             **clip_settings(options),
             **(

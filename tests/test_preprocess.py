@@ -15,7 +15,7 @@ from test_transforms import write_blender
 
 from autoencoder.config import AutoencoderConfig
 from autoencoder.stage import train_autoencoder
-from features import mini
+from features import graph_segments, mini
 from features.dino import DinoEncoder
 from features.extraction import extract_all
 from features.extractor import Extractor
@@ -108,6 +108,11 @@ def dino(tmp_path, monkeypatch):
     return {"features": "dino", "dino_model": name, "dino_ckpt": weights, "dino_side": 56, "device": "cpu"}
 
 
+def squared(dino: dict) -> dict:
+    """The same flags, the picture squashed instead of scaled."""
+    return {name: value for name, value in dino.items() if name != "dino_side"} | {"square": 56}
+
+
 def test_photographs_become_patch_grids(scene, dino):
     preprocess(PreprocessConfig(scene.root, **dino))
     grid = _grid(scene, "a.b")
@@ -115,7 +120,7 @@ def test_photographs_become_patch_grids(scene, dino):
     assert record["report"] == {"embeddings": "raw"} and np.linalg.norm(grid.astype(float), axis=-1).min() > 5
     assert grid.shape == (3, 5, 384)  # 120 x 90 at the area of 4 x 4 patches
     assert grid.dtype == np.float16
-    preprocess(PreprocessConfig(scene.root, overwrite=True, square=56, **dino))
+    preprocess(PreprocessConfig(scene.root, overwrite=True, **squared(dino)))
     assert _grid(scene, "a.b").shape == (4, 4, 384)
     preprocess(PreprocessConfig(scene.root, overwrite=True, windows=2, **dino))
     assert _grid(scene, "a.b").shape == (6, 10, 384)
@@ -140,7 +145,7 @@ def test_a_square_is_prepared_as_published(tmp_path, dino, monkeypatch):
     given = []
     embed = DinoEncoder.embed_patches
     monkeypatch.setattr(DinoEncoder, "embed_patches", lambda encoder, images: given.append(images) or embed(encoder, images))
-    preprocess(PreprocessConfig(scene.root, square=56, **dino))
+    preprocess(PreprocessConfig(scene.root, **squared(dino)))
     expected = resize(torch.from_numpy(noise).permute(2, 0, 1).float() / 255, [56, 56])
     torch.testing.assert_close(given[0][0], expected, atol=1e-6, rtol=0)  # float32 sums in another order
     assert open_store(scene).settings.text("resize") == "bilinear"
@@ -295,6 +300,14 @@ def test_the_bundled_extractor_is_silent_in_toy_worlds(scene, bundled, caplog):
     assert open_store(scene, "mini_dense").extractor == "mini_dense"
 
 
+def test_segments_of_other_thresholds_are_not_mixed(scene, bundled, monkeypatch):
+    with monkeypatch.context() as earlier:
+        earlier.setattr(graph_segments, "SETTINGS", {"merge_above": [0.7, 0.5, 0.5]})
+        preprocess(PreprocessConfig(scene.root, features="mini", **bundled))
+    with pytest.raises(InputError, match=r"with other settings:\n.*merge_above.*\n.*--overwrite"):
+        preprocess(PreprocessConfig(scene.root, features="mini", **bundled))
+
+
 def test_missing_bundled_weights_name_the_file(scene, bundled, monkeypatch, tmp_path):
     monkeypatch.setattr(mini, "WEIGHTS", tmp_path / "gone.safetensors")
     with pytest.raises(InputError, match="gone.safetensors, which belongs to the code, is missing"):
@@ -398,6 +411,12 @@ def test_pictures_segmented_ahead_by_processes_give_the_same_features(scene, bun
         ("dino", {"negatives": ("wall", "floor")}, "--negatives wall floor does not apply to --features dino"),
         ("sam_clip", {"masks": Path("here")}, "--masks here does not apply to --features sam_clip; the flag is for own"),
         ("clip_dense", {"crop_resize": "encoder"}, "--crop_resize is for crops of segments"),
+        ("dino", {"square": 518, "dino_side": 700}, "--dino_side and --square are two ways"),
+        (
+            "own",
+            {"masks": Path("a"), "embeddings": Path("b"), "crop_resize": "encoder"},
+            "--crop_resize is for crops that CLIP embeds; with --embeddings none are",
+        ),
     ],
 )
 def test_flags_of_other_extractors_are_refused(tmp_path, features, given, message):

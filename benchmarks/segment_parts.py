@@ -68,10 +68,10 @@ VARIANTS: Mapping[str, Variant] = {
     "default": Variant(),
     "smallest region 10": Variant(smallest=10),
     "regions of half the scale, smallest 10": Variant(scale=50.0, smallest=10),
-    "s above 0.85": Variant(piece=0.85),
-    "s above 0.9, m above 0.7": Variant(piece=0.9, part=0.7),
+    "s above 0.7, m above 0.5": Variant(piece=0.7, part=0.5),
+    "s above 0.85, m above 0.5": Variant(piece=0.85, part=0.5),
+    "s above 0.95, m above 0.8": Variant(piece=0.95, part=0.8),
     "twice the size": Variant(zoom=2),
-    "twice the size, s above 0.85": Variant(zoom=2, piece=0.85),
 }
 
 

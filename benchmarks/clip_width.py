@@ -50,6 +50,8 @@ OBJECT = 0.7  # share of a concept that the parts of an object have in common
 FIELDS: Mapping[str, tuple[str, dict[str, object], dict[str, object]]] = {
     "autoencoder 3, --preset fast": ("published", {}, {"preset": "fast"}),
     "codebook, lifted": ("lifted", {"method": "codebook"}, {}),
+    "the same, one code of a Gaussian": ("lifted", {"method": "codebook"}, {"codes_per_gaussian": 1, "overwrite": True}),
+    "the same, four": ("lifted", {"method": "codebook"}, {"codes_per_gaussian": 4, "overwrite": True}),
 }
 
 

@@ -76,6 +76,7 @@ def load_scene(
         xyz, rgb = read_point_cloud(cloud) if cloud.is_file() else random_points(cameras, BLENDER_HALF_SIDE)
     elif (root / "transforms.json").is_file():
         cameras, cloud = read_nerfstudio(root, images, ignore_distortion)
+        _refuse_blind(cameras, root, images)  # before points are drawn in the middle of them
         xyz, rgb = random_points(cameras) if cloud is None else read_point_cloud(cloud)
     else:
         raise InputError(

@@ -42,6 +42,14 @@ def test_codes_of_gaussians(model, codes, expected):
         assert "train.py" in str(error.value)
 
 
+def test_a_field_without_levels(model):
+    path = model.language / "stage.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"config": record["config"] | {"levels": []}}))
+    with pytest.raises(InputError, match=r"stage\.json.*levels"):
+        load_field(model, torch.device("cpu"))
+
+
 @pytest.mark.parametrize(
     "change", [{"mean": "x"}, {"mean": [0.0]}, {"directions": [[0.0]]}, {"low": []}, {"fingerprint": None}, None, []]
 )

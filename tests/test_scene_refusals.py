@@ -118,6 +118,18 @@ def test_a_track_longer_than_the_file(tmp_path):
     refused(read_model, sparse, "seen 18446744073709551615 times")
 
 
+def test_cameras_too_far_to_place_points_among(tmp_path):
+    frames = []
+    for i, pose in enumerate(POSES):
+        write_photograph(tmp_path / f"{i}.png", (16, 12))
+        far = [[*row[:3], (-1) ** i * 1.5e308] if k < 3 else row for k, row in enumerate(pose)]
+        frames.append({"file_path": f"{i}.png", "transform_matrix": far})
+    table = {"fl_x": 20.0, "fl_y": 20.0, "cx": 8, "cy": 6, "w": 16, "h": 12, "frames": frames}
+    (tmp_path / "transforms.json").write_text(json.dumps(table))
+    with pytest.raises(InputError, match=r"0\.png(.|\n)*Expected finite numbers below"):
+        load_scene(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [

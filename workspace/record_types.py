@@ -7,7 +7,9 @@ photographs. `workspace.stage_record` reads and writes the files.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
 
 from workspace.feature_settings import FeatureSettings
 
@@ -179,7 +181,7 @@ class RgbRecord(StageRecord):
 class LanguageSettings:
     """Levels of a language field, and the iteration of the Gaussians that carry it; -1 is the last."""
 
-    levels: tuple[str, ...]
+    levels: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     gaussians: int = -1
 
 

@@ -236,7 +236,15 @@ SECTIONS: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
 
 def main(args: Sequence[str]) -> int:
     """Print the report; return 0 when the demo and the bundled encoder will run, else 1."""
-    options = _parser().parse_args(args)
+    parser = _parser()
+    options = parser.parse_args(args)
+    if options.plan is not None and options.weights:
+        parser.error("--plan and --weights are two reports; ask for one")
+    unused = [
+        name for name, value in vars(options).items() if value != parser.get_default(name) and name not in ("plan", "weights")
+    ]
+    if unused and not options.weights:
+        parser.error("the flags for files and --preset belong to --weights; add it or leave them out")
     if options.plan is not None:
         from diagnosis.plan import plan
 

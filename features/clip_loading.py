@@ -16,7 +16,9 @@ from workspace import InputError, read_json
 log = logging.getLogger(__name__)
 
 DEFAULT_MODEL, DEFAULT_WEIGHTS = "ViT-B-16", "laion2b_s34b_b88k"  # LangSplat's
-_WITH_WEIGHTS = ("hf-hub:", "local-dir:")  # prefixes of names that include their weights
+OWN_WEIGHTS = "its own"  # recorded for models whose name includes their weights
+_WITH_WEIGHTS = ("hf-hub:", "local-dir:")  # prefixes of such names
+_WEIGHT_FILES = (".safetensors", ".bin", ".pth")  # endings that OpenCLIP looks for in a folder
 
 
 def default_weights(model: str) -> str:
@@ -28,7 +30,7 @@ def default_weights(model: str) -> str:
     if model == DEFAULT_MODEL:
         return DEFAULT_WEIGHTS
     if model == mini.MODEL or model.startswith(_WITH_WEIGHTS):
-        return "its own"
+        return OWN_WEIGHTS
     import open_clip
 
     tags = open_clip.list_pretrained_tags_by_model(model)
@@ -61,6 +63,8 @@ def load_clip(model: str, pretrained: str | None, device: torch.device):  # noqa
     _check_names(model, pretrained)
     config = _config(model)
     _check_config(model, config)
+    if model.startswith(_WITH_WEIGHTS):
+        _check_own_weights(model, pretrained)
     precision = "fp16" if device.type == "cuda" else "fp32"
     preprocessing = None if bundled else _published_preprocessing(model, pretrained)
     with quiet():
@@ -114,6 +118,21 @@ def _check_names(model: str, pretrained: str | None) -> None:
         (f"OpenCLIP model '{model}' has no weights '{pretrained}', and that is no file. " if pretrained else "")
         + f"Give --clip_pretrained a file or one of the weights of '{model}': {', '.join(tags) or 'none published'}."
     )
+
+
+def _check_own_weights(model: str, pretrained: str | None) -> None:
+    """Refuse weights beside a name that includes them, and a folder without any: OpenCLIP would ignore the one and run random
+    numbers for want of the other."""
+    if pretrained not in (None, OWN_WEIGHTS):
+        raise InputError(
+            f"--clip_model {model} brings its own weights; --clip_pretrained {pretrained} has no effect. Leave it out."
+        )
+    folder = Path(model.removeprefix("local-dir:"))
+    if model.startswith("local-dir:") and not any(found for ending in _WEIGHT_FILES for found in folder.glob(f"*{ending}")):
+        raise InputError(
+            f"{folder} has no weights: expected open_clip_model.safetensors or open_clip_pytorch_model.bin beside "
+            "open_clip_config.json. Copy or fetch the whole repository again."
+        )
 
 
 def _config(model: str) -> dict:
@@ -187,7 +206,8 @@ def _explain_tokenizer(model: str, config: dict, error: Exception) -> str:
 
 def _reason(error: Exception) -> str:
     # only the first sentence: torch's next ones advise loading without weights_only
-    return (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
+    first = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
+    return "tensors of other names or shapes" if "state_dict" in first else first
 
 
 def _explain(model: str, pretrained: str | None, error: Exception) -> str:
@@ -196,6 +216,11 @@ def _explain(model: str, pretrained: str | None, error: Exception) -> str:
         return (
             f"{pretrained} ({Path(pretrained).stat().st_size / 1e6:.1f} MB) is not a whole weight file of OpenCLIP model "
             f"'{model}': {reason}\nFetch it again, or name the model it belongs to with --clip_model."
+        )
+    if model.startswith("local-dir:"):
+        return (
+            f"The weights in {model.removeprefix('local-dir:')} cannot be used with its open_clip_config.json: {reason}\n"
+            "Copy or fetch the whole repository again."
         )
     return (
         f"The weights '{pretrained}' of OpenCLIP model '{model}' could not be fetched: {reason}\n"

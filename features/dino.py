@@ -15,6 +15,7 @@ from features.grid_store import GridStore
 from features.talk2dino import Talk2DinoText
 from features.text import TEMPERATURE, TextOptions
 from workspace import InputError
+from workspace.files import file_digest
 from workspace.record_types import FeatureSettings
 
 _NO_TOKENS = "timm model '{}' gives no patch tokens on a grid of any size; choose a vit_* model."
@@ -51,6 +52,8 @@ class Dino(ExtractorSpec[DinoOptions]):
         if options.square and options.dino_side != DinoOptions.dino_side:
             raise InputError("--dino_side and --square are two ways to size the picture. Leave one out.")
         settings = {"dino_model": options.dino_model, "square": options.square, "windows": options.windows}
+        if options.dino_ckpt is not None and options.dino_ckpt.is_file():  # a missing one is refused when it is loaded
+            settings["dino_ckpt"] = file_digest(options.dino_ckpt)[:16]
         return settings | ({"resize": "bilinear"} if options.square else {"dino_side": options.dino_side})
 
     def resolution(self, given: int, options: DinoOptions) -> int:
@@ -159,7 +162,12 @@ def _load(model: str, checkpoint: Path | None, random: bool) -> torch.nn.Module:
 def _explain(model: str, checkpoint: Path | None, error: Exception) -> str:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
     if checkpoint is not None:
-        return f"{checkpoint} is not a whole weight file of timm model '{model}': {reason}. Fetch it again."
+        if "state_dict" in reason:
+            reason = "tensors of other names or shapes"
+        return (
+            f"{checkpoint} is not a whole weight file of timm model '{model}': {reason}. Fetch it again, or name the model it "
+            "belongs to with --dino_model."
+        )
     return (
         f"The weights of timm model '{model}' could not be fetched: {reason}\n"
         "With a network connection, this fetches and keeps them:\n"

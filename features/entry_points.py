@@ -6,6 +6,7 @@ picture [h, w, 3] of uint8 to (labels, embeddings) as `features.own_segments.own
 """
 
 import logging
+import traceback
 from collections.abc import Container, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -58,13 +59,16 @@ class RegisteredSegments(ExtractorSpec[object]):
     def load(self, options: object, device: torch.device) -> Extractor:
         """Extractor that calls the returned object and checks its segments for every picture."""
         model, where = self._model(device, "segments"), f"{self.entry.value}: segments()"
-        width = None  # of the first picture; all pictures must have the same
 
         def segments(image: UInt8[np.ndarray, "h w 3"]) -> Segments:
-            nonlocal width
-            found = own_segments(*_arrays(model.segments(image), where), image, where, width)
-            width = found.embeddings.shape[1]
-            return found
+            try:
+                found = model.segments(image)
+            except InputError:
+                raise
+            except Exception as error:
+                place = traceback.extract_tb(error.__traceback__)[-1]
+                raise InputError(f"{where} raised {error!r} at {place.filename}, line {place.lineno}.") from error
+            return own_segments(*_arrays(found, where), image, where)
 
         return Extractor({"segments": segments})
 

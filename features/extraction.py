@@ -47,7 +47,7 @@ def extract_all(
     One JSON line per image goes to `log_path`: which photograph it was made from, when, and how long each part took.
     """
     failures: dict[str, str] = {}
-    narrow = False
+    narrow, found = False, 0
     first, *rest = extractor.steps.items()
     ahead = extractor.first_step_in_processes and len(photographs) >= MIN_PARALLEL
     prepared = _in_processes(photographs, resolution, first) if ahead else _one_by_one(photographs, resolution)
@@ -76,12 +76,15 @@ def extract_all(
                 "--sam_model_type vit_b with its weights, or --device cpu. The images done so far are kept."
             ) from error
         counts = value.counts()
+        found += sum(counts.values())
         made = {"image": key, "photograph": digest, "at": round(time.time(), 3), "size": [size[1], size[0]]}
         _append(log_path, {**made, **counts, "seconds": _rounded(clock)})
         if size[1] < resolution and not narrow:
             narrow = True
             log.warning("'%s' is narrower than --resolution %d; photographs are never enlarged.", key, resolution)
         progress.set_postfix({name: f"{seconds:.2f}s" for name, seconds in clock.seconds.items()} | counts)
+    if len(failures) < len(photographs) and not found:
+        log.warning("No picture has a segment, so that no later stage can use these features.")
     return failures
 
 

@@ -16,7 +16,8 @@ from features.targets import Target
 from scene.camera import Camera
 from scene.photographs import names_text
 from workspace import InputError, SceneFolder
-from workspace.record_types import FeatureSettings
+from workspace.record_types import FeatureSettings, FeaturesRecord
+from workspace.stage_record import read_record
 
 
 @runtime_checkable
@@ -158,8 +159,12 @@ class FeatureStore(ABC, Generic[Value]):
         return made
 
     def command(self) -> str:
-        """The command that makes these features."""
-        return f"python preprocess.py -s {self.scene.root} --features {self.extractor}"
+        """The command that makes these features: the recorded one with its flags, when there is a record."""
+        plain = f"python preprocess.py -s {self.scene.root} --features {self.extractor}"
+        try:
+            return read_record(self.folder, FeaturesRecord, plain).command or plain
+        except InputError:
+            return plain
 
     def _check_codes(self, key: str, codes: np.ndarray, shape: tuple[int, ...], of: str) -> None:
         expected = (*shape, codes.shape[-1] if codes.ndim else 1)

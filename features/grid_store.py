@@ -74,10 +74,7 @@ class GridStore(FeatureStore[PatchGrid]):
         elif foreign.is_file():
             path, grid = foreign, _read_foreign(foreign)
         else:
-            raise InputError(
-                f"No patch features for image '{key}' in {self.folder}. "
-                f"Run: python preprocess.py -s {self.scene.root} --features {self.extractor}"
-            )
+            raise InputError(f"No patch features for image '{key}' in {self.folder}. Run: {self.command()}")
         if grid.ndim != 3 or grid.dtype.kind != "f" or 0 in grid.shape or not (np.abs(grid) <= LARGEST).all():
             raise InputError(
                 f"{path}: expected finite floats [h, w, d] up to {LARGEST:g}, found {grid.dtype} {list(grid.shape)}. "

@@ -56,12 +56,13 @@ class OwnSegments(ExtractorSpec[OwnOptions]):
             )
         if options.embeddings is not None and options.crop_resize is not None:
             raise InputError("--crop_resize is for crops that CLIP embeds; with --embeddings none are. Leave it out.")
-        return {"embeddings": "clip" if options.embeddings is None else "own", **clip_settings(options)}
+        folders = {name: str(path.resolve()) for name in ("masks", "embeddings") if (path := getattr(options, name)) is not None}
+        return {"embeddings": "clip", **folders, **clip_settings(options)}
 
     def load(self, options: OwnOptions, device: torch.device) -> Extractor:
         """Readers of the files, and the encoder when it is needed."""
         if options.embeddings is not None:
-            return Extractor({"files": partial(_read_both, _Width(), options.masks, options.embeddings)}, takes_key=True)
+            return Extractor({"files": partial(_read_both, options.masks, options.embeddings)}, takes_key=True)
         encoder, resize = clip_encoder(options, device)
         steps = {"files": partial(_segmented, options.masks), "encoder": partial(embed_segments, encoder, resize)}
         return Extractor(steps, takes_key=True)
@@ -91,9 +92,7 @@ class OwnSegments(ExtractorSpec[OwnOptions]):
             _warn_of_other_width(options.embeddings, next(iter(scene_photographs(scene))), options.clip_model)
 
 
-def own_segments(
-    labels: np.ndarray, embeddings: np.ndarray, image: UInt8[np.ndarray, "h w 3"], where: str, width: int | None = None
-) -> Segments:
+def own_segments(labels: np.ndarray, embeddings: np.ndarray, image: UInt8[np.ndarray, "h w 3"], where: str) -> Segments:
     """Segments of a picture from label maps and a row of an embedding for each label.
 
     Args:
@@ -102,18 +101,15 @@ def own_segments(
         embeddings: Floats [m, d]; row k belongs to label k. They are normalised.
         image: The picture.
         where: Their source, for messages.
-        width: The d of other pictures, when known.
 
     Raises:
-        InputError: wrong shapes or types, a label without a row, rows that are zero or not finite, or another width.
+        InputError: wrong shapes or types, a label without a row, or rows that are zero or not finite.
     """
     maps = level_maps(labels, image.shape[:2], where)
     if embeddings.ndim != 2 or embeddings.dtype.kind != "f" or 0 in embeddings.shape[1:]:
         raise InputError(
             f"{where}: expected embeddings as floats [m, d], found {embeddings.dtype} {list(embeddings.shape)}. {GUIDE}"
         )
-    if width is not None and embeddings.shape[1] != width:
-        raise InputError(f"{where}: the embeddings are {embeddings.shape[1]} wide, those of other pictures {width}. {GUIDE}")
     highest = max(int(level.max(initial=-1)) for level in maps.values())
     if highest >= len(embeddings):
         raise InputError(f"{where}: label {highest} has no embedding; there are {len(embeddings)} rows. {GUIDE}")
@@ -175,7 +171,7 @@ def _segmented(folder: Path, image: UInt8[np.ndarray, "h w 3"], key: str) -> Seg
 
 def _warn_of_other_width(folder: Path, key: str, model: str) -> None:
     path, expected = _file(folder, key, ".npy"), embedding_width(model)
-    shape = load_array(path).shape
+    shape = _load(path).shape
     if expected is not None and len(shape) == 2 and shape[1] != expected:
         log.warning(
             "%s has rows of %d numbers, and phrases through %s have %d: they cannot be compared. Name the model of your "
@@ -184,24 +180,16 @@ def _warn_of_other_width(folder: Path, key: str, model: str) -> None:
         )  # fmt: skip
 
 
-class _Width:
-    """Width of the embeddings of the first picture; all pictures must have the same."""
-
-    value: int | None = None
-
-
-def _read_both(width: _Width, masks: Path, folder: Path, image: UInt8[np.ndarray, "h w 3"], key: str) -> Segments:
+def _read_both(masks: Path, folder: Path, image: UInt8[np.ndarray, "h w 3"], key: str) -> Segments:
     labels, path = _read_labels(masks, key)
     table = _file(folder, key, ".npy")
-    found = own_segments(labels, load_array(table), image, f"{path} and {table}", width.value)
-    width.value = found.embeddings.shape[1]
-    return found
+    return own_segments(labels, _load(table), image, f"{path} and {table}")
 
 
 def _read_labels(folder: Path, key: str) -> tuple[np.ndarray, Path]:
     path = _file(folder, key, ".npy")
     if path.is_file():
-        return load_array(path), path
+        return _load(path), path
     path = _file(folder, key, ".png")
     with open_picture(path) as picture:
         if picture.mode not in ("1", "L", "P", "I", "I;16", "I;16B"):
@@ -210,6 +198,13 @@ def _read_labels(folder: Path, key: str) -> tuple[np.ndarray, Path]:
             )
         labels = np.asarray(picture).astype(np.int64)
     return labels - 1, path  # 0 is no segment
+
+
+def _load(path: Path) -> np.ndarray:
+    try:
+        return load_array(path)
+    except InputError as error:  # no stage of ours writes it again
+        raise InputError(f"{str(error).partition(' Delete it')[0]} {GUIDE}") from None
 
 
 def _file(folder: Path, key: str, ending: str) -> Path:

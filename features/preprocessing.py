@@ -102,8 +102,8 @@ def preprocess(config: PreprocessConfig) -> None:
     if failures:
         lines = "\n".join(f"  {reason}" for reason in failures.values())
         log.error(
-            "%d of %d photographs have no features:\n%s\nReplace them, or remove them and make the cameras, if there are any, "
-            "again; the same command continues.",
+            "%d of %d photographs have no features:\n%s\nMend what is named, or leave these photographs out and make the "
+            "cameras, if there are any, again; the same command continues.",
             len(failures),
             len(photographs),
             lines,

@@ -46,6 +46,7 @@ class SegmentStore(FeatureStore[Segments]):
     trained_levels = LEVELS[1:]
     dense = False
     code_dtype = np.float32
+    _known_width: int | None = None
 
     @classmethod
     def folder_of(cls, scene: SceneFolder) -> Path:
@@ -68,8 +69,13 @@ class SegmentStore(FeatureStore[Segments]):
         return self.scene.segment_maps(key).is_file() and self.scene.segment_embeddings(key).is_file()
 
     def write(self, key: str, value: Segments) -> None:
-        """Write both files of image `key`."""
+        """Write both files of image `key`; InputError when its embeddings have another width than those of the other images."""
         self._check(key, value)
+        if (width := value.embeddings.shape[1]) != self._width_beside(key, width):
+            raise InputError(
+                f"'{key}': the embeddings are {width} wide, those of other pictures {self._width_beside(key, width)}. "
+                "One scene has one embedding space."
+            )
         save_array(self.scene.segment_embeddings(key), value.embeddings)
         save_array(self.scene.segment_maps(key), value.maps)
 
@@ -92,10 +98,7 @@ class SegmentStore(FeatureStore[Segments]):
     def embeddings(self, key: str) -> Float32[np.ndarray, "m d"]:
         """Embeddings of all levels, in the order of LEVELS; the map is not read."""
         if not self.has(key):
-            raise InputError(
-                f"No segment features for image '{key}' in {self.folder}. "
-                f"Run: python preprocess.py -s {self.scene.root} --features {self.extractor}"
-            )
+            raise InputError(f"No segment features for image '{key}' in {self.folder}. Run: {self.command()}")
         path = self.scene.segment_embeddings(key)
         embeddings = load_array(path)
         if embeddings.dtype.kind != "f" or embeddings.ndim != 2:
@@ -138,13 +141,20 @@ class SegmentStore(FeatureStore[Segments]):
         self._check_shape(key, camera, *maps.shape[:0:-1])
         return maps[[LEVELS.index(level) for level in levels]]
 
+    def _width_beside(self, key: str, width: int) -> int:
+        """Width of the embeddings that are there without those of image `key`; `width` when there are none."""
+        if self._known_width is None:
+            other = next((name for name in self.keys() if name != key and self.has(name)), None)
+            self._known_width = width if other is None else self.embeddings(other).shape[1]
+        return self._known_width
+
     def _check_shape(self, key: str, camera: Camera, width: int, height: int) -> None:
         """Check that a map has the aspect of its photograph, up to rounding."""
         if abs(height - camera.height * width / camera.width) > 1:
             raise InputError(
                 f"The segment maps of image '{key}' are {width}x{height} pixels, its camera {camera.width}x{camera.height}: "
                 f"not the same picture. Make the features from the photographs in {self.scene.images}: "
-                f"python preprocess.py -s {self.scene.root} --overwrite"
+                f"{self.command()} --overwrite"
             )
 
     def _check(self, key: str, segments: Segments) -> None:

@@ -73,6 +73,8 @@ def load_sam(checkpoint: Path, model_type: str, device: torch.device | str) -> t
 
 def _fetch(checkpoint: Path, model_type: str) -> str:
     url = f"https://dl.fbaipublicfiles.com/segment_anything/{_FILES[model_type]}"
+    if checkpoint.exists():  # whatever was named by mistake is not overwritten
+        checkpoint = checkpoint.with_name(_FILES[model_type])
     return (
         f"Fetch it:\n  mkdir -p {checkpoint.parent} && curl -L -o {checkpoint} {url}\n"
         "Smaller ones: --sam_model_type vit_l or vit_b, with --sam_ckpt_path.\n"

@@ -1,6 +1,7 @@
 """Text-image encoders that OpenCLIP publishes: prepared for as the library does, at random weights; what is missing is said."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -168,6 +169,18 @@ def test_models_that_cannot_answer_are_refused_in_words(tmp_path, monkeypatch):
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
     with pytest.raises(InputError, match="has no text tower"):
         load_clip(f"local-dir:{folder}", None, torch.device("cpu"))
+    name, weights = small_clip(tmp_path)
+    whole = json.loads((tmp_path / f"{name}.json").read_text())
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": whole, "preprocess_cfg": {}}))
+    with pytest.raises(InputError, match=r"vision has no weights: expected open_clip_model\.safetensors"):
+        load_clip(f"local-dir:{folder}", None, torch.device("cpu"))  # OpenCLIP would run random numbers
+    torch.save({"visual.proj": torch.zeros(3)}, folder / "open_clip_pytorch_model.bin")
+    with pytest.raises(InputError, match=r"The weights in .*vision cannot be used .*: tensors of other names or shapes\nCopy"):
+        load_clip(f"local-dir:{folder}", "its own", torch.device("cpu"))
+    shutil.copy(weights, folder / "open_clip_pytorch_model.bin")
+    assert load_clip(f"local-dir:{folder}", "its own", torch.device("cpu"))
+    with pytest.raises(InputError, match=r"brings its own weights; --clip_pretrained laion400m has no effect"):
+        load_clip(f"local-dir:{folder}", "laion400m", torch.device("cpu"))
     (folder / "open_clip_config.json").write_text("[]")
     with pytest.raises(InputError, match="no configuration of an OpenCLIP model"):
         load_clip(f"local-dir:{folder}", None, torch.device("cpu"))

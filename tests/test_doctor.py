@@ -89,3 +89,7 @@ def test_arguments_it_does_not_know_are_refused(capsys):
     with pytest.raises(SystemExit) as stopped:
         doctor.main(["--fix"])
     assert stopped.value.code == 2 and "unrecognized arguments: --fix" in capsys.readouterr().err
+    for flags, expected in ((["--sam_ckpt_path", "a.pth"], "belong to --weights"), (["--plan", "x", "--weights"], "two reports")):
+        with pytest.raises(SystemExit):
+            doctor.main(flags)
+        assert expected in capsys.readouterr().err

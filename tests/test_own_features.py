@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +100,7 @@ def test_embeddings_that_no_phrase_can_be_compared_with_are_noticed_before_train
         assert caplog.text.count("rows of 5 numbers, and phrases through small-clip have 32") == warnings
 
 
-def test_own_files_are_checked(scene, tmp_path):
+def test_own_files_are_checked(scene, tmp_path, caplog):
     masks, rows = tmp_path / "masks", tmp_path / "rows"
     with pytest.raises(InputError, match="add --masks DIR"):
         preprocess(PreprocessConfig(scene.root, features="own", device="cpu"))
@@ -110,9 +111,18 @@ def test_own_files_are_checked(scene, tmp_path):
     _save(masks, "left/two", _halves())
     for key, width in (("one", 4), ("left/two", 5)):
         _save(rows, key, np.ones((3, width), np.float32))
-    with pytest.raises(SystemExit):  # of the pictures one is done, the other is reported
-        preprocess(config)
-    assert len(list(scene.language_features.glob("**/*_f.npy"))) == 1
+    for _ in range(2):  # of the pictures one is done; the other is reported, also by a run that finds the first one there
+        caplog.clear()
+        with pytest.raises(SystemExit):
+            preprocess(config)
+        assert "the embeddings are 4 wide, those of other pictures 5" in caplog.text
+        assert len(list(scene.language_features.glob("**/*_f.npy"))) == 1
+    with pytest.raises(InputError, match=r"with other settings:\n  config.embeddings: .*rows.* on disk, .*absent.* now"):
+        preprocess(replace(config, embeddings=tmp_path / "absent"))
+    (masks / "one.npy").write_text("a note")
+    with pytest.raises(SystemExit):
+        preprocess(replace(config, overwrite=True))
+    assert "one.npy is not a readable .npy array" in caplog.text and "rerun the stage" not in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -148,6 +158,13 @@ def load(device):
     assert device.type == "cpu"
     return Colours()
 
+class Failing:
+    def segments(self, image):
+        return image[99999]
+
+def fail(device):
+    return Failing()
+
 class Widening:
     width = 1
     def segments(self, image):
@@ -176,7 +193,7 @@ def package(tmp_path):
     (folder / "colours.py").write_text(PACKAGE)
     (folder / "colours-2.1.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: colours\nVersion: 2.1\n")
     lines = ("[open_vocabulary_3d.features]", "colours = colours:load", "hollow = colours:empty", "absent = colours:nothing")
-    lines += ("widening = colours:widen", "labels = colours:labels", "dino = colours:load")
+    lines += ("widening = colours:widen", "labels = colours:labels", "dino = colours:load", "failing = colours:fail")
     (folder / "colours-2.1.dist-info/entry_points.txt").write_text("\n".join(lines))
     return folder
 
@@ -206,8 +223,8 @@ def test_text_and_errors_of_a_registered_function(package, monkeypatch, caplog):
     image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     widening = found["widening"].load(None, torch.device("cpu"))
     np.testing.assert_allclose(widening(image).embeddings[0], [0.5**0.5, 0.5**0.5])
-    with pytest.raises(InputError, match=r"colours:widen: segments\(\): the embeddings are 3 wide, those of other pictures 2"):
-        widening(image)
+    with pytest.raises(InputError, match=r"colours:fail: segments\(\) raised IndexError.* at .*colours\.py, line 18"):
+        found["failing"].load(None, torch.device("cpu"))(image)
     with pytest.raises(InputError, match=r"returned \(ndarray, NoneType\); expected \(labels, embeddings\)"):
         found["labels"].load(None, torch.device("cpu"))(image)
     with pytest.raises(InputError, match="What colours:empty returns has no method segments"):

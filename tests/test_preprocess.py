@@ -329,6 +329,25 @@ def test_features_of_a_replaced_photograph_are_made_again_and_only_those(scene, 
         train_autoencoder(AutoencoderConfig(scene.root, tmp_path / "model", method="pca", device="cpu"))
 
 
+def test_weights_of_the_user_are_part_of_the_settings(scene, dino, tmp_path):
+    preprocess(PreprocessConfig(scene.root, **dino))
+    scene.patch_grid("one").unlink()
+    other = torch.load(dino["dino_ckpt"], weights_only=True)
+    torch.save({name: value + 1 for name, value in other.items()}, tmp_path / "other.pth")
+    with pytest.raises(InputError, match="with other settings:\n  config.dino_ckpt: "):
+        preprocess(PreprocessConfig(scene.root, **dino | {"dino_ckpt": tmp_path / "other.pth"}))
+
+
+def test_the_command_that_repairs_features_has_the_flags_they_were_made_with(scene, dino):
+    preprocess(PreprocessConfig(scene.root, **dino))
+    path = scene.dino_features / "stage.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"command": "python preprocess.py -s here --features dino --dino_side 56"}))
+    _picture(scene.images / "one.png", seed=9)
+    with pytest.raises(InputError, match="again: python preprocess.py -s here --features dino --dino_side 56"):
+        open_store(scene, "dino").refuse_replaced()
+
+
 def test_photographs_are_never_enlarged_for_features(scene, dino, caplog):
     preprocess(PreprocessConfig(scene.root, resolution=100_000, **dino))
     assert caplog.text.count("narrower than --resolution 100000") == 1  # once, not for every photograph

@@ -192,7 +192,9 @@ def _decoded(kind: type, value: Any) -> Any:
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
     lines = []
-    for name in sorted({*old, *new}):
+    names = {*old, *new}
+    # settings of the command before what is derived from them, such as a segmenter's own settings
+    for name in sorted(names, key=lambda name: (isinstance(new.get(name, old.get(name)), Mapping), name)):
         a, b = old.get(name), new.get(name)
         if all(isinstance(value, Mapping | None) for value in (a, b)):
             lines += _differences(a or {}, b or {}, f"{prefix}{name}.")

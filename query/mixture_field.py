@@ -102,7 +102,11 @@ class MixtureView(FieldView):
         """
         codes = self.field.codes
         channels = torch.cat([codes, self.field.residuals[..., None]], -1)
-        return self.render(channels).square().sum(1).sqrt()
+        rendered = self.render(channels)
+        squares = rendered[:, 0].square()
+        for channel in rendered.unbind(1)[1:]:  # torch's sum over this axis reads pixels far apart: four times as long
+            squares.addcmul_(channel, channel)
+        return squares.sqrt_()
 
     @torch.inference_mode()
     def protocol_relevancy(self, phrases: Float[Tensor, "p d"], negatives: Negatives) -> Float[Tensor, "levels p h w"]:

@@ -15,7 +15,6 @@ from features.grid_store import GridStore
 from features.talk2dino import Talk2DinoText
 from features.text import TEMPERATURE, TextOptions
 from workspace import InputError
-from workspace.files import file_digest
 from workspace.record_types import FeatureSettings
 
 _NO_TOKENS = "timm model '{}' gives no patch tokens on a grid of any size; choose a vit_* model."
@@ -52,8 +51,8 @@ class Dino(ExtractorSpec[DinoOptions]):
         if options.square and options.dino_side != DinoOptions.dino_side:
             raise InputError("--dino_side and --square are two ways to size the picture. Leave one out.")
         settings = {"dino_model": options.dino_model, "square": options.square, "windows": options.windows}
-        if options.dino_ckpt is not None and options.dino_ckpt.is_file():  # a missing one is refused when it is loaded
-            settings["dino_ckpt"] = file_digest(options.dino_ckpt)[:16]
+        if options.dino_ckpt is not None:  # its name, as of --clip_pretrained: a finished stage does not need the file
+            settings["dino_ckpt"] = str(options.dino_ckpt)
         return settings | ({"resize": "bilinear"} if options.square else {"dino_side": options.dino_side})
 
     def resolution(self, given: int, options: DinoOptions) -> int:

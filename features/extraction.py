@@ -61,6 +61,7 @@ def extract_all(
                 with clock.part(name):
                     value = step(value)
             with clock.part("write"):
+                store.check_space(key, value)
                 store.write(key, value)
         except InputError as error:
             failures[key] = str(error)

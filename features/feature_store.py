@@ -87,6 +87,9 @@ class FeatureStore(ABC, Generic[Value]):
     def read(self, key: str) -> Value:
         """Features of image `key`; InputError when they are missing, unreadable, or do not belong together."""
 
+    def check_space(self, key: str, value: Value) -> None:  # noqa: B027 - patches of one network cannot differ
+        """InputError when new features of image `key` cannot be compared with those that are there."""
+
     @abstractmethod
     def write(self, key: str, value: Value) -> None:
         """Write the features of image `key`, atomically."""

@@ -68,14 +68,21 @@ class SegmentStore(FeatureStore[Segments]):
         """Whether both files of image `key` are there. The map is written last."""
         return self.scene.segment_maps(key).is_file() and self.scene.segment_embeddings(key).is_file()
 
-    def write(self, key: str, value: Segments) -> None:
-        """Write both files of image `key`; InputError when its embeddings have another width than those of the other images."""
-        self._check(key, value)
-        if (width := value.embeddings.shape[1]) != self._width_beside(key, width):
+    def check_space(self, key: str, value: Segments) -> None:
+        """InputError when the embeddings have another width than those of the other images."""
+        width = value.embeddings.shape[1]
+        if self._known_width is None:
+            other = next((name for name in self.keys() if name != key and self.has(name)), None)
+            self._known_width = width if other is None else self.embeddings(other).shape[1]
+        if width != self._known_width:
             raise InputError(
-                f"'{key}': the embeddings are {width} wide, those of other pictures {self._width_beside(key, width)}. "
+                f"'{key}': the embeddings are {width} wide, those of other pictures {self._known_width}. "
                 "One scene has one embedding space."
             )
+
+    def write(self, key: str, value: Segments) -> None:
+        """Write both files of image `key`."""
+        self._check(key, value)
         save_array(self.scene.segment_embeddings(key), value.embeddings)
         save_array(self.scene.segment_maps(key), value.maps)
 
@@ -140,13 +147,6 @@ class SegmentStore(FeatureStore[Segments]):
         maps = self.read(key).maps
         self._check_shape(key, camera, *maps.shape[:0:-1])
         return maps[[LEVELS.index(level) for level in levels]]
-
-    def _width_beside(self, key: str, width: int) -> int:
-        """Width of the embeddings that are there without those of image `key`; `width` when there are none."""
-        if self._known_width is None:
-            other = next((name for name in self.keys() if name != key and self.has(name)), None)
-            self._known_width = width if other is None else self.embeddings(other).shape[1]
-        return self._known_width
 
     def _check_shape(self, key: str, camera: Camera, width: int, height: int) -> None:
         """Check that a map has the aspect of its photograph, up to rounding."""

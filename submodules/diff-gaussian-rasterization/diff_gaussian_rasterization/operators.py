@@ -1,8 +1,8 @@
 """Torch operators with named inputs that eager code calls directly.
 
 Torch operators take flat argument lists; here a NamedTuple holds the inputs and defines the operator's schema. torch.compile and
-export use the operator. Eager calls run the same functions without torch's dispatcher, whose Python overhead is several times
-the cost of rendering a small image.
+export use the operator (in torch 2.6 with `torch._dynamo.config.capture_dynamic_output_shape_ops = True`). Eager calls run the
+same functions without torch's dispatcher, whose Python overhead is several times the cost of rendering a small image.
 """
 
 from collections.abc import Callable, Sequence

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from features import mini
+from features.load_errors import load_reason
 from workspace import InputError, read_json
 
 log = logging.getLogger(__name__)
@@ -198,20 +199,14 @@ def _missing_package(model: str, package: str) -> str:
 def _explain_tokenizer(model: str, config: dict, error: Exception) -> str:
     name = config.get("text_cfg", {}).get("hf_tokenizer_name", model)
     return (
-        f"The tokenizer '{name}' of OpenCLIP model '{model}' could not be fetched or read: {_reason(error)}\n"
+        f"The tokenizer '{name}' of OpenCLIP model '{model}' could not be fetched or read: {load_reason(error)}\n"
         "With a network connection, this fetches and keeps it:\n"
         f"  python -c \"import open_clip; open_clip.get_tokenizer('{model}')\""
     )
 
 
-def _reason(error: Exception) -> str:
-    # only the first sentence: torch's next ones advise loading without weights_only
-    first = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
-    return "tensors of other names or shapes" if "state_dict" in first else first
-
-
 def _explain(model: str, pretrained: str | None, error: Exception) -> str:
-    reason = _reason(error)
+    reason = load_reason(error)
     if pretrained and Path(pretrained).is_file():
         return (
             f"{pretrained} ({Path(pretrained).stat().st_size / 1e6:.1f} MB) is not a whole weight file of OpenCLIP model "

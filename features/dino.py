@@ -12,6 +12,7 @@ from features.dense import area_grid
 from features.dense_extractor import dense_extractor
 from features.extractor import Extractor, ExtractorSpec
 from features.grid_store import GridStore
+from features.load_errors import load_reason
 from features.talk2dino import Talk2DinoText
 from features.text import TEMPERATURE, TextOptions
 from workspace import InputError
@@ -159,10 +160,8 @@ def _load(model: str, checkpoint: Path | None, random: bool) -> torch.nn.Module:
 
 
 def _explain(model: str, checkpoint: Path | None, error: Exception) -> str:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
+    reason = load_reason(error)
     if checkpoint is not None:
-        if "state_dict" in reason:
-            reason = "tensors of other names or shapes"
         return (
             f"{checkpoint} is not a whole weight file of timm model '{model}': {reason}. Fetch it again, or name the model it "
             "belongs to with --dino_model."

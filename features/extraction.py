@@ -85,7 +85,7 @@ def extract_all(
             log.warning("'%s' is narrower than --resolution %d; photographs are never enlarged.", key, resolution)
         progress.set_postfix({name: f"{seconds:.2f}s" for name, seconds in clock.seconds.items()} | counts)
     if len(failures) < len(photographs) and not found:
-        log.warning("No picture has a segment, so that no later stage can use these features.")
+        log.warning("None of these pictures has a segment; later stages learn nothing from them.")
     return failures
 
 

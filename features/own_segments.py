@@ -171,7 +171,7 @@ def _segmented(folder: Path, image: UInt8[np.ndarray, "h w 3"], key: str) -> Seg
 
 def _warn_of_other_width(folder: Path, key: str, model: str) -> None:
     path, expected = _file(folder, key, ".npy"), embedding_width(model)
-    shape = _load(path).shape
+    shape = load_array(path, GUIDE).shape
     if expected is not None and len(shape) == 2 and shape[1] != expected:
         log.warning(
             "%s has rows of %d numbers, and phrases through %s have %d: they cannot be compared. Name the model of your "
@@ -183,13 +183,13 @@ def _warn_of_other_width(folder: Path, key: str, model: str) -> None:
 def _read_both(masks: Path, folder: Path, image: UInt8[np.ndarray, "h w 3"], key: str) -> Segments:
     labels, path = _read_labels(masks, key)
     table = _file(folder, key, ".npy")
-    return own_segments(labels, _load(table), image, f"{path} and {table}")
+    return own_segments(labels, load_array(table, GUIDE), image, f"{path} and {table}")
 
 
 def _read_labels(folder: Path, key: str) -> tuple[np.ndarray, Path]:
     path = _file(folder, key, ".npy")
     if path.is_file():
-        return _load(path), path
+        return load_array(path, GUIDE), path
     path = _file(folder, key, ".png")
     with open_picture(path) as picture:
         if picture.mode not in ("1", "L", "P", "I", "I;16", "I;16B"):
@@ -198,13 +198,6 @@ def _read_labels(folder: Path, key: str) -> tuple[np.ndarray, Path]:
             )
         labels = np.asarray(picture).astype(np.int64)
     return labels - 1, path  # 0 is no segment
-
-
-def _load(path: Path) -> np.ndarray:
-    try:
-        return load_array(path)
-    except InputError as error:  # no stage of ours writes it again
-        raise InputError(f"{str(error).partition(' Delete it')[0]} {GUIDE}") from None
 
 
 def _file(folder: Path, key: str, ending: str) -> Path:

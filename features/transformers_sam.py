@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from features.clip_loading import quiet
+from features.load_errors import load_reason
 from workspace import InputError
 
 
@@ -106,7 +107,7 @@ def check_package(segmenter: str) -> None:
 
 
 def _explain(segmenter: str, name: str, error: Exception) -> str:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
+    reason = load_reason(error)
     if Path(name).is_dir():
         return f"{name} is not a whole folder of {segmenter} weights (config.json, model.safetensors, processor): {reason}"
     return (

@@ -100,6 +100,15 @@ def test_embeddings_that_no_phrase_can_be_compared_with_are_noticed_before_train
         assert caplog.text.count("rows of 5 numbers, and phrases through small-clip have 32") == warnings
 
 
+def test_masks_without_any_label_are_warned_of(scene, tmp_path, caplog):
+    for key in ("one", "left/two"):
+        _save(tmp_path / "masks", key, _halves(-1, -1))
+        _save(tmp_path / "rows", key, np.ones((1, 4), np.float32))
+    masks = {"masks": tmp_path / "masks", "embeddings": tmp_path / "rows"}
+    preprocess(PreprocessConfig(scene.root, features="own", device="cpu", **masks))
+    assert "None of these pictures has a segment" in caplog.text
+
+
 def test_own_files_are_checked(scene, tmp_path, caplog):
     masks, rows = tmp_path / "masks", tmp_path / "rows"
     with pytest.raises(InputError, match="add --masks DIR"):

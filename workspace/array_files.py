@@ -15,6 +15,7 @@ from workspace.errors import InputError
 from workspace.files import atomic
 
 LARGEST_MEMBER = 256 * 2**20  # bytes of one array in an archive; decompressed, it can be a thousand times the file size
+REPEAT = "Delete it and rerun the stage that writes it."
 _NUMBERS = "biuf"  # numpy dtype kinds accepted as real numbers
 _MAGIC = b"\x93NUMPY"
 # Exceptions that numpy and zipfile raise on damaged files. numpy parses its header as Python source.
@@ -49,13 +50,14 @@ def save_array(path: Path, array: np.ndarray) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
 
 
-def load_array(path: Path) -> np.ndarray:
+def load_array(path: Path, remedy: str = REPEAT) -> np.ndarray:
     """Read one .npy array of real numbers without unpickling.
 
     Raises:
-        InputError: the file is missing, truncated, not a .npy file, or holds something other than numbers.
+        InputError: the file is missing, truncated, not a .npy file, or holds something other than numbers; the message ends
+            with the `remedy`.
     """
-    return _load(path, _NUMBERS)
+    return _load(path, _NUMBERS, remedy)
 
 
 def load_records(path: Path) -> np.ndarray:
@@ -63,14 +65,14 @@ def load_records(path: Path) -> np.ndarray:
     return _load(path, "V")
 
 
-def _load(path: Path, kinds: str) -> np.ndarray:
+def _load(path: Path, kinds: str, remedy: str = REPEAT) -> np.ndarray:
     try:
         with path.open("rb") as file:
             return _read(file, path.stat().st_size, kinds)
     except FileNotFoundError:
         raise InputError(f"No file {path}.") from None
     except _DAMAGED as error:
-        _refuse(path, "a readable .npy array", error)
+        _refuse(path, "a readable .npy array", error, remedy)
 
 
 def load_member(path: Path, name: str) -> np.ndarray:
@@ -118,8 +120,8 @@ def _read(file: io.BufferedIOBase, size: int, kinds: str = _NUMBERS) -> np.ndarr
     return np.lib.format.read_array(file, allow_pickle=False)
 
 
-def _refuse(path: Path, expected: str, error: Exception) -> None:
+def _refuse(path: Path, expected: str, error: Exception, remedy: str = REPEAT) -> None:
     if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
         raise error  # the operating system cannot open it; `command_line.run` reports the reason
     reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
-    raise InputError(f"{path} is not {expected} ({reason}). Delete it and rerun the stage that writes it.") from None
+    raise InputError(f"{path} is not {expected} ({reason}). {remedy}") from None

@@ -41,9 +41,9 @@ auto with_type(const Target& target, const Run& run) {
     if ((target).cuda) ON_CUDA(call);     \
   return cpu::call
 
-// Returns the numbers of visible Gaussians and of pairs; `state` is called once to allocate.
-std::tuple<int64_t, int64_t> prepare(const Target& target, const View& view, const nb::dict& gaussians, Address radii,
-                                     const nb::callable& state, const nb::object& scratch) {
+// `counts` gets the numbers of visible Gaussians and of pairs; `state` is called once to allocate.
+void prepare(const Target& target, const View& view, const nb::dict& gaussians, Address radii, Address counts,
+             const nb::callable& state, const nb::object& scratch) {
   Scratch temporary(scratch);
   const Prepared prepared = with_type(target, [&](auto type) {
     using T = decltype(type);
@@ -52,7 +52,8 @@ std::tuple<int64_t, int64_t> prepare(const Target& target, const View& view, con
     const Allocator kept = python_memory(state), dropped = temporary.allocator();
     ON_BACKEND(target, prepare(camera, given, pointer<int32_t>(radii), kept, dropped, target.execution()));
   });
-  return {prepared.num_visible, prepared.num_pairs};
+  pointer<int64_t>(counts)[0] = prepared.num_visible;
+  pointer<int64_t>(counts)[1] = prepared.num_pairs;
 }
 
 void blend(const Target& target, const View& view, const nb::dict& prepared, const nb::dict& features,
@@ -195,7 +196,7 @@ NB_MODULE(_C, m) {
       .def("__init__", [](Target* self, bool cuda, bool is_double, int threads, int device, Address stream) {
         new (self) Target{cuda, is_double, threads, device, stream};
       });
-  m.def("prepare", prepare, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none());
+  m.def("prepare", prepare, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none());
   m.def("blend", blend, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none());
   m.def("blend_backward", blend_backward, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
         nb::arg().none());

@@ -29,7 +29,8 @@ T* pointer(Address address) {
 // Converts a tensor to its data pointer, None to null.
 template <class T>
 void read(nb::handle value, T*& field) {
-  field = value.is_none() ? nullptr : pointer<T>(nb::cast<Address>(value.attr("data_ptr")()));
+  static PyObject* const data_ptr = PyUnicode_InternFromString("data_ptr");
+  field = value.is_none() ? nullptr : pointer<T>(nb::cast<Address>(value.attr(nb::handle(data_ptr))()));
 }
 template <class T, class = std::enable_if_t<std::is_arithmetic_v<T>>>
 void read(nb::handle value, T& field) {
@@ -42,13 +43,25 @@ void read(nb::handle value, T (&field)[kLength]) {
   for (size_t i = 0; i < kLength; ++i) field[i] = T(numbers[i]);
 }
 
+// The names of a struct's fields as Python strings that the keys of dicts are identical to: found without comparing text.
+template <class Struct>
+const std::vector<PyObject*>& field_names() {
+  static const std::vector<PyObject*> names = [] {
+    std::vector<PyObject*> out;
+    Struct().each_field([&](const char* name, auto&) { out.push_back(PyUnicode_InternFromString(name)); });
+    return out;
+  }();
+  return names;
+}
+
 // Fills a struct from a dict; missing fields are zero.
 template <class Struct>
 Struct read(const nb::dict& given) {
   Struct out{};
   size_t known = 0;
-  out.each_field([&](const char* name, auto& field) {
-    const nb::handle value = PyDict_GetItemString(given.ptr(), name);  // borrowed; null if missing
+  auto name = field_names<Struct>().begin();
+  out.each_field([&](const char*, auto& field) {
+    const nb::handle value = PyDict_GetItem(given.ptr(), *name++);  // borrowed; null if missing
     if (!value.is_valid()) return;
     read(value, field);
     ++known;

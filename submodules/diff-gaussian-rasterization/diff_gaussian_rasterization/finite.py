@@ -67,19 +67,21 @@ _watches: dict[torch.device, _Watch] = {}
 
 def check_finite(**tensors: Tensor | None) -> None:
     """Raise ValueError naming the first tensor with a NaN or infinity, and its first index; on a GPU possibly in a later call."""
-    given = {name: tensor for name, tensor in tensors.items() if tensor is not None and tensor.numel() > 0}
-    on_gpu = {name: tensor for name, tensor in given.items() if tensor.is_cuda}
-    if on_gpu:
-        device = next(iter(on_gpu.values())).device
-        raise_found(device)
-        _watches.setdefault(device, _Watch()).start(on_gpu)
-    for name, tensor in given.items():
+    on_gpu = {}
+    for name, tensor in tensors.items():
+        if tensor is None or tensor.numel() == 0:
+            continue
         if tensor.is_cuda:
+            on_gpu[name] = tensor
             continue
         flat = _C.first_nonfinite(target_for(tensor), tensor.data_ptr(), tensor.numel())
         if flat >= 0:
             value = float(tensor.detach().reshape(-1)[flat])
             raise ValueError(f"{name} holds {value} at index {_unravel(flat, tensor.shape[1:])}; every value must be finite.")
+    if on_gpu:
+        device = next(iter(on_gpu.values())).device
+        raise_found(device)
+        _watches.setdefault(device, _Watch()).start(on_gpu)
 
 
 def raise_nonfinite(**tensors: Tensor | None) -> None:

@@ -10,7 +10,7 @@ from . import _C
 from .checks import check_tensor
 from .finite import check_finite
 from .memory import target_for
-from .operators import Operator, contiguous, wanted
+from .operators import Operator, wanted
 
 MAX_DEGREE = 3
 
@@ -73,7 +73,6 @@ def _harmonics(inputs: HarmonicsInputs | HarmonicsBackwardInputs) -> dict[str, A
 
 
 def _evaluate(inputs: HarmonicsInputs) -> Tensor:
-    inputs = contiguous(inputs)
     colors = torch.empty_like(inputs.means)
     _C.evaluate_sh(target_for(colors), _harmonics(inputs), colors.data_ptr())
     return colors
@@ -94,7 +93,6 @@ def _gradient(ctx: Any, backward: Any, grad_colors: Tensor) -> dict[str, Tensor]
 
 def _backward(inputs: HarmonicsBackwardInputs) -> list[Tensor]:
     """The gradients of `names`, in their order."""
-    inputs = contiguous(inputs)
     grads = {name: torch.empty_like(getattr(inputs, name)) for name in inputs.names}
     _C.evaluate_sh_backward(
         target_for(inputs.means),

@@ -30,7 +30,7 @@ class Operator:
     Args:
         inputs: a NamedTuple type.
         outputs: schema of the return value of `forward`, such as "(Tensor, Tensor)".
-        forward: maps `inputs` to the outputs.
+        forward: maps `inputs`, every tensor contiguous, to the outputs.
         fake: maps `inputs` to tensors with the shapes of the outputs.
     """
 
@@ -38,7 +38,10 @@ class Operator:
         self.inputs, self.forward = inputs, forward
         fields = ", ".join(f"{_schema_type(hint)} {field}" for field, hint in get_type_hints(inputs).items())
         self.op = custom_op(
-            f"{LIBRARY}::{name}", lambda *flat: forward(inputs(*flat)), mutates_args=(), schema=f"({fields}) -> {outputs}"
+            f"{LIBRARY}::{name}",
+            lambda *flat: forward(_contiguous(inputs(*flat))),
+            mutates_args=(),
+            schema=f"({fields}) -> {outputs}",
         )
         self.op.register_fake(lambda *flat: fake(inputs(*flat)))
         self.eager: Callable[..., Any] = lambda *flat: forward(inputs(*flat))
@@ -48,17 +51,21 @@ class Operator:
 
         Args:
             save: save(ctx, inputs, outputs) stores what the backward pass needs.
-            gradient: gradient(ctx, backward, *gradients of the outputs) returns a dict of gradients by input name.
+            gradient: gradient(ctx, backward, *gradients of the outputs) returns a dict of gradients by input name; the
+                gradients of the outputs are contiguous, None where an output was not used.
             backward: the operator that `gradient` calls, with a tuple of that operator's inputs.
         """
         inputs, forward = self.inputs, self.forward
-        nothing = inputs(*[None] * len(inputs._fields))
 
         def save_flat(ctx: Any, inputs: tuple, output: Any) -> None:
             save(ctx, self.inputs(*inputs), output)
 
         def gradient_by(call: Callable[..., Any]) -> Callable[..., Any]:
-            return lambda ctx, *grads: nothing._replace(**gradient(ctx, call, *grads))
+            def flat_gradient(ctx: Any, *grads: Any) -> Any:
+                found = gradient(ctx, call, *[None if grad is None else grad.contiguous() for grad in grads])
+                return tuple([found.get(field) for field in inputs._fields])
+
+            return flat_gradient
 
         self.op.register_autograd(gradient_by(lambda given: backward.op(*given)), setup_context=save_flat)
 
@@ -73,11 +80,13 @@ class Operator:
         self.eager = direct.apply
 
     def run(self, inputs: NamedTuple) -> Any:
-        """Call the operator with a tuple of inputs."""
+        """Call the operator with a tuple of inputs, every tensor contiguous."""
         if torch.compiler.is_compiling():
             return self.op(*inputs)
-        if torch.is_grad_enabled() and any(isinstance(value, Tensor) and value.requires_grad for value in inputs):
-            return self.eager(*inputs)
+        if torch.is_grad_enabled():
+            for value in inputs:
+                if isinstance(value, Tensor) and value.requires_grad:
+                    return self.eager(*inputs)
         return self.forward(inputs)
 
 
@@ -86,6 +95,6 @@ def wanted(ctx: Any, inputs: type) -> Any:
     return inputs(*ctx.needs_input_grad)
 
 
-def contiguous(inputs: Any) -> Any:
-    """The inputs with every tensor contiguous, as the compiled code requires."""
+def _contiguous(inputs: Any) -> Any:
+    """The inputs with every tensor contiguous, as the compiled code requires; a compiler may have laid them out otherwise."""
     return inputs._make([value.contiguous() if isinstance(value, Tensor) else value for value in inputs])

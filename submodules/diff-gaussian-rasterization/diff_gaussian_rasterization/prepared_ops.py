@@ -10,9 +10,9 @@ from torch.library import get_ctx
 from . import _C
 from .finite import raise_found
 from .memory import Memory, scratch_for, target_for
-from .operators import Operator, contiguous, wanted
+from .operators import Operator, wanted
 
-GEOMETRY = ("means", "scales", "rotations", "covariances", "opacities")
+SHAPED_BY = ("means", "scales", "rotations", "covariances", "opacities", "scale_modifier", "antialiasing")
 
 
 class PrepareInputs(NamedTuple):
@@ -66,8 +66,9 @@ def camera_of(inputs: Any) -> tuple[Sequence[float], int, int]:
 
 def gaussians_of(inputs: Any) -> dict[str, Any]:
     """The fields of the compiled `Gaussians`; the caller keeps the tensors alive."""
-    fields = {name: getattr(inputs, name) for name in (*GEOMETRY, "scale_modifier", "antialiasing")}
-    return {"count": inputs.means.shape[0], **fields}
+    fields = {name: getattr(inputs, name) for name in SHAPED_BY}
+    fields["count"] = inputs.means.shape[0]
+    return fields
 
 
 def prepared_fields(state: Tensor, counts: Tensor, weights: Tensor | None = None, half: bool = False) -> dict[str, Any]:
@@ -81,15 +82,22 @@ def project_and_sort(inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
     """(radii [n], state, counts): counts holds the numbers of visible Gaussians and of pairs, on the CPU."""
     means = inputs.means
     radii = torch.empty(means.shape[0], dtype=torch.int32, device=means.device)
+    counts = torch.empty(2, dtype=torch.int64, device="cpu")
     kept = Memory(means.device)
     try:
-        counts = _C.prepare(
-            target_for(means), camera_of(inputs), gaussians_of(inputs), radii.data_ptr(), kept, scratch_for(means)
+        _C.prepare(
+            target_for(means),
+            camera_of(inputs),
+            gaussians_of(inputs),
+            radii.data_ptr(),
+            counts.data_ptr(),
+            kept,
+            scratch_for(means),
         )
     finally:  # projection synchronised: raise any NaN or infinity that the GPU reported
         raise_found(means.device)
     (state,) = kept.tensors
-    return radii, state, torch.tensor(counts, device="cpu")
+    return radii, state, counts
 
 
 def blend_into(
@@ -123,7 +131,6 @@ def fake_projection(means: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _blend(inputs: BlendInputs) -> tuple[Tensor, Tensor, Tensor]:
     """(image, alpha, depth); alpha and depth are empty when `inputs.alpha` is given: an earlier call returned them."""
-    inputs = contiguous(inputs)
     image, alpha, depth = _blend_outputs(inputs)
     images = {"image": image}
     if inputs.alpha is None:
@@ -134,9 +141,9 @@ def _blend(inputs: BlendInputs) -> tuple[Tensor, Tensor, Tensor]:
 
 def _blend_outputs(inputs: BlendInputs) -> tuple[Tensor, Tensor, Tensor]:
     features, size = inputs.features, (inputs.height, inputs.width)
-    image = features.new_empty(features.shape[1], *size)
     rest = size if inputs.alpha is None else (0,)
-    return image, features.new_empty(rest), features.new_empty(rest)
+    # Sizes as arguments: as one tuple they take torch longer to read.
+    return features.new_empty(features.shape[1], *size), features.new_empty(*rest), features.new_empty(*rest)
 
 
 def _blend_save(ctx: Any, inputs: BlendInputs, outputs: tuple[Tensor, Tensor, Tensor]) -> None:
@@ -168,7 +175,7 @@ def _blend_gradient(ctx: Any, backward: Any, grad_image: Tensor | None, *_: Tens
 
 def _blend_backward(inputs: BlendBackwardInputs) -> Tensor:
     """Gradient of `blend` with respect to the features of `count` Gaussians."""
-    grad_image = inputs.grad_image.contiguous()
+    grad_image = inputs.grad_image
     grad_features = grad_image.new_empty(inputs.count, grad_image.shape[0])
     _C.blend_backward(
         target_for(grad_image),
@@ -187,7 +194,7 @@ prepare_op = Operator(
     "prepare",
     PrepareInputs,
     "(Tensor, Tensor, Tensor)",
-    lambda inputs: project_and_sort(contiguous(inputs)),
+    project_and_sort,
     lambda inputs: fake_projection(inputs.means),
 )
 blend_op = Operator("blend", BlendInputs, "(Tensor, Tensor, Tensor)", _blend, _blend_outputs)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from . import _C
 from .memory import scratch_for, target_for
-from .operators import Operator, contiguous, wanted
+from .operators import Operator, wanted
 from .prepared_ops import (
     background_gradient,
     blend_into,
@@ -68,7 +68,6 @@ class RasterizeBackwardInputs(NamedTuple):
 
 def _rasterize(inputs: RasterizeInputs) -> tuple[Tensor, ...]:
     """(image, alpha, depth, radii, state, counts); depth is empty without `with_depth`."""
-    inputs = contiguous(inputs)
     projection = radii, state, counts = project_and_sort(inputs)
     image, alpha, depth = _images(inputs)
     images = {"image": image, "alpha": alpha, "depth": depth if inputs.with_depth else None}
@@ -78,20 +77,19 @@ def _rasterize(inputs: RasterizeInputs) -> tuple[Tensor, ...]:
 
 def _images(inputs: RasterizeInputs) -> tuple[Tensor, Tensor, Tensor]:
     means, size = inputs.means, (inputs.height, inputs.width)
-    depth = means.new_empty(size if inputs.with_depth else (0,))
-    return means.new_empty(inputs.features.shape[1], *size), means.new_empty(size), depth
+    depth = means.new_empty(*(size if inputs.with_depth else (0,)))
+    return means.new_empty(inputs.features.shape[1], *size), means.new_empty(*size), depth
 
 
 def _save(ctx: Any, inputs: RasterizeInputs, outputs: tuple[Tensor, ...]) -> None:
     _, alpha, _, radii, state, counts = outputs
-    tensors = {name: value for name, value in inputs._asdict().items() if isinstance(value, Tensor) and name != "means2d"}
-    ctx.names = list(tensors)
-    ctx.numbers = {name: getattr(inputs, name) for name in ("view", "width", "height", "scale_modifier", "antialiasing")}
+    ctx.camera, ctx.options = camera_of(inputs), (inputs.scale_modifier, inputs.antialiasing)
     ctx.with_depth = inputs.with_depth
     ctx.means2d_columns = None if inputs.means2d is None else inputs.means2d.shape[1]
     ctx.mark_non_differentiable(radii, state, counts)
     ctx.set_materialize_grads(False)  # unused outputs get None instead of a tensor of zeros
-    ctx.save_for_backward(alpha, state, counts, *tensors.values())
+    geometry = inputs.means, inputs.scales, inputs.rotations, inputs.covariances, inputs.opacities
+    ctx.save_for_backward(alpha, state, counts, *geometry, inputs.features, inputs.background)
 
 
 def _gradient(
@@ -99,18 +97,16 @@ def _gradient(
 ) -> dict[str, Tensor]:
     if grad_image is None and grad_alpha is None and grad_depth is None:
         return {}
-    alpha, state, counts, *saved = ctx.saved_tensors
-    given = dict.fromkeys(RasterizeBackwardInputs._fields) | ctx.numbers | dict(zip(ctx.names, saved, strict=True))
+    alpha, state, counts, *gaussians, features, background = ctx.saved_tensors
     if grad_image is None:
-        grad_image = alpha.new_zeros(given["features"].shape[1], *alpha.shape)
+        grad_image = alpha.new_zeros(features.shape[1], *alpha.shape)
     needed = wanted(ctx, RasterizeInputs)
     names = [name for name in ROWS if getattr(needed, name)]
     grads = {}
     if names:
-        given |= {"state": state, "counts": counts, "names": names, "grad_image": grad_image, "grad_alpha": grad_alpha}
-        if ctx.with_depth:
-            given["grad_depth"] = grad_depth
-        grads = dict(zip(names, backward(RasterizeBackwardInputs(**given)), strict=True))
+        above = grad_image, grad_alpha, grad_depth if ctx.with_depth else None
+        given = (*ctx.camera, *gaussians, features, background, *ctx.options, state, counts, *above, names)
+        grads = dict(zip(names, backward(RasterizeBackwardInputs(*given)), strict=True))
     if "means2d" in grads and ctx.means2d_columns == 3:
         grads["means2d"] = torch.nn.functional.pad(grads["means2d"], (0, 1))
     if needed.background:
@@ -120,7 +116,6 @@ def _gradient(
 
 def _backward(inputs: RasterizeBackwardInputs) -> list[Tensor]:
     """The gradients of `names`, in their order; that of means2d as [n, 2]."""
-    inputs = contiguous(inputs)
     outputs = _empty_gradients(inputs)
     _C.blend_backward(
         target_for(inputs.means),
@@ -137,7 +132,7 @@ def _backward(inputs: RasterizeBackwardInputs) -> list[Tensor]:
 
 def _empty_gradients(inputs: RasterizeBackwardInputs) -> list[Tensor]:
     n, rows = inputs.means.shape[0], ROWS | {"features": inputs.features.shape[1:]}
-    return [inputs.means.new_empty((n, *rows[name])) for name in inputs.names]
+    return [inputs.means.new_empty(n, *rows[name]) for name in inputs.names]
 
 
 rasterize_op = Operator(

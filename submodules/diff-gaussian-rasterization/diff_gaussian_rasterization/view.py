@@ -33,7 +33,7 @@ class View:
 
     def values(self) -> list[float]:
         """Rotation (row-major), translation, fx, fy, cx, cy. Raises ValueError or TypeError if they are invalid."""
-        if not isinstance(self.world_to_camera, Tensor) or tuple(self.world_to_camera.shape) != (4, 4):
+        if not isinstance(self.world_to_camera, Tensor) or self.world_to_camera.shape != (4, 4):
             found = getattr(self.world_to_camera, "shape", type(self.world_to_camera).__name__)
             raise ValueError(f"world_to_camera must be a tensor of shape [4, 4], found {found}.")
         for name in ("width", "height"):
@@ -41,14 +41,17 @@ class View:
             if not isinstance(side, int) or isinstance(side, bool) or not 0 < side <= LARGEST_SIDE:
                 raise ValueError(f"{name} must be an integer from 1 to {LARGEST_SIDE} pixels, found {side!r}.")
         rows = self.world_to_camera.tolist()
-        numbers = [rows[i][k] for i in range(3) for k in range(3)] + [row[3] for row in rows[:3]]
+        (ax, ay, az, tx), (bx, by, bz, ty), (cx, cy, cz, tz), last = rows
+        rotation = [ax, ay, az, bx, by, bz, cx, cy, cz]
+        numbers = [*rotation, tx, ty, tz]
         for name in ("fx", "fy", "cx", "cy"):
-            if not is_number(getattr(self, name)):
-                raise TypeError(f"{name} must be a number of pixels, found {type(getattr(self, name)).__name__}.")
-        numbers += [float(self.fx), float(self.fy), float(self.cx), float(self.cy)]
+            value = getattr(self, name)
+            if not is_number(value):
+                raise TypeError(f"{name} must be a number of pixels, found {type(value).__name__}.")
+            numbers.append(float(value))
         if not all(map(math.isfinite, numbers)):
             raise ValueError(f"the view holds a value that is not finite: world_to_camera {rows}, intrinsics {numbers[12:]}.")
-        if not _is_rigid(numbers[:9]) or rows[3] != [0, 0, 0, 1]:
+        if not _is_rigid(*rotation) or last != [0, 0, 0, 1]:
             raise ValueError(
                 f"world_to_camera must be a rotation and a translation over the row 0 0 0 1, found {rows}. "
                 "A scaled pose has to be divided by its scale."
@@ -58,13 +61,12 @@ class View:
         return numbers
 
 
-def _is_rigid(rotation: list[float]) -> bool:
-    """Whether a row-major 3x3 matrix is a rotation: orthonormal rows, no reflection."""
-    a, b, c = rotation[:3], rotation[3:6], rotation[6:]
-    pairs = ((a, a), (b, b), (c, c), (a, b), (a, c), (b, c))
-    products = [p[0] * q[0] + p[1] * q[1] + p[2] * q[2] for p, q in pairs]
-    volume = a[0] * (b[1] * c[2] - b[2] * c[1]) + a[1] * (b[2] * c[0] - b[0] * c[2]) + a[2] * (b[0] * c[1] - b[1] * c[0])
-    return volume > 0 and all(abs(found - (i < 3)) < RIGID for i, found in enumerate(products))
+def _is_rigid(ax: float, ay: float, az: float, bx: float, by: float, bz: float, cx: float, cy: float, cz: float) -> bool:
+    """Whether the matrix with rows a, b, c is a rotation: orthonormal rows, no reflection."""
+    lengths = ax * ax + ay * ay + az * az, bx * bx + by * by + bz * bz, cx * cx + cy * cy + cz * cz
+    products = ax * bx + ay * by + az * bz, ax * cx + ay * cy + az * cz, bx * cx + by * cy + bz * cz
+    volume = ax * (by * cz - bz * cy) + ay * (bz * cx - bx * cz) + az * (bx * cy - by * cx)
+    return volume > 0 and abs(min(lengths) - 1) < RIGID and abs(max(lengths) - 1) < RIGID and max(map(abs, products)) < RIGID
 
 
 class Rendering(NamedTuple):

@@ -73,10 +73,10 @@ def load_sam(checkpoint: Path, model_type: str, device: torch.device | str) -> t
 
 def _fetch(checkpoint: Path, model_type: str) -> str:
     url = f"https://dl.fbaipublicfiles.com/segment_anything/{_FILES[model_type]}"
-    if checkpoint.exists():  # whatever was named by mistake is not overwritten
-        checkpoint = checkpoint.with_name(_FILES[model_type])
+    target = checkpoint.with_name(_FILES[model_type]) if checkpoint.exists() else checkpoint  # keeps what was named by mistake
+    name_it = "" if target == checkpoint else f"Then name it: --sam_ckpt_path {target}\n"
     return (
-        f"Fetch it:\n  mkdir -p {checkpoint.parent} && curl -L -o {checkpoint} {url}\n"
+        f"Fetch it:\n  mkdir -p {target.parent} && curl -L -o {target} {url}\n{name_it}"
         "Smaller ones: --sam_model_type vit_l or vit_b, with --sam_ckpt_path.\n"
         "Without any download: --features mini (knows toy worlds only)."
     )

@@ -94,7 +94,9 @@ def test_weights_are_loaded_whole_or_refused(tmp_path, small_type):
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
     path.write_bytes(path.read_bytes()[:20000])
     (tmp_path / "notes.py").write_text("mine")
-    with pytest.raises(InputError, match=r"notes.py .*(?s:.*)curl -L -o \S*sam_vit_h_4b8939.pth https") as error:
+    with pytest.raises(
+        InputError, match=r"notes.py .*(?s:.*)curl -L -o (\S*sam_vit_h_4b8939.pth) https\S*\n.*--sam_ckpt_path \1"
+    ) as error:
         load_sam(tmp_path / "notes.py", "vit_h", "cpu")
     assert "-o " + str(tmp_path / "notes.py") not in str(error.value)
     with pytest.raises(InputError, match=r"\(0.0 MB\) was cut short or damaged; expected the weights of SAM vit_h.*\n.*curl"):

@@ -10,22 +10,21 @@ from query.field import FieldView
 from query.question import Question
 
 
-def decode(codes: torch.Tensor, compressor: Autoencoder) -> torch.Tensor:
-    """Every pixel of every level as an embedding, all held at once."""
+def relevancy_maps(codes: torch.Tensor, compressor: Autoencoder, question: Question) -> np.ndarray:
+    """[phrases, levels, height, width]: every pixel decoded, then the minimum over the negatives of the pairwise softmax.
+
+    One level is decoded at a time: three of 1440x1080 would take 9.6 GB.
+    """
     levels, channels, height, width = codes.shape
-    with torch.inference_mode():
-        return compressor.decode(codes.movedim(1, -1).reshape(-1, channels)).reshape(levels, height, width, -1)
-
-
-def relevancy_maps(decoded: torch.Tensor, question: Question, phrase: int) -> np.ndarray:
-    """One phrase, one level at a time: the minimum over the negatives of the pairwise softmax."""
-    maps = []
-    for level in decoded:
-        pixels = level.reshape(-1, level.shape[-1])
-        similarity = pixels @ torch.cat([question.embeddings[phrase : phrase + 1], question.negatives.embeddings]).T
-        pairs = [torch.softmax(10 * similarity[:, [0, k]], -1)[:, 0] for k in range(1, similarity.shape[1])]
-        maps.append(torch.stack(pairs).min(0).values.reshape(level.shape[:2]))
-    return torch.stack(maps).cpu().numpy()
+    maps = np.empty((len(question.phrases), levels, height, width), np.float32)
+    for level in range(levels):
+        with torch.inference_mode():
+            pixels = compressor.decode(codes[level].reshape(channels, -1).T)
+        for phrase in range(len(question.phrases)):
+            similarity = pixels @ torch.cat([question.embeddings[phrase : phrase + 1], question.negatives.embeddings]).T
+            pairs = [torch.softmax(10 * similarity[:, [0, k]], -1)[:, 0] for k in range(1, similarity.shape[1])]
+            maps[phrase, level] = torch.stack(pairs).min(0).values.reshape(height, width).cpu().numpy()
+    return maps
 
 
 def answer_maps(maps: np.ndarray) -> tuple[int, np.ndarray, int, tuple[int, int]]:
@@ -62,7 +61,7 @@ def check(question: Question, view: FieldView) -> None:
     float32 rounding may flip pixels at the threshold: the relevancy of a random scene has a small range, and
     rescaling it amplifies the rounding.
     """
-    level, mask, point_level, _ = answer_maps(relevancy_maps(decode(view.codes, question.field.compressor), question, 0))
+    level, mask, point_level, _ = answer_maps(relevancy_maps(view.codes, question.field.compressor, question)[0])
     found = answer(question.relevancy(view)[:, 0])
     differing = int((found.mask.cpu().numpy() != mask).sum())
     if (found.level, found.point_level) != (level, point_level) or differing > 1e-3 * mask.size:

@@ -160,8 +160,7 @@ def _relevancy(question: Question) -> torch.Tensor:
 def _published(question: Question, codes: torch.Tensor) -> tuple[str, str]:
     """Milliseconds of the published loops for the relevancy and for the answers."""
     started = time.perf_counter()
-    decoded = published_query.decode(codes, question.field.compressor)
-    relevant = [published_query.relevancy_maps(decoded, question, index) for index in range(len(question.phrases))]
+    relevant = published_query.relevancy_maps(codes, question.field.compressor, question)
     middle = time.perf_counter()
     for maps in relevant:
         published_query.answer_maps(maps)

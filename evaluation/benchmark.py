@@ -7,7 +7,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Annotated, Any
 
 import tyro
@@ -15,7 +14,7 @@ import tyro
 from evaluation.catalogue import PROTOCOLS, ProtocolName
 from evaluation.protocol import LabelProtocol, Measure
 from evaluation.scores import over_scenes
-from evaluation.tables import percent, with_spread
+from evaluation.tables import percent, scenes_with_spread, with_spread
 from query.tables import table
 from workspace import InputError, ModelFolder, command_line, read_json
 from workspace.record_types import EvalRecord
@@ -65,7 +64,7 @@ def comparison(protocol: LabelProtocol, measure: Measure, runs: Mapping[str, Seq
     values = {scene: [run[measure.name] for run in found] for scene, found in runs.items()}
     cells = [with_spread(values[scene]) if scene in values else "-" for scene in scenes]
     complete = all(scene in values for scene in scenes)
-    rows.append(["ours", *cells, percent(fmean(fmean(values[scene]) for scene in scenes)) if complete else "-"])
+    rows.append(["ours", *cells, scenes_with_spread([values[scene] for scene in scenes]) if complete else "-"])
     return table(["", *scenes, "overall"], rows)
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from evaluation.gaussian_scores import gaussian_scores
 from evaluation.protocols import scannet
-from evaluation.tables import percent
+from evaluation.tables import scenes_with_spread
 from query.field import LanguageField
 from query.question import Question
 from query.session import Session, SessionConfig
@@ -146,11 +146,8 @@ def _cell(runs: Mapping[str, Sequence[Mapping[str, Any]]], count: str, level: st
 
 
 def _mean(runs: Mapping[str, Sequence[Mapping[str, Any]]], count: str, level: str, measure: str) -> str:
-    """Mean over the repetitions of a scene, then over the scenes; "-" when a scene has no labelled points, as published."""
-    values = [[run[count].get(level, {}).get(measure) for run in found] for found in runs.values()]
-    if any(value is None for each in values for value in each):
-        return "-"
-    return percent(fmean(fmean(each) for each in values))
+    """Mean over the scenes with the spread over repetitions; "-" when a scene has no labelled points, as published."""
+    return scenes_with_spread([[run[count].get(level, {}).get(measure) for run in found] for found in runs.values()])
 
 
 if __name__ == "__main__":

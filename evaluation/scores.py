@@ -61,12 +61,21 @@ def over_scenes(summaries: Sequence[dict[str, Any]]) -> dict[str, float | int]:
 
 
 def over_runs(summaries: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Mean, sample standard deviation and values of every measure that all runs share."""
+    """Mean, sample standard deviation and values of every measure that all runs share.
+
+    A measure that is undefined in a run (None, such as GOI's precision of an empty mask) has neither mean nor deviation.
+    """
     spread = {}
     for name in summaries[0]:
         values = [s[name] for s in summaries if name in s]
-        if len(values) == len(summaries) and name not in ("queries", "views"):
-            spread[name] = {"mean": fmean(values), "std": stdev(values) if len(values) > 1 else 0.0, "values": values}
+        if len(values) < len(summaries) or name in ("queries", "views"):
+            continue
+        defined = None not in values
+        spread[name] = {
+            "mean": fmean(values) if defined else None,
+            "std": (stdev(values) if len(values) > 1 else 0.0) if defined else None,
+            "values": values,
+        }
     return spread
 
 

@@ -7,12 +7,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Annotated, Any
 
 import tyro
 
-from evaluation.tables import percent, with_spread
+from evaluation.tables import scenes_with_spread, with_spread
 from query.tables import table
 from workspace import InputError, ModelFolder, command_line, read_json
 from workspace.record_types import Eval3dRecord
@@ -69,19 +68,19 @@ def selection_table(config: SelectionTableConfig) -> None:
 
 
 def _row(runs: Mapping[str, Sequence[Mapping[str, Any]]], selection: str, evaluator: str) -> list[str]:
-    means: dict[str, list[float]] = {"miou": [], "accuracy_25": []}
+    by_scene: dict[str, list[list[float]]] = {"miou": [], "accuracy_25": []}
     cells = []
     for scene in SCENES:
         found = [run["selections"].get(selection, {}).get(evaluator) for run in runs.get(scene, ())]
         if not found or None in found:
             cells.append("-")
             continue
-        values = {measure: [one[measure] for one in found] for measure in means}
+        values = {measure: [one[measure] for one in found] for measure in by_scene}
         for measure, each in values.items():
-            means[measure].append(fmean(each))
+            by_scene[measure].append(each)
         cells.append(" / ".join(with_spread(each) for each in values.values()))
-    complete = len(means["miou"]) == len(SCENES)
-    return [selection, *cells, " / ".join(percent(fmean(each)) for each in means.values()) if complete else "-"]
+    whole = len(by_scene["miou"]) == len(SCENES)
+    return [selection, *cells, " / ".join(map(scenes_with_spread, by_scene.values())) if whole else "-"]
 
 
 def _units(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:

@@ -44,6 +44,21 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f}"
 
 
-def with_spread(values: Sequence[float]) -> str:
-    """Mean of fractions in [0, 1] as per cent, with the standard deviation of two or more."""
+def with_spread(values: Sequence[float | None]) -> str:
+    """Mean of fractions in [0, 1] as per cent, with the standard deviation of two or more; "-" if one is undefined (None)."""
+    if None in values:
+        return "-"
     return percent(fmean(values)) + (f"±{percent(stdev(values))}" if len(values) > 1 else "")
+
+
+def scenes_with_spread(scenes: Sequence[Sequence[float | None]]) -> str:
+    """Mean over the scenes as per cent; the values of a scene are of its repetitions, [0, 1] or None.
+
+    If all scenes have the same number of repetitions, the first of each make up the first run of the benchmark and so on, and the
+    standard deviation over these runs is added.
+    """
+    if any(None in values for values in scenes):
+        return "-"
+    if len({len(values) for values in scenes}) == 1:
+        return with_spread([fmean(run) for run in zip(*scenes, strict=True)])
+    return percent(fmean(fmean(values) for values in scenes))

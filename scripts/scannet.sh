@@ -3,7 +3,7 @@
 # Usage: scripts/scannet.sh <scannet folder> <output folder>
 #   <scannet folder> holds scene0000_00/ and so on in OpenGaussian's layout (docs/results.md says where to get it).
 #   METHOD=codebook lifts the field instead of training it (scripts/train_seeds.sh).
-#   FEATURES=sam_clip (default) or dino with TALK2DINO=<vitb_mlp_infonce.pth>; SEEDS="0 1 2" repeats and averages.
+#   FEATURES=sam_clip (default) or dino with TALK2DINO=<vitb_mlp_infonce.pth>; SEEDS="0 1 2" repeats and prints the spread.
 #   PRESET=fast trains in minutes without a GPU; SCENES="scene0000_00 scene0062_00" runs these scenes only.
 set -euo pipefail
 usage='usage: scripts/scannet.sh <scannet folder> <output folder>'

@@ -7,9 +7,9 @@ import pytest
 from evaluation.benchmark import BenchmarkConfig, benchmark
 from evaluation.catalogue import PROTOCOLS
 from evaluation.judging import JudgedRow
-from evaluation.scores import by_split, over_scenes, summary
+from evaluation.scores import by_split, over_runs, over_scenes, summary
 from query.views import HELD_OUT, TRAINING
-from workspace import InputError, ModelFolder, write_json
+from workspace import InputError, ModelFolder, read_json, write_json
 from workspace.record_types import EvalRecord
 from workspace.slugs import slug
 from workspace.stage_record import stage
@@ -88,6 +88,34 @@ def test_the_table_stands_beside_the_published_one(tmp_path, capsys):
         "76.2",
     ] in lines
     assert "/208 localised" in out and "on training views: 208, on held-out views: 0" in out
+
+
+def test_repetitions_of_all_scenes_give_the_overall_a_spread(tmp_path, capsys):
+    """The first of each scene are one run of the benchmark (means 0.5 and 0.7), whatever each scene varies by."""
+    folders = []
+    for i, scene in enumerate(QUERIES):
+        sign = (-1) ** i
+        folders.append(evaluated(tmp_path / scene / "0", scene, 0.5 + 0.2 * sign, 0.5))
+        folders.append(evaluated(tmp_path / scene / "1", scene, 0.7 - 0.2 * sign, 0.5))
+    benchmark(BenchmarkConfig(tuple(folders)))
+    ours = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("ours"))
+    assert re.split(r"\s{2,}", ours) == ["ours", "60.0±14.1", "60.0±42.4", "60.0±14.1", "60.0±42.4", "60.0±14.1"]
+
+
+def test_a_measure_that_is_undefined_in_a_run_has_no_mean():
+    """GOI's precision of a mask that is empty is 0 / 0, and so is the mean of its scene."""
+    found = over_runs([{"miou": 0.5, "goi_mp": None, "views": 3}, {"miou": 0.7, "goi_mp": 0.9, "views": 3}])
+    assert found["miou"]["mean"] == pytest.approx(0.6) and "views" not in found
+    assert found["goi_mp"] == {"mean": None, "std": None, "values": [None, 0.9]}
+
+
+def test_an_undefined_measure_is_a_dash_in_the_table(tmp_path, capsys):
+    for run, iou in enumerate((0.5, None)):
+        model = ModelFolder(evaluated(tmp_path / str(run), "teatime", 0.5, 0.5, "mipnerf360_goi"))
+        write_json(model.metrics, read_json(model.metrics) | {"scene": "room", "goi_iou": iou, "goi_iou_missing_as_zero": 0.4})
+    benchmark(BenchmarkConfig((tmp_path / "0", tmp_path / "1"), protocol="mipnerf360_goi"))
+    skipped, zero = [line for line in capsys.readouterr().out.splitlines() if line.startswith("ours")]
+    assert re.split(r"\s{2,}", skipped)[1] == "-" and re.split(r"\s{2,}", zero)[1] == "40.0±0.0"
 
 
 def test_a_missing_scene_leaves_the_overall_out(tmp_path, capsys):

@@ -13,12 +13,15 @@ import tyro
 
 from evaluation.catalogue import PROTOCOLS, ProtocolName
 from evaluation.protocol import LabelProtocol, Measure
-from evaluation.scores import over_scenes
+from evaluation.rules import takes_threshold
+from evaluation.scores import weighted_by_query
 from evaluation.tables import percent, scenes_with_spread, with_spread
 from query.tables import table
 from workspace import InputError, ModelFolder, command_line, read_json
 from workspace.record_types import EvalRecord
 from workspace.stage_record import require
+
+OVER_QUERIES = ("localization_accuracy", "miou", "argmax_miou")  # measures that are means over (view, phrase) pairs
 
 
 @dataclass(frozen=True)
@@ -38,23 +41,25 @@ def benchmark(config: BenchmarkConfig) -> None:
     if not config.model_path:
         raise InputError("No model folders. Give those that eval_query.py evaluated: -m <model> [<model> ...]")
     runs: dict[str, list[dict[str, Any]]] = {}
+    procedures = set()
     for path in config.model_path:
-        metrics = _metrics(ModelFolder(path).reading(config.field, "eval"), config.protocol)
+        metrics, procedure = _metrics(ModelFolder(path).reading(config.field, "eval"), config.protocol)
         runs.setdefault(metrics["scene"], []).append(metrics)
-    rules = {_procedure(metrics) for found in runs.values() for metrics in found}
-    if len(rules) > 1:
+        procedures.add(procedure)
+    if len(procedures) > 1:
+        found = "\n  ".join(sorted(procedures))
         raise InputError(
-            f"These models were answered differently ({'; '.join(sorted(rules))}), and such figures do not compare. "
-            "Evaluate all of them with the same --rule and --reading."
+            f"These models were answered differently, and such figures do not compare:\n  {found}\n"
+            "Evaluate all of them with the same flags of eval_query.py."
         )
     protocol = PROTOCOLS[config.protocol]
     unknown = [scene for scene in runs if scene not in protocol.scenes]
     if unknown:
         raise InputError(f"No scene of {config.protocol} is named {', '.join(unknown)}; it has {', '.join(protocol.scenes)}.")
-    sys.stdout.write(f"\nprotocol {config.protocol}, answers by the {rules.pop()}\n")
+    sys.stdout.write(f"\nprotocol {config.protocol}; {procedures.pop()}\n")
     for measure in protocol.measures:
         sys.stdout.write(f"\n{measure.title}\n{comparison(protocol, measure, runs)}\n")
-    sys.stdout.write(f"\n{_totals(runs)}\n")
+    sys.stdout.write(f"\n{_totals(protocol, runs)}\n")
 
 
 def comparison(protocol: LabelProtocol, measure: Measure, runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
@@ -68,17 +73,13 @@ def comparison(protocol: LabelProtocol, measure: Measure, runs: Mapping[str, Seq
     return table(["", *scenes, "overall"], rows)
 
 
-def _totals(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """Hits and query-weighted means of each repetition that all scenes have."""
+def _totals(protocol: LabelProtocol, runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Each repetition that all scenes have, and how many queries were on training views."""
     lines = []
     for index in range(min(len(found) for found in runs.values())):
-        total = over_scenes([found[index] for found in runs.values()])
-        lines.append(
-            f"run {index + 1}: {total['localization_hits']}/{total['queries']} localised; weighted by query "
-            f"{percent(total['localization_accuracy'])} localisation, {percent(total['miou'])} mIoU; "
-            f"mean of {total['scenes']} scenes "
-            f"{percent(total['macro_localization_accuracy'])} and {percent(total['macro_miou'])}"
-        )
+        scenes = [found[index] for found in runs.values()]
+        totals = "; ".join(_total(measure, scenes) for measure in protocol.measures)
+        lines.append(f"run {index + 1}, mean of {len(scenes)} scenes: {totals}")
     views = {split: 0 for split in ("training", "held-out")}
     for found in runs.values():
         for split, figures in found[0]["by_split"].items():
@@ -87,18 +88,40 @@ def _totals(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     return "\n".join(lines)
 
 
-def _procedure(metrics: Mapping[str, Any]) -> str:
-    """Answer rule and reading of an evaluation, as text."""
-    return f"rule {metrics.get('rule', 'langsplat')}, reading {metrics.get('reading', 'protocol')}"
+def _total(measure: Measure, scenes: Sequence[Mapping[str, Any]]) -> str:
+    """Mean of one measure over the scenes, also weighted by query where it is a mean over queries."""
+    text = f"{measure.title.replace(', %', '')} {scenes_with_spread([[scene[measure.name]] for scene in scenes])}"
+    if measure.name not in OVER_QUERIES:
+        return text
+    hits, queries = (sum(scene[name] for scene in scenes) for name in ("localization_hits", "queries"))
+    counted = f", {hits}/{queries} localised" if measure.name == "localization_accuracy" else ""
+    return f"{text} ({percent(weighted_by_query(scenes, measure.name))} weighted by query{counted})"
 
 
-def _metrics(model: ModelFolder, protocol: ProtocolName) -> dict[str, Any]:
+def _metrics(model: ModelFolder, protocol: ProtocolName) -> tuple[dict[str, Any], str]:
+    """Figures of an evaluated model, and how they were computed."""
     command = f"python eval_query.py -m {model.root}{model.flag} --labels <labels> --protocol {protocol}"
-    require(model.evaluation, EvalRecord, command)
+    record = require(model.evaluation, EvalRecord, command)
     metrics = read_json(model.metrics)
     if metrics["protocol"] != protocol:
         raise InputError(f"{model.metrics} is of protocol {metrics['protocol']}, not {protocol}. Run: {command}")
-    return metrics
+    return metrics, _procedure(metrics, record.config)
+
+
+def _procedure(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """Everything about a figure that another one must share to compare with it, as text."""
+    rule, relevancy = metrics["rule"], metrics["relevancy"]
+    parts = [f"field {metrics['field']}", f"rule {rule}"]
+    if takes_threshold(rule):
+        parts.append(f"threshold {config['mask_thresh']}")
+    parts.append(f"reading {metrics['reading']}")
+    parts.append(f"level {config['level']}" if config["level"] else f"levels {' '.join(metrics['levels'])}")
+    parts.append(f"temperature {relevancy['temperature']:g}, negatives {', '.join(relevancy['negatives'])}")
+    if config["compare"] != "decoded":
+        parts.append(f"compared as {config['compare']}")
+    if config["resolution"] is not None:
+        parts.append(f"resolution {config['resolution']}")
+    return "; ".join([*parts, f"views {config['split']}"])
 
 
 if __name__ == "__main__":

@@ -50,3 +50,8 @@ def rule(name: RuleName, mask_thresh: float = DEFAULT_THRESHOLD) -> Rule:
     if mask_thresh != DEFAULT_THRESHOLD:
         raise InputError(f"--rule {name} finds its threshold in the map; leave out --mask_thresh.")
     return named.function
+
+
+def takes_threshold(name: RuleName) -> bool:
+    """Whether `--mask_thresh` is part of the rule."""
+    return _RULES[name].takes_threshold

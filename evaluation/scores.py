@@ -1,6 +1,6 @@
 """Figures of an evaluation: means over its rows, one row per view and phrase."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from statistics import fmean, stdev
 from typing import Any
@@ -45,19 +45,9 @@ def by_split(rows: Sequence[JudgedRow]) -> dict[str, dict[str, Any]]:
     return {split: values for split, values in found.items() if values}
 
 
-def over_scenes(summaries: Sequence[dict[str, Any]]) -> dict[str, float | int]:
-    """Overall figures of a benchmark: `macro_*` is the mean over scenes, as papers print it; the others are weighted by query."""
-    queries = sum(s["queries"] for s in summaries)
-    hits = sum(s["localization_hits"] for s in summaries)
-    return {
-        "scenes": len(summaries),
-        "queries": queries,
-        "localization_hits": hits,
-        "macro_localization_accuracy": fmean(s["localization_accuracy"] for s in summaries),
-        "macro_miou": fmean(s["miou"] for s in summaries),
-        "localization_accuracy": hits / queries,
-        "miou": sum(s["miou"] * s["queries"] for s in summaries) / queries,
-    }
+def weighted_by_query(summaries: Sequence[Mapping[str, Any]], name: str) -> float:
+    """Mean of a measure over the (view, phrase) pairs of several scenes; papers print the mean over scenes instead."""
+    return sum(s[name] * s["queries"] for s in summaries) / sum(s["queries"] for s in summaries)
 
 
 def over_runs(summaries: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -12,14 +12,16 @@ usage='usage: scripts/lerf_ovs.sh <lerf_ovs folder> <output folder>'
 if [ $# -lt 2 ]; then echo "$usage" >&2; exit 2; fi
 data=$1 output=$2 here=$(dirname "$0")
 
+case ${METHOD:-autoencoder} in codebook) field=lifted ;; pca) field=pca ;; *) field=published ;; esac
+
 models=()
 for scene in ${SCENES:-figurines ramen teatime waldo_kitchen}; do
   bash "$here/train_seeds.sh" "$data/$scene" "$output/$scene"
   runs=()
   for seed in ${SEEDS:-0}; do runs+=("$output/$scene/seed_$seed"); done
   python eval_query.py -s "$data/$scene" -m "${runs[@]}" --labels "$data/label/$scene" --protocol lerf_ovs \
-    --shuffled_control ${RULE:+--rule "$RULE"} ${READING:+--reading "$READING"} \
+    --field "$field" --shuffled_control ${RULE:+--rule "$RULE"} ${READING:+--reading "$READING"} \
     ${TALK2DINO:+--talk2dino_ckpt "$TALK2DINO"}
   models+=("${runs[@]}")
 done
-python -m evaluation.benchmark --protocol lerf_ovs -m "${models[@]}"
+python -m evaluation.benchmark --protocol lerf_ovs -m "${models[@]}" --field "$field"

@@ -12,13 +12,15 @@ usage='usage: scripts/lerf_ovs_3d.sh <lerf_ovs folder> <output folder>'
 if [ $# -lt 2 ]; then echo "$usage" >&2; exit 2; fi
 data=$1 output=$2 here=$(dirname "$0")
 
+case ${METHOD:-autoencoder} in codebook) field=lifted ;; pca) field=pca ;; *) field=published ;; esac
+
 models=()
 for scene in ${SCENES:-figurines ramen teatime waldo_kitchen}; do
   bash "$here/train_seeds.sh" "$data/$scene" "$output/$scene"
   runs=()
   for seed in ${SEEDS:-0}; do runs+=("$output/$scene/seed_$seed"); done
   python -m evaluation.object_selection -s "$data/$scene" -m "${runs[@]}" --labels "$data/label/$scene" --shuffled_control \
-    ${PHRASES:+--phrases "$PHRASES"} ${TALK2DINO:+--talk2dino_ckpt "$TALK2DINO"}
+    --field "$field" ${PHRASES:+--phrases "$PHRASES"} ${TALK2DINO:+--talk2dino_ckpt "$TALK2DINO"}
   models+=("${runs[@]}")
 done
-python -m evaluation.selection_table -m "${models[@]}"
+python -m evaluation.selection_table -m "${models[@]}" --field "$field"

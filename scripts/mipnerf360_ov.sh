@@ -12,6 +12,7 @@ if [ $# -lt 3 ]; then echo "$usage" >&2; exit 2; fi
 data=$1 labels=$2 output=$3 kind=${LABELS:-gags} here=$(dirname "$0")
 rule=(--rule gags --level "${LEVEL:-l}")
 if [ "$kind" = goi ]; then rule=(); fi
+case ${METHOD:-autoencoder} in codebook) field=lifted ;; pca) field=pca ;; *) field=published ;; esac
 
 models=()
 for scene in ${SCENES:-room counter garden bonsai}; do
@@ -19,7 +20,7 @@ for scene in ${SCENES:-room counter garden bonsai}; do
   runs=()
   for seed in ${SEEDS:-0}; do runs+=("$output/$scene/seed_$seed"); done
   python eval_query.py -s "$data/$scene" -m "${runs[@]}" --labels "$labels/$scene" --protocol "mipnerf360_$kind" \
-    ${rule[@]+"${rule[@]}"} --shuffled_control ${TALK2DINO:+--talk2dino_ckpt "$TALK2DINO"}
+    --field "$field" ${rule[@]+"${rule[@]}"} --shuffled_control ${TALK2DINO:+--talk2dino_ckpt "$TALK2DINO"}
   models+=("${runs[@]}")
 done
-python -m evaluation.benchmark --protocol "mipnerf360_$kind" -m "${models[@]}"
+python -m evaluation.benchmark --protocol "mipnerf360_$kind" -m "${models[@]}" --field "$field"

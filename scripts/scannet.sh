@@ -10,10 +10,12 @@ usage='usage: scripts/scannet.sh <scannet folder> <output folder>'
 if [ $# -lt 2 ]; then echo "$usage" >&2; exit 2; fi
 data=$1 output=$2 here=$(dirname "$0")
 all='0000_00 0062_00 0070_00 0097_00 0140_00 0200_00 0347_00 0400_00 0590_00 0645_00'
+case ${METHOD:-autoencoder} in codebook) field=lifted ;; pca) field=pca ;; *) field=published ;; esac
 
 models=()
 for scene in ${SCENES:-$(printf 'scene%s ' $all)}; do
   bash "$here/train_seeds.sh" "$data/$scene" "$output/$scene" --fixed_points
   for seed in ${SEEDS:-0}; do models+=("$output/$scene/seed_$seed"); done
 done
-python -m evaluation.scan_segmentation -m "${models[@]}" --shuffled_control ${TALK2DINO:+--talk2dino_ckpt "$TALK2DINO"}
+python -m evaluation.scan_segmentation -m "${models[@]}" --field "$field" --shuffled_control \
+  ${TALK2DINO:+--talk2dino_ckpt "$TALK2DINO"}

@@ -1,13 +1,14 @@
 """Benchmark tables: means as papers take them, query-weighted means, spread; and the file names of phrases."""
 
 import re
+from statistics import fmean
 
 import pytest
 
 from evaluation.benchmark import BenchmarkConfig, benchmark
 from evaluation.catalogue import PROTOCOLS
 from evaluation.judging import JudgedRow
-from evaluation.scores import by_split, over_runs, over_scenes, summary
+from evaluation.scores import by_split, over_runs, summary, weighted_by_query
 from query.views import HELD_OUT, TRAINING
 from workspace import InputError, ModelFolder, read_json, write_json
 from workspace.record_types import EvalRecord
@@ -42,22 +43,12 @@ def test_weighting_by_query_is_not_the_mean_of_scenes():
     """LangSplat's published localisation: 84.3 as the mean of the scenes, 81.7 weighted by query."""
     lerf_ovs = PROTOCOLS["lerf_ovs"]
     published = dict(zip(lerf_ovs.scenes, lerf_ovs.measures[0].published["LangSplat"], strict=False))
-    scenes = [
-        {
-            "queries": n,
-            "localization_hits": round(n * published[name] / 100),
-            "localization_accuracy": published[name] / 100,
-            "miou": 0.5,
-        }
-        for name, n in QUERIES.items()
-    ]
-    found = over_scenes(scenes)
-    assert found["queries"] == 208
-    assert 100 * found["macro_localization_accuracy"] == pytest.approx(84.3, abs=0.05)
-    assert 100 * found["localization_accuracy"] == pytest.approx(81.7, abs=0.05)
+    scenes = [{"queries": n, "localization_accuracy": published[name] / 100} for name, n in QUERIES.items()]
+    assert fmean(scene["localization_accuracy"] for scene in scenes) == pytest.approx(0.843, abs=0.0005)
+    assert weighted_by_query(scenes, "localization_accuracy") == pytest.approx(0.817, abs=0.0005)
 
 
-def evaluated(folder, scene, accuracy, miou, protocol="lerf_ovs"):
+def evaluated(folder, scene, accuracy, miou, protocol="lerf_ovs", **flags):
     model, queries = ModelFolder(folder), QUERIES[scene]
     figures = {
         "queries": queries,
@@ -65,10 +56,12 @@ def evaluated(folder, scene, accuracy, miou, protocol="lerf_ovs"):
         "localization_hits": round(accuracy * queries),
         "miou": miou,
     }
-    with stage(model.evaluation, EvalRecord, {}, {}):
-        write_json(
-            model.metrics, {"scene": scene, "protocol": protocol, **figures, "by_split": {"training": figures}, "rows": []}
-        )
+    asked = {"mask_thresh": 0.4, "level": None, "compare": "decoded", "resolution": None, "split": "all", **flags}
+    relevancy = {"temperature": 10.0, "negatives": ["object", "things", "stuff", "texture"]}
+    procedure = {"field": "published", "rule": "langsplat", "reading": "protocol", "levels": ["s", "m", "l"]}
+    with stage(model.evaluation, EvalRecord, asked, {}):
+        metrics = {"scene": scene, "protocol": protocol, **procedure, "relevancy": relevancy, **figures}
+        write_json(model.metrics, metrics | {"by_split": {"training": figures}, "rows": []})
     return folder
 
 
@@ -87,6 +80,7 @@ def test_the_table_stands_beside_the_published_one(tmp_path, capsys):
         "75.0",
         "76.2",
     ] in lines
+    assert "field published; rule langsplat; threshold 0.4; reading protocol; levels s m l; temperature 10" in out
     assert "/208 localised" in out and "on training views: 208, on held-out views: 0" in out
 
 
@@ -133,6 +127,13 @@ def test_models_of_another_protocol_or_scene_are_refused(tmp_path):
     (tmp_path / "unasked").mkdir()
     with pytest.raises(InputError, match="eval_query.py"):
         benchmark(BenchmarkConfig((tmp_path / "unasked",)))
+
+
+@pytest.mark.parametrize("flags", [{"mask_thresh": 0.2}, {"level": "m"}, {"split": "test"}, {"compare": "latent"}])
+def test_figures_of_other_settings_do_not_share_a_table(tmp_path, flags):
+    folders = evaluated(tmp_path / "a", "teatime", 0.5, 0.5), evaluated(tmp_path / "b", "ramen", 0.5, 0.5, **flags)
+    with pytest.raises(InputError, match=r"answered differently(?s:.*)the same flags of eval_query.py"):
+        benchmark(BenchmarkConfig(folders))
 
 
 def test_phrases_become_distinct_safe_file_names():

@@ -156,6 +156,17 @@ def test_one_word_makes_the_whole_scene_fast(tmp_path, monkeypatch, capsys):
     assert [config.preset for config in configs] == ["fast"] * 3
 
 
+@pytest.mark.parametrize("script", ["lerf_ovs.sh", "lerf_ovs_3d.sh", "3d_ovs.sh", "scannet.sh", "mipnerf360_ov.sh"])
+def test_a_method_is_tabled_by_its_own_field(script, tmp_path):
+    """One output folder can hold the fields of several methods; without --field the published one would be taken."""
+    arguments = ("data", "labels", "output")[: 3 if script == "mipnerf360_ov.sh" else 2]
+    calls = run_script(ROOT / "scripts" / script, tmp_path, {"METHOD": "codebook", "SCENES": "a"}, arguments)
+    asking = [call for call in calls if call[0] not in ("preprocess.py", "train.py") or "--include_feature" in call]
+    assert len(asking) >= 3  # compressor, field, at least one table
+    for call in asking:
+        assert call[call.index("--field") + 1] == "lifted", call
+
+
 def test_the_benchmark_evaluates_every_scene_by_its_labels(tmp_path, monkeypatch, capsys):
     calls = run_script(ROOT / "scripts/lerf_ovs.sh", tmp_path / "bin", {"SEEDS": "0 1"}, ("data/lerf_ovs", "output/lerf"))
     evaluations = [accepted(call, monkeypatch, capsys) for call in calls if call[0] == "eval_query.py"]

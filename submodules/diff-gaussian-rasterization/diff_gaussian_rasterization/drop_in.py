@@ -128,11 +128,11 @@ class GaussianRasterizer(torch.nn.Module):
             check_tensor("means2D", means2D, (n, columns), means3D)
         if colors_precomp is not None:
             check_tensor("colors_precomp", colors_precomp, (n, 3), means3D)
-            colors = colors_precomp
+            colors = colors_precomp.contiguous()
         else:
             colors = evaluate_sh(settings.sh_degree, means3D, settings.campos.reshape(3), shs)
         check_tensor("bg", settings.bg, (3,))
-        background = settings.bg.to(means3D)
+        background = settings.bg.to(means3D).contiguous()
         view = settings.view()
 
         channels = 0
@@ -155,7 +155,7 @@ class GaussianRasterizer(torch.nn.Module):
             "opacities": opacities.contiguous(),
         }
         check_finite(
-            colors_precomp=None if colors_precomp is None else colors_precomp.contiguous(),
+            colors_precomp=None if colors_precomp is None else colors,
             language_feature_precomp=features[:, 3:].contiguous() if channels else None,
             bg=background,
         )

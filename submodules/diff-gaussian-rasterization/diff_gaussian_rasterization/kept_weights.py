@@ -50,6 +50,8 @@ _budget = _Budget()
 
 def set_weight_budget(size: int) -> None:
     """Bytes that the kept weights of all prepared views may take together; 0 disables keeping. Weights already kept stay."""
+    if isinstance(size, bool) or not isinstance(size, int):
+        raise TypeError(f"the budget is a number of bytes, an integer; found {size!r}.")
     if size < 0:
         raise ValueError(f"the budget must not be negative, found {size}.")
     _budget.limit = size
@@ -64,7 +66,7 @@ def set_weight_precision(bits: Literal[16, 32]) -> None:
     Alpha, depth, passes without a gradient, `lift` and `rasterize` use unrounded weights. With 32, nothing is rounded and kept
     weights take twice the memory.
     """
-    if bits not in (16, 32):
+    if not isinstance(bits, int) or bits not in (16, 32):
         raise ValueError(f"the precision must be 16 or 32 bits, found {bits!r}.")
     KeptWeights.half_by_default = bits == 16
 
@@ -121,6 +123,14 @@ class KeptWeights:
         self._half = self.half_by_default
         self._passes = 0
         self._refused_at = -1  # budget limit at the last failed attempt
+
+    def __getstate__(self) -> dict[str, bool]:
+        """Copies and pickles start without weights: theirs would not count against the budget."""
+        return {"half": self._half}
+
+    def __setstate__(self, state: dict[str, bool]) -> None:
+        self.__init__()
+        self._half = state["half"]
 
     @property
     def exact(self) -> Tensor | None:

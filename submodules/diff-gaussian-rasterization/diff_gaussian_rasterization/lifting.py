@@ -69,7 +69,7 @@ def lift_labels(
         rows, labelled, unlabelled = lift_on_cuda(prepared, view_size, count, labels, samples == "centre")
         return LiftedLabels(tuple(LabelWeights(*level) for level in rows), labelled, unlabelled)
     levels = len(labels)
-    labelled, unlabelled = torch.empty(2, levels, count, dtype=dtype)
+    labelled, unlabelled = torch.empty(2, levels, count, dtype=dtype, device="cpu")
     results = Memory(state.device)
     maps = {"levels": levels, "labels": labels, "centres_only": samples == "centre"}
     totals = {"labelled": labelled, "unlabelled": unlabelled}

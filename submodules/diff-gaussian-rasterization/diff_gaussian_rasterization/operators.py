@@ -11,6 +11,8 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
+from torch.autograd.function import once_differentiable
 from torch.library import custom_op
 
 LIBRARY = "diff_gaussian_rasterization"  # namespace of the operators
@@ -75,7 +77,7 @@ class Operator:
             save(ctx, given, outputs)
             return outputs
 
-        members = {"forward": direct_forward, "backward": gradient_by(backward.forward)}
+        members = {"forward": direct_forward, "backward": once_differentiable(gradient_by(backward.forward))}
         direct = type("Direct", (torch.autograd.Function,), {name: staticmethod(f) for name, f in members.items()})
         self.eager = direct.apply
 
@@ -83,11 +85,20 @@ class Operator:
         """Call the operator with a tuple of inputs, every tensor contiguous."""
         if torch.compiler.is_compiling():
             return self.op(*inputs)
+        if forward_ad._current_level >= 0:
+            _refuse_tangents(inputs)
         if torch.is_grad_enabled():
             for value in inputs:
                 if isinstance(value, Tensor) and value.requires_grad:
                     return self.eager(*inputs)
         return self.forward(inputs)
+
+
+def _refuse_tangents(inputs: NamedTuple) -> None:
+    """NotImplementedError instead of a result that silently has no tangent."""
+    for name, value in zip(inputs._fields, inputs, strict=True):
+        if isinstance(value, Tensor) and forward_ad.unpack_dual(value).tangent is not None:
+            raise NotImplementedError(f"{name} has a tangent; the rasterizer has gradients (reverse mode), no forward mode.")
 
 
 def wanted(ctx: Any, inputs: type) -> Any:

@@ -1,7 +1,7 @@
 """Frozen geometry: everything that does not depend on the features is computed once per view."""
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,16 +26,30 @@ class PreparedView:
     _state: Tensor
     _counts: Tensor
     _weights: KeptWeights = field(default_factory=KeptWeights, repr=False)
+    _cache: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def _camera(self) -> tuple[list[float], int, int]:
         return self._view, self.width, self.height
 
-    @cached_property
+    @property
     def _coverage(self) -> tuple[Tensor, Tensor]:
-        # Blended together with the first image, which is cheaper, or on demand: lifting and training do not need it.
-        alpha, depth = self._like.new_empty(2, self.height, self.width)
+        """Alpha and depth; cached, which is a cheaper blend with the first image or one on demand: training needs neither."""
+        if (known := self._known_coverage()) is not None:
+            return known
+        # Not an inference tensor, even in inference mode: a later training pass saves it for its backward pass.
+        with torch.inference_mode(False):
+            alpha, depth = (self._like.new_empty(self.height, self.width) for _ in range(2))
         blend_into(self._camera, self._state, self._counts, {"channels": 0}, {"alpha": alpha, "depth": depth})
+        return self._remember(alpha, depth)
+
+    def _known_coverage(self) -> tuple[Tensor, Tensor] | None:
+        """Alpha and depth of an earlier call, unless the caller has changed them in place."""
+        known = self._cache.get("coverage")
+        return known if known is not None and self._cache["versions"] == (known[0]._version, known[1]._version) else None
+
+    def _remember(self, alpha: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
+        self._cache["coverage"], self._cache["versions"] = (alpha, depth), (alpha._version, depth._version)
         return alpha, depth
 
     @property
@@ -83,7 +97,7 @@ class PreparedView:
         background = None if background is None else background.contiguous()
         check_finite(features=features, background=background)
         weights = self._weights.for_pass(self._camera, self._state, self._counts, features)
-        known = self.__dict__.get("_coverage")
+        known = self._known_coverage()
         image, *coverage = blend_op.run(
             BlendInputs(
                 *self._camera, self._state, self._counts, features, background, None if known is None else known[0], *weights
@@ -91,9 +105,9 @@ class PreparedView:
         )
         if known is not None:
             coverage = known
-        elif not (features.is_cuda and torch.cuda.is_current_stream_capturing()):
+        elif not (coverage[0].is_inference() or (features.is_cuda and torch.cuda.is_current_stream_capturing())):
             # During graph capture the results are graph memory, which has no values before the first replay.
-            self.__dict__["_coverage"] = tuple(coverage)
+            self._remember(*coverage)
         return Rendering(image, *coverage, self.radii)
 
     @torch.no_grad()
@@ -131,6 +145,7 @@ class PreparedView:
         )
 
 
+@torch.inference_mode(False)  # the view can be trained on, whatever the mode it was prepared in
 @torch.no_grad()
 def prepare(
     view: View,

@@ -18,7 +18,7 @@ cp "$work"/build/_C*.so "$work/diff_gaussian_rasterization/"
 
 # Python itself is not instrumented: load the runtime first, and let it keep what it never frees.
 runtime=$("${CXX:-g++}" -print-file-name=libasan.so):$("${CXX:-g++}" -print-file-name=libstdc++.so)
-for isa in avx512 avx2 scalar; do
+for isa in $("$python" -c 'from diff_gaussian_rasterization import _C; print(*_C.instruction_sets())'); do
   DIFF_GAUSSIAN_RASTERIZATION_ISA=$isa LD_PRELOAD="$runtime" ASAN_OPTIONS=detect_leaks=0 \
     UBSAN_OPTIONS=print_stacktrace=1 PYTHONPATH="$work" PYTHONDONTWRITEBYTECODE=1 \
     "$python" -m pytest -q --capture=no -p no:cacheprovider -m "not gpu" -k "not opcheck" --rootdir "$package" "$package"/tests/test_rasterize.py \

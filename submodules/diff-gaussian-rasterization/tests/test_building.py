@@ -53,6 +53,13 @@ def test_says_what_it_builds_and_searches_nvcc_again(configure):
     assert "no CUDA backend (GAUSSIAN_CUDA=OFF" in configure("-DGAUSSIAN_CUDA=OFF", path=SEARCH)
 
 
+@pytest.mark.skipif(NVCC is None, reason="nvcc is needed")
+def test_a_build_folder_forgets_the_choices_of_the_last_installation(configure):
+    configure("-DGAUSSIAN_CUDA=OFF", path=SEARCH)
+    assert "compute capability 86 " in configure("-DCMAKE_CUDA_ARCHITECTURES=86", path=SEARCH) + " "
+    assert "compute capability 75-real 80-real" in configure(path=SEARCH)
+
+
 def test_refuses_what_cannot_work_in_words(configure):
     assert "does not build with MSVC" in configure("-DMSVC=1")
     assert "One architecture at a time" in configure("-UMSVC", "-DCMAKE_OSX_ARCHITECTURES=arm64;x86_64")

@@ -179,3 +179,22 @@ def test_three_value_form_of_later_3dgs_code(antialiasing):
     out.image.square().sum().backward()
     for name, leaf in zip(("means3D", "scales", "rotations", "opacities"), leaves, strict=True):
         assert (inputs[name].grad - leaf.grad).norm() < 1e-3 * leaf.grad.norm()
+
+
+@pytest.mark.parametrize("mode", [{}, {"include_feature": False}, {"include_feature": True}, {"antialiasing": False}])
+def test_inputs_that_are_slices_give_the_same_picture_and_gradients(mode):
+    """`codes[:, :3]` and an expanded background are ordinary user code; the compiled code reads dense rows."""
+    inputs, codes = geometry(requires_grad=False), torch.rand(90, 5)
+    features = {"language_feature_precomp": torch.rand(90, 8)[:, ::2]} if mode.get("include_feature") else {}
+    background = torch.tensor([0.7]).expand(3)
+    found = []
+    for dense in (False, True):
+        colors = (codes[:, :3].clone() if dense else codes[:, :3]).requires_grad_()
+        assert colors.is_contiguous() == dense
+        used = {name: value.contiguous() if dense else value for name, value in features.items()}
+        bg = background.clone() if dense else background
+        out = GaussianRasterizer(settings(bg=bg, **mode))(means2D=torch.zeros(90, 3), colors_precomp=colors, **inputs, **used)
+        (gradient,) = torch.autograd.grad(out[0].square().sum(), colors)
+        found.append((*out, gradient))
+    for sliced, dense in zip(*found, strict=True):
+        assert torch.equal(sliced, dense)

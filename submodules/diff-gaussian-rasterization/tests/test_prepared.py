@@ -1,5 +1,8 @@
 """Prepared views: the same pictures and feature gradients as `rasterize`, for less."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 from cuda_scenes import make_gaussians, make_view
@@ -196,3 +199,60 @@ def test_renderings_without_gradient_keep_nothing():
     for _ in range(3):
         prepared.rasterize(torch.rand(50, 3))
     assert prepared.kept_nbytes == 0
+
+
+def small_view():
+    gaussians = make_gaussians(50)
+    return prepare(make_view(), *[gaussians[k] for k in ("means", "scales", "rotations", "opacities")])
+
+
+def test_a_view_that_was_asked_in_inference_mode_can_be_trained_on():
+    with torch.inference_mode():
+        asked, drawn, made = small_view(), small_view(), small_view()
+        asked.alpha  # noqa: B018 - blended here
+        drawn.rasterize(torch.rand(50, 3))
+    expected, arguments = small_view(), (torch.rand(50, 3, requires_grad=True), torch.randn(3, 37, 40), torch.rand(3))
+    for view in (asked, drawn, made):
+        out = view.rasterize(*arguments[::2])
+        (gradient,) = torch.autograd.grad(out.image, arguments[0], arguments[1])
+        known = expected.rasterize(*arguments[::2])
+        assert torch.equal(gradient, torch.autograd.grad(known.image, arguments[0], arguments[1])[0])
+        assert torch.equal(out.alpha, known.alpha)
+
+
+def test_what_a_caller_does_to_a_result_does_not_reach_the_view():
+    view, features = small_view(), torch.rand(50, 3)
+    alpha, depth = view.alpha.clone(), view.depth.clone()
+    out = view.rasterize(features)
+    out.alpha.clamp_(min=0.5)
+    out.depth.div_(out.alpha)
+    assert torch.equal(view.alpha, alpha) and torch.equal(view.depth, depth)
+    assert torch.equal(view.rasterize(features).depth, depth)
+
+
+def test_copies_keep_no_weights_beside_the_budget():
+    view, arguments = (
+        small_view(),
+        (torch.rand(50, 3, requires_grad=True), torch.randn(3, 37, 40), torch.rand(3, requires_grad=True)),
+    )
+    expected = passes(view, *arguments, 2)[1]
+    assert view.kept_nbytes > 0
+    for copied in (copy.deepcopy(view), pickle.loads(pickle.dumps(view))):
+        assert copied.kept_nbytes == 0
+        assert all(torch.equal(a, b) for a, b in zip(expected, passes(copied, *arguments, 1)[0], strict=True))
+
+
+@pytest.mark.parametrize("size", ["4GB", None, True, float("nan"), 1e9])
+def test_a_budget_is_a_number_of_bytes(size):
+    with pytest.raises(TypeError, match="the budget is a number of bytes, an integer; found"):
+        set_weight_budget(size)
+
+
+def test_lifting_does_not_follow_the_default_device():
+    view, labels = small_view(), torch.zeros(1, 37, 40, dtype=torch.int32)
+    expected = view.lift(labels).labelled
+    torch.set_default_device("meta")
+    try:
+        assert torch.equal(view.lift(labels).labelled, expected)
+    finally:
+        torch.set_default_device(None)

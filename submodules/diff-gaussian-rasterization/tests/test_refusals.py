@@ -1,6 +1,9 @@
 """Wrong input is refused by name, with what was found and what was expected; another package of the name is noticed."""
 
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from diff_gaussian_rasterization import (
     prepare,
     rasterize,
 )
+from torch.autograd import forward_ad
 
 N = 10
 
@@ -159,3 +163,29 @@ def test_another_package_of_the_name_is_noticed(tmp_path: Path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(ImportError, match="another package of the same name is installed at .*pip uninstall"):
         installation.require_this_package()
+
+
+def test_second_derivatives_and_forward_mode_are_refused():
+    """Both would otherwise give a result without the term, in silence."""
+    features = torch.rand(N, 3, requires_grad=True)
+    for render in (
+        lambda f: rasterize(make_view(), **arguments(features=f)).image,
+        lambda f: prepare(make_view(), **make_gaussians(N)).rasterize(f).image,
+    ):
+        (gradient,) = torch.autograd.grad(render(features).square().sum(), features, create_graph=True)
+        with pytest.raises(RuntimeError, match="once_differentiable"):
+            gradient.square().sum().backward()
+        with forward_ad.dual_level(), pytest.raises(NotImplementedError, match="features has a tangent"):
+            render(forward_ad.make_dual(torch.rand(N, 3), torch.ones(N, 3)))
+
+
+def test_an_unknown_instruction_set_is_named():
+    """A typing error in a comparison of instruction sets would otherwise compare the fastest with itself."""
+    code = "from diff_gaussian_rasterization import _C; print(_C.instruction_set())"
+    for name, expected in (
+        ("foo", "DIFF_GAUSSIAN_RASTERIZATION_ISA is foo; this build has on this processor:"),
+        ("scalar", "scalar"),
+    ):
+        environment = os.environ | {"DIFF_GAUSSIAN_RASTERIZATION_ISA": name}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+        assert expected in done.stdout + done.stderr

@@ -51,12 +51,16 @@ const InstructionSet* find(const char* name) {
   return nullptr;
 }
 
-// The initial set is DIFF_GAUSSIAN_RASTERIZATION_ISA; unavailable names are ignored.
+// The initial set is DIFF_GAUSSIAN_RASTERIZATION_ISA if that is given, else the fastest.
 std::atomic<const InstructionSet*>& current() {
   static std::atomic<const InstructionSet*> set{[] {
     const char* name = std::getenv("DIFF_GAUSSIAN_RASTERIZATION_ISA");
-    const InstructionSet* wanted = name ? find(name) : nullptr;
-    return wanted ? wanted : &sets().front();
+    if (!name || !*name) return &sets().front();
+    if (const InstructionSet* wanted = find(name)) return wanted;
+    std::string available;
+    for (const InstructionSet& set : sets()) available += std::string(" ") + set.name;
+    throw std::invalid_argument("DIFF_GAUSSIAN_RASTERIZATION_ISA is " + std::string(name) +
+                                "; this build has on this processor:" + available);
   }()};
   return set;
 }

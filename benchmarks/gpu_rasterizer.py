@@ -176,10 +176,10 @@ def joint_rows(scene: Scene) -> Iterator[Row]:
     yield Row(f"{name}, CUDA graph", measure(graph.replay), None, "G6 <= 0.6 ms")
 
 
-def tables(scene: Scene, results: Path | None) -> int:
+def tables(scene: Scene, results: Path | None, with_peer: bool) -> int:
     """Print every row as soon as it is measured, and store it in `results`. 1 when a result is wrong or a row failed."""
-    properties = torch.cuda.get_device_properties(0)
-    print(f"{properties.name}, {properties.multi_processor_count} SMs; torch {torch.__version__}; gsplat: {find_peer()}")
+    properties, peer = torch.cuda.get_device_properties(0), find_peer(with_peer)
+    print(f"{properties.name}, {properties.multi_processor_count} SMs; torch {torch.__version__}; gsplat: {peer}")
     print(f"built: {dgr.build_record()}")
     lines, agree = check_equality()
     print("Equality (200,000 Gaussians, 720x540, 9 channels, CUDA against the CPU backend):", *lines, sep="\n")
@@ -251,6 +251,7 @@ def main() -> int:
     parser.add_argument("what", nargs="?", choices=("tables", "once", "profile"), default="tables")
     parser.add_argument("--results", type=Path, help="tables: a file of JSON lines to add to; profile: the trace to write")
     parser.add_argument("--model", type=Path, help="a model folder of train.py, instead of the random scene")
+    parser.add_argument("--no-peer", action="store_true", help="tables: without gsplat, whose first use compiles for minutes")
     parser.add_argument("--small", action="store_true", help="2,000 Gaussians at 96x64, for tools that slow everything down")
     args = parser.parse_args()
     if not torch.cuda.is_available():
@@ -264,7 +265,7 @@ def main() -> int:
     elif args.what == "profile":
         profile(scene, args.results or Path("trace.json"))
     else:
-        return tables(scene, args.results)
+        return tables(scene, args.results, not args.no_peer)
     return 0
 
 

@@ -90,11 +90,14 @@ def peer_of(view: dgr.View) -> Peer | None:
     return Peer(view) if gsplat else None
 
 
-def find_peer() -> str:
+def find_peer(wanted: bool) -> str:
     """gsplat's version, or the reason for its empty columns. The first use of its release compiles its kernels for minutes."""
     global gsplat  # noqa: PLW0603 - what cannot run is not there
     if gsplat is None:
         return "not installed"
+    if not wanted:
+        gsplat = None
+        return "left out"
     try:
         with torch.no_grad():
             scene = Scene.random(1000, 64, 48, "cuda")

@@ -1,11 +1,13 @@
 """benchmarks/gpu.sh with stand-ins for Python and NVIDIA's tools: every step ends, leaves its output, and the next ones run."""
 
+import fcntl
 import json
 import os
 import re
 import stat
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,8 @@ if args[0] == "-":
     sys.exit(subprocess.run([sys.executable, *args]).returncode)
 if args[0] == "-c" and "get_device_capability" in args[1]:
     print("90")
+elif "pip" in args and os.environ.get("REFUSE") == "pip":
+    sys.exit(1)
 elif "pip" in args:
     os.makedirs(args[args.index("--target") + 1], exist_ok=True)
     print("architecture", os.environ["CUDAARCHS"], args[-1])
@@ -30,7 +34,7 @@ elif "tables" in args:
     time = {{"site-quick": 1.0, "site-broken": 0.1}}.get(os.path.basename(site), 2.0)
     with open(args[-1], "a") as file:
         file.write(json.dumps({{"task": "forward", "ours": {{"events": time}}}}) + "\\n")
-    print("tables on", os.path.basename(site))
+    print("tables on", os.path.basename(site) + (", without the peer" if "--no-peer" in args else ""))
 """
 
 
@@ -54,10 +58,10 @@ def run(tmp_path):
     for variant in ("quick", "broken"):
         (tmp_path / "variants" / variant / "submodules").mkdir(parents=True)
 
-    def call(*steps: str, limit: int = 60):
+    def call(*steps: str, limit: int = 60, **extra: str):
         variables = {
             **os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "PYTHON": str(tools / "fake_python"), "LIMIT": str(limit),
-            "OUT": str(tmp_path / "out"), "VARIANTS": str(tmp_path / "variants"),
+            "RESULTS": str(tmp_path / "out"), "WORK": str(tmp_path / "work"), "VARIANTS": str(tmp_path / "variants"), **extra,
         }  # fmt: skip
         command = [ROOT / "benchmarks" / "gpu.sh", *steps]
         done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
@@ -81,11 +85,43 @@ def test_builds_tests_and_measures_every_checkout_and_the_winner_again(run):
 
 def test_a_step_that_hangs_or_fails_does_not_end_the_run(run):
     call, out = run
+    (out.parent / "work" / "site").mkdir(parents=True)
     done, status = call("sanitize", "ncu", "tables", limit=1)
     assert done.returncode == 1
     assert status["memcheck"] == status["racecheck"] == 9
     assert status["ncu"] == 124
     assert status["tables"] == 0 and (out / "tables.txt").read_text().startswith("tables on site")
+
+
+def test_a_peer_that_still_compiles_is_left_out_and_a_failed_build_keeps_the_last(run):
+    call, out = run
+    work = out.parent / "work"
+    call("build", "tables")
+    with (work / "peer.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done, status = call("tables", PEER_WAIT="0")
+    assert done.returncode == 0 and status["tables"] == 0
+    assert "without the peer" in (out / "tables.txt").read_text()
+    assert len((out / "tables.jsonl").read_text().splitlines()) == 1
+    (work / "site" / "kept").touch()
+    done, status = call("build", "tables", REFUSE="pip")
+    assert status["build"] == 1 and status["tables"] == 0 and (work / "site" / "kept").exists()
+    with tarfile.open(f"{out}.tar.gz") as archive:
+        assert "out/status.txt" in archive.getnames()
+
+
+def test_a_step_without_a_build_says_so(run):
+    call, out = run
+    done, status = call("tests")
+    assert status["tests"] == 1 and "run the step build" in (out / "tests.txt").read_text()
+
+
+def test_the_last_run_of_its_tests_counts_for_a_build(run):
+    call, out = run
+    call("build", "tests", "tables", "variants")
+    (out / "status.txt").write_text((out / "status.txt").read_text() + "tests-quick\t1\t3\n")
+    call("winner")
+    assert (out / "winner.txt").read_text().strip().endswith("tables on site")
 
 
 def test_the_kernels_it_looks_at_exist():

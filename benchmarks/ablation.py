@@ -143,6 +143,10 @@ def ablation(config: AblationConfig) -> None:
                 results.setdefault((field, asking), []).append(figures)
     print(_table(results))
     print(f"\n{len(config.worlds)} worlds, {len(config.seeds)} seeds each, {config.width} pixels wide, {config.views} views")
+    if len(config.seeds) > 1:
+        for name in [name for name in NAMES if (name, "") in results]:
+            spread = (f"{title} {_between_seeds(results[name, ''], measure, config):.1f}" for measure, title in MEASURES.items())
+            print(f"{name}, standard deviation between the seeds of a world, mean of the worlds: {', '.join(spread)}")
 
 
 def _figures(config: AblationConfig, world: int, seed: int) -> Iterator[tuple[str, str, dict[str, float]]]:
@@ -197,11 +201,16 @@ def _asked(scene: SceneFolder, model: ModelFolder, flags: str) -> dict[str, floa
 
 
 def _table(results: Mapping[tuple[str, str], Sequence[Mapping[str, float]]]) -> str:
-    """The optimised defaults in absolute figures, then every choice as the difference in points to its baseline."""
+    """The optimised defaults in absolute figures, then every choice as the difference in points to its baseline.
+
+    A run is one world and seed: a mean over its held-out (view, phrase) pairs. A row has the mean of the runs and their sample
+    standard deviation.
+    """
     rows = []
     for (name, choice), runs in results.items():
         field = FIELDS[name]
-        base = results[(name, "") if choice else (field.base, "")]
+        compared = name if choice else field.base
+        base = results[compared, ""]
         absolute = base is runs
         cells = [
             _spread([100 * (run[measure] - (0 if absolute else before[measure])) for run, before in zip(runs, base, strict=True)])
@@ -211,8 +220,15 @@ def _table(results: Mapping[tuple[str, str], Sequence[Mapping[str, float]]]) -> 
         control = 100 * fmean(run["shuffled_miou"] for run in runs)
         factor = ASKINGS[choice].factor if choice else field.factor
         label = f"{NAMES.get(name, name)}: {choice}" if choice else name
-        rows.append([factor, label, *cells, "" if absolute else f"{better} of {len(base)}", f"{control:.1f}"])
-    return table(["factor (default)", "choice", *MEASURES.values(), "better mIoU", "control mIoU"], rows)
+        against = "" if absolute else compared
+        rows.append([factor, label, against, *cells, "" if absolute else f"{better} of {len(base)}", f"{control:.1f}"])
+    return table(["factor (default)", "choice", "difference to", *MEASURES.values(), "better mIoU", "control mIoU"], rows)
+
+
+def _between_seeds(runs: Sequence[Mapping[str, float]], measure: str, config: AblationConfig) -> float:
+    """Points; `runs` are in the order of the worlds, and of the seeds in each."""
+    values, seeds = [100 * run[measure] for run in runs], len(config.seeds)
+    return fmean(stdev(values[first : first + seeds]) for first in range(0, len(values), seeds))
 
 
 def _spread(values: Sequence[float]) -> str:

@@ -77,7 +77,14 @@ class Operator:
             save(ctx, given, outputs)
             return outputs
 
-        members = {"forward": direct_forward, "backward": once_differentiable(gradient_by(backward.forward))}
+        first_order = gradient_by(backward.forward)
+        refusing_second = once_differentiable(first_order)
+
+        def direct_backward(ctx: Any, *grads: Any) -> Any:
+            # With create_graph alone can the gradient be differentiated again.
+            return (refusing_second if torch.is_grad_enabled() else first_order)(ctx, *grads)
+
+        members = {"forward": direct_forward, "backward": direct_backward}
         direct = type("Direct", (torch.autograd.Function,), {name: staticmethod(f) for name, f in members.items()})
         self.eager = direct.apply
 

@@ -129,22 +129,30 @@ GAUSSIAN_FN void project_shape(const V* scales, T modifier, const V* rotation, P
             square(n[0][0] * n[1][1] - n[0][1] * n[1][0]);
 }
 
+// The quadratic form of the splat, from the 2D covariance; complete the square in dx:
+// q = (c / det) (dx - (b / c) dy)^2 + dy^2 / c. Returns the determinant with blur.
+template <class V>
+GAUSSIAN_FN V quadratic_form(Projection<V>& out) {
+  using std::sqrt;
+  const V blur = V(kBlur), c = out.c + blur;
+  const V det = out.det + blur * (out.a + out.c) + blur * blur;
+  out.splat.ux = sqrt(V(kHalfLog2E) * c / det);
+  out.splat.uy = -out.splat.ux * out.b / c;
+  out.splat.vy = sqrt(V(kHalfLog2E) / c);
+  return det;
+}
+
 // The splat and its radius, from the 2D covariance. False if it reaches no pixel or a value is not finite.
 template <class V, class T>
 GAUSSIAN_FN auto make_splat(const Camera<T>& camera, const ProjectedMean<V>& projected_mean, V given_opacity,
                             bool antialiasing, Projection<V>& out, V& radius) {
   using std::ceil, std::floor, std::log2, std::sqrt;
-  const V blur = V(kBlur), a = out.a + blur, c = out.c + blur;
-  const V det = out.det + blur * (out.a + out.c) + blur * blur;
+  const V blur = V(kBlur), a = out.a + blur, c = out.c + blur, det = quadratic_form(out);
   out.compensation = antialiasing ? sqrt(larger(out.det / det, V(kMinCompensation2))) : V(1);
 
-  // Complete the square in dx: q = (c / det) (dx - (b / c) dy)^2 + dy^2 / c.
   Splat<V>& s = out.splat;
   s.x = camera.fx * projected_mean.ratio_x + camera.cx;
   s.y = camera.fy * projected_mean.ratio_y + camera.cy;
-  s.ux = sqrt(V(kHalfLog2E) * c / det);
-  s.uy = -s.ux * out.b / c;
-  s.vy = sqrt(V(kHalfLog2E) / c);
   const V opacity = given_opacity * out.compensation;
   s.log2_opacity = log2(opacity);
 
@@ -162,6 +170,26 @@ GAUSSIAN_FN auto make_splat(const Camera<T>& camera, const ProjectedMean<V>& pro
   return sound & (ceil(left - half) <= floor(right - half)) & (ceil(top - half) <= floor(bottom - half));
 }
 
+// M, P and the 2D covariance of Gaussian i. False if a given covariance is not positive semidefinite (it is caller
+// input).
+template <class T>
+GAUSSIAN_FN bool project_covariance(const Camera<T>& camera, const Gaussians<T>& gaussians, int64_t i,
+                                    const ProjectedMean<T>& projected_mean, Projection<T>& out) {
+  image_axes(camera, projected_mean, out.p);
+  if (!gaussians.covariances) {
+    project_shape(gaussians.scales + 3 * i, gaussians.scale_modifier, gaussians.rotations + 4 * i, out);
+    return true;
+  }
+  const T* s = gaussians.covariances + 6 * i;
+  T sp0[3], sp1[3];
+  symmetric_times(s, out.p[0], sp0);
+  symmetric_times(s, out.p[1], sp1);
+  out.a = dot3(out.p[0], sp0), out.b = dot3(out.p[0], sp1), out.c = dot3(out.p[1], sp1);
+  const T det = out.a * out.c - out.b * out.b;
+  out.det = larger(det, T(0));
+  return out.a >= 0 && out.c >= 0 && det >= T(-1e-5) * out.a * out.c;
+}
+
 // Projects Gaussian i. Returns false if it is culled; the radius and the splat are then undefined.
 template <class T>
 GAUSSIAN_FN bool project(const Camera<T>& camera, const Gaussians<T>& gaussians, int64_t i, Projection<T>& out) {
@@ -172,24 +200,20 @@ GAUSSIAN_FN bool project(const Camera<T>& camera, const Gaussians<T>& gaussians,
       surely_outside(camera, gaussians.scales + 3 * i, gaussians.scale_modifier, gaussians.opacities[i],
                      projected_mean))
     return false;
-  image_axes(camera, projected_mean, out.p);
-  if (gaussians.covariances) {
-    const T* s = gaussians.covariances + 6 * i;
-    T sp0[3], sp1[3];
-    symmetric_times(s, out.p[0], sp0);
-    symmetric_times(s, out.p[1], sp1);
-    out.a = dot3(out.p[0], sp0), out.b = dot3(out.p[0], sp1), out.c = dot3(out.p[1], sp1);
-    out.det = out.a * out.c - out.b * out.b;
-    // Not positive semidefinite (covariances are caller input): cull.
-    if (!(out.a >= 0) || !(out.c >= 0) || !(out.det >= T(-1e-5) * out.a * out.c)) return false;
-    out.det = larger(out.det, T(0));
-  } else {
-    project_shape(gaussians.scales + 3 * i, gaussians.scale_modifier, gaussians.rotations + 4 * i, out);
-  }
+  if (!project_covariance(camera, gaussians, i, projected_mean, out)) return false;
   T radius;
   if (!make_splat(camera, projected_mean, gaussians.opacities[i], gaussians.antialiasing, out, radius)) return false;
   out.radius = static_cast<int32_t>(smaller(radius, T(1 << 30)));
   return true;
+}
+
+// What project_backward reads of the projection of a Gaussian that `project` found visible; the same bits for less.
+template <class T>
+GAUSSIAN_FN void project_visible(const Camera<T>& camera, const Gaussians<T>& gaussians, int64_t i,
+                                 Projection<T>& out) {
+  camera_position(camera, gaussians.means + 3 * i, out.camera);
+  project_covariance(camera, gaussians, i, project_mean(camera, out.camera), out);
+  quadratic_form(out);
 }
 
 // Sums over pixels that determine the gradient of a splat, with g = dL / d ln(alpha) (zero where alpha is clamped to
@@ -207,7 +231,7 @@ struct ParameterGradient {
 };
 
 // Backward pass of project. `grad_depth` is the gradient with respect to camera[2] from the depth image. `p` must come
-// from project with the same arguments.
+// from project_visible with the same arguments.
 template <class T>
 GAUSSIAN_FN void project_backward(const Camera<T>& camera, const Gaussians<T>& gaussians, int64_t i,
                                   const Projection<T>& p, const SplatGradient<T>& sums, T grad_depth,

@@ -43,7 +43,8 @@ void read(nb::handle value, T (&field)[kLength]) {
   for (size_t i = 0; i < kLength; ++i) field[i] = T(numbers[i]);
 }
 
-// The names of a struct's fields as Python strings that the keys of dicts are identical to: found without comparing text.
+// The names of a struct's fields as Python strings that the keys of dicts are identical to: found without comparing
+// text.
 template <class Struct>
 const std::vector<PyObject*>& field_names() {
   static const std::vector<PyObject*> names = [] {

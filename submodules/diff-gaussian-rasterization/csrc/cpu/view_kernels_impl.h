@@ -184,11 +184,13 @@ struct ViewKernelsOf {
         T sums[kGeometrySlot] = {};
         for (const uint32_t* at = place; at < place_end; ++at)
           for (int s = 0; s < kGeometrySlot; ++s) sums[s] += slots.rows[*at * stride + s];
-        Projection<T> projection;
         ParameterGradient<T> out{};
-        if (view.depth[i] > 0 && gaussian::project(camera, gaussians, i, projection))
+        if (view.depth[i] > 0) {
+          Projection<T> projection;
+          project_visible(camera, gaussians, i, projection);
           project_backward(camera, gaussians, i, projection, {sums[0], sums[1], sums[2], sums[3], sums[4], sums[5]},
                            sums[6], out);
+        }
         copy(out.mean, 3, grads.means, i);
         copy(out.mean2d, 2, grads.means2d, i);
         copy(out.scale, 3, grads.scales, i);

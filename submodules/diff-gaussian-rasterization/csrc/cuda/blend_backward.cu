@@ -19,7 +19,7 @@ __global__ void __launch_bounds__(kThreads)
   if (rank >= num_visible) return;
   const int64_t i = splats[rank].gaussian;
   Projection<float> projection;
-  if (!project(camera, gaussians, i, projection)) return;
+  project_visible(camera, gaussians, i, projection);
   const SplatSums s = sums[rank];
   ParameterGradient<float> out;
   project_backward(camera, gaussians, i, projection, {s.g, s.g_t1, s.g_t2, s.g_t1t1, s.g_t1t2, s.g_t2t2}, s.depth, out);

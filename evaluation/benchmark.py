@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import tyro
 
 from evaluation.catalogue import PROTOCOLS, ProtocolName
+from evaluation.procedure import relevancy_text, the_only
 from evaluation.protocol import LabelProtocol, Measure
 from evaluation.rules import takes_threshold
 from evaluation.scores import weighted_by_query
@@ -43,20 +44,15 @@ def benchmark(config: BenchmarkConfig) -> None:
     runs: dict[str, list[dict[str, Any]]] = {}
     procedures = set()
     for path in config.model_path:
-        metrics, procedure = _metrics(ModelFolder(path).reading(config.field, "eval"), config.protocol)
+        metrics, found = _metrics(ModelFolder(path).reading(config.field, "eval"), config.protocol)
         runs.setdefault(metrics["scene"], []).append(metrics)
-        procedures.add(procedure)
-    if len(procedures) > 1:
-        found = "\n  ".join(sorted(procedures))
-        raise InputError(
-            f"These models were answered differently, and such figures do not compare:\n  {found}\n"
-            "Evaluate all of them with the same flags of eval_query.py."
-        )
+        procedures.add(found)
+    procedure = the_only(procedures, "eval_query.py")
     protocol = PROTOCOLS[config.protocol]
     unknown = [scene for scene in runs if scene not in protocol.scenes]
     if unknown:
         raise InputError(f"No scene of {config.protocol} is named {', '.join(unknown)}; it has {', '.join(protocol.scenes)}.")
-    sys.stdout.write(f"\nprotocol {config.protocol}; {procedures.pop()}\n")
+    sys.stdout.write(f"\nprotocol {config.protocol}; {procedure}\n")
     for measure in protocol.measures:
         sys.stdout.write(f"\n{measure.title}\n{comparison(protocol, measure, runs)}\n")
     sys.stdout.write(f"\n{_totals(protocol, runs)}\n")
@@ -110,13 +106,13 @@ def _metrics(model: ModelFolder, protocol: ProtocolName) -> tuple[dict[str, Any]
 
 def _procedure(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     """Everything about a figure that another one must share to compare with it, as text."""
-    rule, relevancy = metrics["rule"], metrics["relevancy"]
+    rule = metrics["rule"]
     parts = [f"field {metrics['field']}", f"rule {rule}"]
     if takes_threshold(rule):
         parts.append(f"threshold {config['mask_thresh']}")
     parts.append(f"reading {metrics['reading']}")
     parts.append(f"level {config['level']}" if config["level"] else f"levels {' '.join(metrics['levels'])}")
-    parts.append(f"temperature {relevancy['temperature']:g}, negatives {', '.join(relevancy['negatives'])}")
+    parts.append(relevancy_text(metrics["relevancy"]))
     if config["compare"] != "decoded":
         parts.append(f"compared as {config['compare']}")
     if config["resolution"] is not None:

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from query.question import Question
 
+NO_FEATURE = 0.5  # relevancy of a zero feature, whose cosine is 0 with the phrase and with every negative, as in VALA's program
+
 
 @dataclass(frozen=True)
 class GaussianScores:
@@ -15,16 +17,21 @@ class GaussianScores:
 
     known: Bool[Tensor, " n"]
     """True for the k Gaussians with a code at any level. The others have no features and are excluded."""
+    has_code: Bool[Tensor, "levels k"]
+    """Which of them have a code at a level."""
     cosines: Float[Tensor, "levels p k"]
-    """Cosines between phrases and the decoded embeddings as stored, not as rendered."""
+    """Cosines between phrases and the decoded embeddings as stored, not as rendered; 0 without a code at that level."""
     relevancy: Float[Tensor, "levels p k"]
-    """Relevancy against the negatives, in (0, 1)."""
+    """Relevancy against the negatives, in (0, 1); 0.5 without a code at that level."""
 
 
 @torch.inference_mode()
 def gaussian_scores(question: Question) -> GaussianScores:
     """Scores of every level and phrase."""
-    known = question.field.known.any(1)
+    at_level = question.field.known
+    known = at_level.any(1)
+    has_code = at_level[known].T
+    relevancy = question.gaussian_relevancy[known].permute(1, 2, 0)
     return GaussianScores(
-        known, question.gaussian_cosines[known].permute(1, 2, 0), question.gaussian_relevancy[known].permute(1, 2, 0)
+        known, has_code, question.gaussian_cosines[known].permute(1, 2, 0), torch.where(has_code[:, None], relevancy, NO_FEATURE)
     )

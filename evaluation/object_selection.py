@@ -22,6 +22,7 @@ from evaluation.catalogue import PROTOCOLS
 from evaluation.gaussian_scores import GaussianScores, gaussian_scores
 from evaluation.labels import OutlinedFrame
 from evaluation.overlap import pairwise_overlap
+from evaluation.procedure import relevancy_text
 from evaluation.protocol import read_labels
 from evaluation.protocols.gaussian_selection import select_argmax, select_vala
 from evaluation.protocols.lerf_ovs_3d import (
@@ -89,10 +90,9 @@ def _evaluate(config: SelectionConfig, folder: ModelFolder) -> None:
             selection: _judged(gaussians, masks, question.phrases, frames, config.shuffled_control)
             for selection, masks in selections(scores, gaussians.means, field.levels)
         }
-        write_json(
-            AnswerFolder(new).metrics,
-            {"scene": name, "protocol": "lerf_ovs_3d", "phrases": config.phrases, "asked": list(asked), "selections": results},
-        )
+        procedure = f"field {model.field}; {relevancy_text(session.relevancy(config.negatives))}; phrases asked: {config.phrases}"
+        head = {"scene": name, "protocol": "lerf_ovs_3d", "phrases": config.phrases, "procedure": procedure}
+        write_json(AnswerFolder(new).metrics, head | {"asked": list(asked), "selections": results})
     sys.stdout.write(f"{name}\n{_table(results)}\nrows: {model.selection_metrics}\n")
 
 
@@ -120,8 +120,8 @@ def selections(
 
     for threshold in (0.4, 0.6):
         yield f"vala_{threshold}", everywhere(select_vala(scores.relevancy, means[scores.known], threshold).masks)
-    for level, cosines in zip(levels, scores.cosines, strict=True):
-        yield f"argmax_{level}", everywhere(select_argmax(cosines))
+    for level, cosines, has_code in zip(levels, scores.cosines, scores.has_code, strict=True):
+        yield f"argmax_{level}", everywhere(select_argmax(cosines) & has_code)
 
 
 def _judged(

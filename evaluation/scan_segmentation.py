@@ -58,13 +58,16 @@ def evaluate_scans(config: ScanConfig) -> None:
     if not config.model_path:
         raise InputError("No model folders. Give those of the scenes: -m <model> [<model> ...]")
     runs: dict[str, list[dict[str, Any]]] = {}
+    read = set()
     for path in config.model_path:
-        name, results = _evaluate(config, ModelFolder(path))
+        name, field, results = _evaluate(config, ModelFolder(path))
         runs.setdefault(name, []).append(results)
-    sys.stdout.write(_table(runs))
+        read.add(field)
+    sys.stdout.write(_table(" and ".join(sorted(read)), runs))
 
 
-def _evaluate(config: ScanConfig, folder: ModelFolder) -> tuple[str, dict[str, Any]]:
+def _evaluate(config: ScanConfig, folder: ModelFolder) -> tuple[str, str, dict[str, Any]]:
+    """Name of the scene, name of the field, and the figures by number of classes and level."""
     session = Session.open(config, folder)
     model = session.model
     field, scene = session.field, session.scene.folder.root.resolve()
@@ -82,7 +85,7 @@ def _evaluate(config: ScanConfig, folder: ModelFolder) -> tuple[str, dict[str, A
                 for level, cosines in _cosines(field, question).items()
             }
         write_json(AnswerFolder(new).metrics, {"scene": scene.name, "protocol": "scannet", "classes": results})
-    return scene.name, results
+    return scene.name, model.field, results
 
 
 def _labels_of(field: LanguageField, folder: Path, model: ModelFolder) -> Int[Tensor, " n"]:
@@ -126,7 +129,7 @@ def _number(value: float) -> float | None:
     return None if value != value else value
 
 
-def _table(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+def _table(field: str, runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     heading = ["mIoU / mAcc, %", *(f"{count} classes" for count in scannet.CLASSES)]
     rows = [[name, *cells] for name, cells in PUBLISHED.items()]
     first = next(iter(runs.values()))[0]
@@ -138,7 +141,7 @@ def _table(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
             rows.append([f"control, level {level}", *cells])
     missing = [name for name in scannet.SCENES if name not in runs]
     scenes = f"mean of {len(runs)} scenes" + (f"; of the published ten, without {', '.join(missing)}" if missing else "")
-    return f"{table(heading, rows)}\n{scenes}\n"
+    return f"{table(heading, rows)}\nfield {field}; arg-max of cosines, no negatives; {scenes}\n"
 
 
 def _cell(runs: Mapping[str, Sequence[Mapping[str, Any]]], count: str, level: str) -> str:

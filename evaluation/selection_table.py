@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from evaluation.procedure import the_only
 from evaluation.tables import scenes_with_spread, with_spread
 from query.tables import table
 from workspace import InputError, ModelFolder, command_line, read_json
@@ -56,14 +57,15 @@ def selection_table(config: SelectionTableConfig) -> None:
     unknown = [scene for scene in runs if scene not in SCENES]
     if unknown:
         raise InputError(f"No scene of LERF-OVS is named {', '.join(unknown)}; it has {', '.join(SCENES)}.")
+    procedures = {metrics.get("procedure", "not recorded") for found in runs.values() for metrics in found}
+    procedure = the_only(procedures, "python -m evaluation.object_selection")
     heading = ["mIoU / Acc@0.25, %", *SCENES, "mean"]
     parts = ["Published, as printed in VALA's table 1 (the evaluator of each row is not stated)"]
     parts.append(table(heading, [[name, *cells] for name, cells in PUBLISHED.items()]))
     selections = next(iter(runs.values()))[0]["selections"]
     for evaluator, title in EVALUATORS.items():
         parts += [f"\nOurs by {title}", table(heading, [_row(runs, name, evaluator) for name in selections])]
-    lists = {metrics["phrases"] for found in runs.values() for metrics in found}
-    parts.append(f"\nphrases asked: {', '.join(sorted(lists))}; units: {_units(runs)}; the mean is that of the four scenes")
+    parts.append(f"\n{procedure}; units: {_units(runs)}; the mean is that of the four scenes")
     sys.stdout.write("\n".join(parts) + "\n")
 
 

@@ -6,6 +6,7 @@ import torch
 from small_answers import BALLS, Words, write_model, write_scene
 
 from evaluation import object_selection
+from evaluation.gaussian_scores import gaussian_scores
 from evaluation.object_selection import SelectionConfig, alpha, evaluate_selection
 from evaluation.selection_table import SelectionTableConfig, selection_table
 from query import session
@@ -71,6 +72,36 @@ def test_a_gaussian_that_was_never_seen_is_no_answer(model, scene):
     after = evaluate(model, scene)["selections"]["argmax_s"]["vala"]
     unseen = {row["image"]: row["iou"] for row in after["rows"] if row["phrase"] == BALLS[0]}
     assert before["miou"] > after["miou"] and set(unseen.values()) == {0.0}
+
+
+def test_a_gaussian_without_a_code_at_one_level_is_no_answer_of_that_level(model, scene):
+    before = evaluate(model, scene)["selections"]
+    codes = load_array(model.level_codes("s")).copy()
+    codes[1] = 0
+    save_array(model.level_codes("s"), codes)
+    after = evaluate(model, scene)["selections"]
+
+    def by_phrase(found, selection):
+        return {(row["phrase"], row["image"]): row["iou"] for row in found[selection]["vala"]["rows"]}
+
+    old, new = by_phrase(before, "argmax_s"), by_phrase(after, "argmax_s")
+    # Not one of the first phrase either, which wins a tie.
+    assert all(new[row] == (0.0 if row[0] == BALLS[1] else old[row]) for row in old)
+    assert by_phrase(before, "argmax_m") == by_phrase(after, "argmax_m")
+    field = load_field(model, torch.device("cpu"))
+    question = session.Session.open(SelectionConfig(scene / "label", (model.root,), device="cpu"), model).question(BALLS)
+    scores = gaussian_scores(question)
+    assert not scores.has_code[0, 1] and scores.has_code.sum() == scores.has_code.numel() - 1
+    assert torch.all(scores.relevancy[0, :, 1] == 0.5) and field.known.any(1).all()
+
+
+def test_selections_against_other_negatives_share_no_table(model, scene, tmp_path):
+    other = write_model(tmp_path / "other", scene)
+    for one, negatives in ((model, ()), (other, ("object",))):
+        evaluate(one, scene, negatives=negatives)
+        write_json(one.selection_metrics, read_json(one.selection_metrics) | {"scene": "teatime"})
+    with pytest.raises(InputError, match=r"negatives object; phrases asked: labels(?s:.*)the same flags of python -m evaluation"):
+        selection_table(SelectionTableConfig((model.root, other.root)))
 
 
 def test_only_the_selected_are_drawn_and_nothing_hides_them(model):

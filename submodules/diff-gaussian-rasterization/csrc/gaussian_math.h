@@ -1,6 +1,6 @@
 // Constants and basic functions, and the splat in image space: the region it covers and its alpha. projection.h has the
-// projection and its backward pass, spherical_harmonics.h the colours. All of it is shared by the CPU and the CUDA
-// backend, templated on float or double, without memory allocation or branches on data layout.
+// projection, projection_backward.h its derivatives, spherical_harmonics.h the colours. All is shared by the CPU and
+// the CUDA backend, templated on float or double, without memory allocation or branches on data layout.
 #pragma once
 
 #include <cmath>

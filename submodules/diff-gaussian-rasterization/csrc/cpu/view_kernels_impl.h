@@ -2,7 +2,7 @@
 // gives the functions of each translation unit different names.
 #pragma once
 
-#include "../projection.h"
+#include "../projection_backward.h"
 #include "project_kernel_impl.h"
 #include "tile_kernels_impl.h"
 #include "view_kernels.h"

@@ -1,6 +1,6 @@
 // Backward pass: chooses the blending kernel and propagates splat gradients to the parameters of the Gaussians.
 #include "../backend.h"
-#include "../projection.h"
+#include "../projection_backward.h"
 #include "blend_backward.h"
 #include "device.h"
 

@@ -17,7 +17,6 @@ from query.tables import table
 from scene.camera import Camera
 from toy_world.compose import World
 from toy_world.generate import render_views
-from toy_world.render import Renderer
 from workspace import SceneFolder
 from workspace.image_reader import open_picture
 from workspace.slugs import slug
@@ -51,7 +50,7 @@ def removed(
     model, ids = session.field.trained, world.phrases()[phrase]
     masks = {camera.name: np.isin(part_map(session.scene.folder, camera), ids) for camera in session.scene.test}
     cameras = [camera for camera in session.scene.test if masks[camera.name].any()]
-    empty = render_views(Renderer(world.without(phrase), detail=min(1.0, cameras[0].width / 640)), cameras)
+    empty = render_views(world.without(phrase), cameras)
     kept = {
         name: model.gaussians.subset(torch.from_numpy(~gone).to(model.gaussians.means.device)) for name, gone in removals.items()
     }

@@ -1,6 +1,8 @@
 """The generated scene: exact geometry, agreeing views, ground truth that matches the pictures."""
 
 import json
+import os
+import pickle
 
 import cv2
 import numpy as np
@@ -8,8 +10,8 @@ import pytest
 from PIL import Image
 
 from scene.dataset import load_scene
-from toy_world.compose import FLOOR, cameras, compose
-from toy_world.generate import write_toy_world
+from toy_world.compose import FLOOR, World, cameras, compose
+from toy_world.generate import MOST_OBJECTS, render_views, write_toy_world
 from toy_world.labels import polygons
 from toy_world.parts import arc, ball, box, rod, turned
 from toy_world.render import Renderer
@@ -222,6 +224,29 @@ def test_a_world_is_the_same_bytes_again(written, tmp_path):
         "label/view_000.json",
     ):
         assert (tmp_path / "again" / name).read_bytes() == (folder.root / name).read_bytes(), name
+
+
+def test_processes_draw_the_same_pictures_as_one(written, monkeypatch):
+    _, world = written
+    monkeypatch.setattr("toy_world.generate.WORTH_PROCESSES", 1)
+    shots = cameras(3, 9, 128, 96)[:3]
+    pictures = render_views(world, shots)
+    for camera in shots:
+        assert np.array_equal(pictures[camera.name].image, Renderer(world, 128 / 640).render(camera).image)
+
+
+class _Killer(World):
+    """Ends the process that unpickles it."""
+
+    def __reduce__(self):
+        return os._exit, (1,)
+
+
+def test_a_process_that_dies_at_its_start_ends_the_command(monkeypatch):
+    monkeypatch.setattr("toy_world.generate.WORTH_PROCESSES", 1)
+    with pytest.raises(InputError, match="was killed.*--width 320"):
+        render_views(object.__new__(_Killer), cameras(3, 9, 128, 96))
+    assert len(pickle.dumps(compose(0, MOST_OBJECTS))) < 1 << 16  # more than a pipe holds would wait for that process
 
 
 @pytest.mark.parametrize("wrong", [{"seed": -1}, {"width": 0}, {"height": 3}, {"views": 1}, {"objects": 50}, {"points": 0}])

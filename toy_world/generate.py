@@ -8,6 +8,7 @@ import logging
 import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,7 @@ from workspace.processes import begin_worker, num_cores
 MOST_OBJECTS = 20
 SMALLEST_SIDE = 16  # pixels; training reads nothing smaller
 WORTH_PROCESSES = 3_000_000  # pixels in total: a few seconds in one process, while starting more processes takes one second
+FULL_DETAIL = 640  # pixels of width from which the light of the table and the floor is sampled finest
 HELD_OUT = 8  # every 8th view, from the first, is for testing; the split of `--eval`
 log = logging.getLogger(__name__)
 
@@ -88,7 +90,7 @@ def write_toy_world(
     described = {"config": config, "parts": describe(world), "phrases": world.phrases()}
     write_json(record, {"complete": False, **described})
     shots = cameras(seed, views, width, height)
-    pictures = render_views(Renderer(world, detail=min(1.0, width / 640)), shots)
+    pictures = render_views(world, shots)
     for camera in shots:
         _save_image(scene.images / f"{camera.name}.jpg", pictures[camera.name])
     _write_truth(scene, world, shots, pictures)
@@ -98,22 +100,36 @@ def write_toy_world(
     return world
 
 
-def render_views(renderer: Renderer, shots: Sequence[Camera]) -> dict[str, Picture]:
-    """Pictures by camera name, rendered by one process per core; threads would contend for the interpreter lock."""
+def render_views(world: World, shots: Sequence[Camera]) -> dict[str, Picture]:
+    """Pictures by camera name, rendered by one process per core; threads would contend for the interpreter lock.
+
+    Raises:
+        InputError: one of the processes was killed.
+    """
+    detail = min(1.0, shots[0].width / FULL_DETAIL)
     workers = min(num_cores(), len(shots))
     bar = partial(tqdm, total=len(shots), desc="toy world", unit="view")
     if workers == 1 or sum(camera.width * camera.height for camera in shots) < WORTH_PROCESSES:
+        renderer = Renderer(world, detail)
         return {camera.name: picture for camera, picture in zip(shots, bar(map(renderer.render, shots)), strict=True)}
     context = multiprocessing.get_context("spawn")  # a forked child would inherit the locks of the parent's threads
-    with ProcessPoolExecutor(workers, context, _begin_process, (renderer,)) as pool:
-        return {camera.name: picture for camera, picture in zip(shots, bar(pool.map(_render, shots)), strict=True)}
+    # Every process makes its own renderer. One made here, half a megabyte, does not fit in the pipe to a process, and a process
+    # that dies before it has read all of it would leave this one waiting forever.
+    try:
+        with ProcessPoolExecutor(workers, context, _begin_process, (world, detail)) as pool:
+            return {camera.name: picture for camera, picture in zip(shots, bar(pool.map(_render, shots)), strict=True)}
+    except BrokenProcessPool as error:
+        raise InputError(
+            "A process that draws the toy world was killed, most likely because the memory is full. Run the command again, "
+            "smaller (--width 320 --height 240) or on one core (taskset -c 0 python ...)."
+        ) from error
 
 
-def _begin_process(renderer: Renderer) -> None:
+def _begin_process(world: World, detail: float) -> None:
     global _renderer  # noqa: PLW0603 - the renderer that all tasks of this process share
-    _renderer = renderer
     begin_worker()
     threadpool_limits(1)
+    _renderer = Renderer(world, detail)
 
 
 def _render(camera: Camera) -> Picture:

@@ -23,7 +23,7 @@ from toy_world.generate import HELD_OUT, render_views
 from toy_world.labels import lerf_label, visible_masks
 from toy_world.layout_scannet import write_scan
 from toy_world.points import sample_cloud, write_colmap
-from toy_world.render import Picture, Renderer
+from toy_world.render import Picture
 from workspace import InputError, SceneFolder, atomic, command_line, read_json, write_json
 
 log = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ def _finished(marker: Path, settings: Mapping[str, object]) -> bool:
 def _drawn(config: LayoutConfig) -> tuple[World, list[Shot]]:
     world = compose(config.seed, config.objects)
     views = cameras(config.seed, config.views, config.width, config.height)
-    pictures = render_views(Renderer(world, detail=min(1.0, config.width / 640)), views)
+    pictures = render_views(world, views)
     phrases = {phrase: ids for phrase, ids in world.phrases().items() if phrase not in SURROUNDINGS}
     areas = {
         phrase: [area for camera in views if (area := int(np.isin(pictures[camera.name].parts, ids).sum()))]

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 from functools import partial
 
 import numpy as np
@@ -10,27 +9,18 @@ import pytest
 import torch
 from PIL import Image
 from small_networks import small_clip, small_dino, small_sam
+from small_photographs import photograph_scene, write_picture
 from test_transforms import write_blender
 
 from autoencoder.config import AutoencoderConfig
 from autoencoder.stage import train_autoencoder
-from features import graph_segments, mini
 from features.dino import DinoEncoder
-from features.extraction import extract_all
-from features.extractor import Extractor
 from features.grid_store import GridStore
-from features.photographs import read_photograph, scene_photographs
+from features.photographs import read_photograph
 from features.preprocessing import PreprocessConfig, preprocess
-from features.registry import EXTRACTORS, open_store, text_encoder
+from features.registry import EXTRACTORS, open_store
 from features.sam_clip import PRESETS
 from workspace import InputError, ModelFolder, SceneFolder
-from workspace.record_types import FeatureSettings
-
-
-def _picture(path, size=(120, 90), seed=0, **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    noise = np.random.default_rng(seed).integers(0, 255, (6, 8, 3), dtype=np.uint8)
-    Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC).save(path, **options)
 
 
 def _grid(scene, key):
@@ -39,10 +29,7 @@ def _grid(scene, key):
 
 @pytest.fixture
 def scene(tmp_path):
-    scene = SceneFolder(tmp_path / "scene")
-    for seed, name in enumerate(("one.png", "a.b.JPG", "left/one.jpg")):
-        _picture(scene.images / name, seed=seed)
-    return scene
+    return photograph_scene(tmp_path)
 
 
 @pytest.fixture
@@ -192,7 +179,7 @@ def test_an_unreadable_photograph_is_reported_at_the_end(scene, dino, caplog):
     assert all(scene.patch_grid(key).is_file() for key in ("one", "a.b", "left/one"))
     with pytest.raises(InputError, match="did not finish"):
         open_store(scene)
-    _picture(scene.images / "b.jpg")
+    write_picture(scene.images / "b.jpg")
     preprocess(PreprocessConfig(scene.root, **dino))
     open_store(scene)  # complete
 
@@ -224,7 +211,7 @@ def test_photographs_are_turned_as_their_cameras_see_them(tmp_path, dino):
     scene = SceneFolder(tmp_path / "turned")
     exif = Image.Exif()
     exif[0x0112] = 6  # stored 120 x 90, shown 90 x 120
-    _picture(scene.images / "one.jpg", exif=exif)
+    write_picture(scene.images / "one.jpg", exif=exif)
     preprocess(PreprocessConfig(scene.root, **dino))
     assert _grid(scene, "one").shape[:2] == (5, 3)  # nothing says otherwise: upright
     scene.sparse.mkdir(parents=True)
@@ -260,64 +247,11 @@ def test_a_folder_without_photographs_says_so(tmp_path, dino):
         preprocess(PreprocessConfig(tmp_path, **dino))
 
 
-@pytest.fixture
-def bundled(tmp_path, monkeypatch):
-    """The bundled architecture with random weights, so that the test is not about the trained ones."""
-    import open_clip
-    from safetensors.torch import save_file
-
-    open_clip.add_model_config(mini.CONFIG)
-    torch.manual_seed(0)
-    state = {name: value.contiguous() for name, value in open_clip.create_model(mini.MODEL).state_dict().items()}
-    save_file(state, tmp_path / "mini.safetensors")
-    monkeypatch.setattr(mini, "WEIGHTS", tmp_path / "mini.safetensors")
-    return {"device": "cpu"}
-
-
-def test_the_bundled_extractor_needs_no_download(scene, bundled, caplog):
-    preprocess(PreprocessConfig(scene.root, features="mini", **bundled))
-    assert mini.NOTICE in caplog.text  # these are no toy worlds
-    for key in ("one", "a.b", "left/one"):
-        segments = open_store(scene).read(key)
-        embeddings, maps = segments.embeddings, segments.maps
-        assert (maps >= 0).all()
-        counts = [len(np.unique(indices)) for indices in maps]
-        assert sum(counts) == len(embeddings)
-        assert counts[1] >= counts[2] >= counts[3]  # pieces, parts, wholes
-        default, parts = maps[0], maps[2] - counts[0] - counts[1]
-        np.testing.assert_array_equal(default, parts)
-        np.testing.assert_array_equal(embeddings[: counts[0]], embeddings[counts[0] + counts[1] :][: counts[2]])
-    assert text_encoder(open_store(scene).settings, "cpu").width == embeddings.shape[1]
-
-
-def test_the_bundled_extractor_is_silent_in_toy_worlds(scene, bundled, caplog):
-    scene.part_ids.mkdir()
-    preprocess(PreprocessConfig(scene.root, features="mini_dense", **bundled))
-    assert mini.NOTICE not in caplog.text
-    grid = _grid(scene, "one")
-    assert grid.shape == (60, 80, 64)  # 480 pixels on the short side, patches of 8
-    assert open_store(scene, "mini_dense").extractor == "mini_dense"
-
-
-def test_segments_of_other_thresholds_are_not_mixed(scene, bundled, monkeypatch):
-    with monkeypatch.context() as earlier:
-        earlier.setattr(graph_segments, "SETTINGS", {"merge_above": [0.7, 0.5, 0.5]})
-        preprocess(PreprocessConfig(scene.root, features="mini", **bundled))
-    with pytest.raises(InputError, match=r"with other settings:\n.*merge_above.*\n.*--overwrite"):
-        preprocess(PreprocessConfig(scene.root, features="mini", **bundled))
-
-
-def test_missing_bundled_weights_name_the_file(scene, bundled, monkeypatch, tmp_path):
-    monkeypatch.setattr(mini, "WEIGHTS", tmp_path / "gone.safetensors")
-    with pytest.raises(InputError, match="gone.safetensors, which belongs to the code, is missing"):
-        preprocess(PreprocessConfig(scene.root, features="mini", **bundled))
-
-
 def test_features_of_a_replaced_photograph_are_made_again_and_only_those(scene, dino, tmp_path, caplog):
     preprocess(PreprocessConfig(scene.root, **dino))
     train_autoencoder(AutoencoderConfig(scene.root, tmp_path / "model", method="pca", device="cpu"))
     old, kept = _grid(scene, "one"), scene.patch_grid("a.b").stat().st_mtime_ns
-    _picture(scene.images / "one.png", seed=9)
+    write_picture(scene.images / "one.png", seed=9)
     with pytest.raises(InputError, match=r"1 photographs .*: one. Make .*python preprocess.py -s .* --features dino"):
         train_autoencoder(AutoencoderConfig(scene.root, tmp_path / "model", method="pca", device="cpu"))
     with caplog.at_level("INFO"):
@@ -342,7 +276,7 @@ def test_the_command_that_repairs_features_has_the_flags_they_were_made_with(sce
     path = scene.dino_features / "stage.json"
     record = json.loads(path.read_text())
     path.write_text(json.dumps(record | {"command": "python preprocess.py -s here --features dino --dino_side 56"}))
-    _picture(scene.images / "one.png", seed=9)
+    write_picture(scene.images / "one.png", seed=9)
     with pytest.raises(InputError, match="again: python preprocess.py -s here --features dino --dino_side 56"):
         open_store(scene, "dino").refuse_replaced()
 
@@ -361,7 +295,7 @@ def test_a_scene_without_an_image_folder_is_compressed_too(tmp_path, dino):
 
 
 def test_a_name_that_is_not_utf8_is_refused_before_any_work(scene, tmp_path):
-    _picture(tmp_path / "picture.jpg")
+    write_picture(tmp_path / "picture.jpg")
     (tmp_path / "picture.jpg").rename(os.fsdecode(os.fsencode(scene.images) + b"/caf\xe9.jpg"))
     with pytest.raises(InputError, match=r"Image name 'caf\\udce9.jpg': its bytes are not UTF-8; rename the file"):
         preprocess(PreprocessConfig(scene.root, features="mini", device="cpu"))
@@ -384,30 +318,3 @@ def test_a_damaged_line_of_the_log_says_nothing(scene, dino, tmp_path):
             ]
         )
     assert store.made_from() == made
-
-
-def _killed(image):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def test_a_killed_process_ends_with_advice(scene, monkeypatch):
-    monkeypatch.setattr("features.extraction.MIN_PARALLEL", 1)
-    store, extractor = GridStore(scene, FeatureSettings("mini_dense")), Extractor({"segmenter": _killed}, True)
-    with pytest.raises(InputError, match=r"was killed before image 'a.b'.*--resolution 720"):
-        extract_all(store, scene_photographs(scene), extractor, scene.root / "log.jsonl")
-
-
-def test_pictures_segmented_ahead_by_processes_give_the_same_features(scene, bundled, monkeypatch, tmp_path, caplog):
-    (scene.images / "broken.jpg").write_bytes(b"no picture")
-    for folder, worth in (("one", 100), ("many", 2)):
-        monkeypatch.setattr("features.extraction.MIN_PARALLEL", worth)
-        with pytest.raises(SystemExit):
-            preprocess(PreprocessConfig(source_path=scene.root, features="mini", device="cpu"))
-        assert "1 of 4 photographs have no features" in caplog.text and "broken.jpg" in caplog.text
-        caplog.clear()
-        scene.language_features.rename(tmp_path / folder)
-    one, many = (
-        {p.relative_to(tmp_path / folder): p.read_bytes() for p in (tmp_path / folder).rglob("*.npy")}
-        for folder in ("one", "many")
-    )
-    assert len(one) == 6 and one == many

@@ -12,14 +12,14 @@ from jaxtyping import Bool, Float, Int, UInt8
 from scene.camera import Camera
 from toy_world.compose import FLOOR, ROOM, TABLE, World
 from toy_world.light import Lightmap, display
-from toy_world.shapes import EPSILON, Distances, Ellipsoid, Points, Polytope, dot, length
+from toy_world.shapes import EPSILON, Distances, Points, dot, length
+from toy_world.tracing import Tracer, items_of
 
 SUBSAMPLES = np.float32([[-0.33, -0.12], [0.12, -0.33], [0.33, 0.12], [-0.12, 0.33]])  # rotated grid of subpixel offsets
 CONTRAST = 0.035  # difference to a neighbour, in displayed brightness, above which a pixel is supersampled
 SMOOTH_NORMALS = 0.95  # cosine between normals above which neighbouring pixels may share their light
 RAYS = 1 << 17  # shadow rays traced at a time
 BAND = 1 << 15  # rays traced at a time; their working set fits in the cache of a core
-MARGIN = np.float32(1.02)  # factor on squared bounding radii, far above float32 rounding
 LAMP_SAMPLES = 3  # shadow rays per edge of the lamp, from a point on an object
 BAKED_SAMPLES = 7  # shadow rays per edge of the lamp, from the table and the floor
 
@@ -48,32 +48,19 @@ class Renderer:
     def __init__(self, world: World, detail: float = 1.0) -> None:
         self.world = world
         self.part_of = np.int32([part for part, _ in world.primitives])
-        self.item_of = np.int32([world.parts[part][0] for part in self.part_of])
-        self.members = [np.flatnonzero(self.item_of == i) for i in range(len(world.items))]
-        self.bounds = [primitive.bounding_ball() for _, primitive in world.primitives]
-        self.convex = [isinstance(primitive, (Ellipsoid, Polytope)) for _, primitive in world.primitives]
+        self.item_of = items_of(world)
         self.gloss = np.float32([world.parts[part][1].material.gloss for part in self.part_of])
-        balls = [self._enclose(i) for i in range(len(world.items))]
-        self.centres = np.float32([c for c, _ in balls])
-        self.radii = np.float32([r for _, r in balls])
-        self.origins = np.float32([self.centres[i] * [1, 1, 0] for i in range(len(world.items))])
         kinds = [item.kind for item in world.items]
         self.table, self.floor, self.wall = kinds.index("table"), kinds.index("floor"), kinds.index("wall")
-        self.casters = [i for i in range(len(world.items)) if i not in (self.floor, self.wall)]
+        self.tracer = Tracer(world, {self.floor, self.wall})
+        self.origins = np.float32([centre * [1, 1, 0] for centre in self.tracer.centres])
         self.blockers = np.concatenate(
-            [world.primitives[k][1].balls() for i in range(world.num_objects) for k in self.members[i]]
+            [world.primitives[k][1].balls() for i in range(world.num_objects) for k in self.tracer.members[i]]
         )
         self.lightmaps = {
             self.table: self._bake(TABLE, 0.0, int(240 * detail), BAKED_SAMPLES if detail >= 1 else LAMP_SAMPLES),
             self.floor: self._bake(ROOM[:2], FLOOR, int(150 * detail), BAKED_SAMPLES if detail >= 1 else LAMP_SAMPLES),
         }
-
-    def _enclose(self, item: int) -> tuple[Float[np.ndarray, "3"], float]:
-        bounds = [self.bounds[k] for k in self.members[item]]
-        low = np.min([c - r for c, r in bounds], axis=0)
-        high = np.max([c + r for c, r in bounds], axis=0)
-        centre = (low + high) / 2
-        return centre, max(float(np.linalg.norm(c - centre)) + r for c, r in bounds)
 
     def _bake(self, half: tuple[float, float], height: float, columns: int, samples: int) -> Lightmap:
         rows = max(8, int(columns * half[1] / half[0]))
@@ -84,31 +71,6 @@ class Renderer:
         normals = np.tile(np.float32([0, 0, 1]), (len(points), 1))
         values = np.stack([self.direct(points, normals, np.full(len(points), -1), samples), self.openness(points, normals)], 1)
         return Lightmap(half, height, values.reshape(rows, columns, 2))
-
-    def trace(self, origin: Float[np.ndarray, " 3"], directions: Points) -> tuple[Distances, Int[np.ndarray, " k"]]:
-        """Distance along unit `directions` to the first surface, and the primitive hit."""
-        best = np.full(len(directions), np.inf, np.float32)
-        hit = np.zeros(len(directions), np.int32)
-        offsets = self.centres - origin
-        towards = offsets @ directions.T  # [items, k]: row i belongs to item i
-        near_ball = ((offsets**2).sum(1)[:, None] - towards**2 < self.radii[:, None] ** 2) & (towards > -self.radii[:, None])
-        for i in range(len(self.world.items)):
-            near = np.arange(len(directions))
-            if i not in (self.floor, self.wall):
-                near = np.flatnonzero(near_ball[i])
-            for k in self.members[i] if len(near) else ():
-                rays = near[self._towards(int(k), origin, directions[near])] if len(self.members[i]) > 1 else near
-                t = self.world.primitives[k][1].intersect(origin[None], directions[rays], 1e-3)
-                closer = t < best[rays]
-                best[rays[closer]], hit[rays[closer]] = t[closer], k
-        return best, hit
-
-    def _towards(self, primitive: int, origin: Float[np.ndarray, " 3"], directions: Points) -> Bool[np.ndarray, " k"]:
-        """Whether each ray from `origin` meets the bounding ball of a primitive."""
-        centre, radius = self.bounds[primitive]
-        offset = centre - origin
-        along = directions @ offset
-        return (offset @ offset - along * along < MARGIN * radius * radius) & (along > -radius)
 
     def lamp_points(self, per_edge: int) -> Points:
         """Sample points on the lamp, `per_edge` by `per_edge`."""
@@ -140,43 +102,12 @@ class Renderer:
         index = np.concatenate(lit)
         distance = np.concatenate([x[i] for x, i in zip(distances, lit, strict=True)])
         directions = np.concatenate([x[i] for x, i in zip(rays, lit, strict=True)]) / distance[:, None]
-        square = (self.centres**2).sum(1)[:, None] - 2 * self.centres @ origins.T + dot(origins, origins)
-        free = ~self.blocked(origins[index], directions, distance, hit[index], square[:, index])
+        square = (self.tracer.centres**2).sum(1)[:, None] - 2 * self.tracer.centres @ origins.T + dot(origins, origins)
+        free = ~self.tracer.blocked(origins[index], directions, distance, hit[index], square[:, index])
         total = np.zeros(len(origins), np.float32)
         for cosine, here, seen in zip(cosines, lit, np.split(free, np.cumsum([len(x) for x in lit])[:-1]), strict=True):
             total[here[seen]] += cosine[here[seen]]
         return total
-
-    def blocked(
-        self,
-        origins: Points,
-        directions: Points,
-        distances: Distances,
-        hit: Int[np.ndarray, " k"],
-        square: Float[np.ndarray, "items k"],
-    ) -> Bool[np.ndarray, " k"]:
-        """Whether an object lies within `distances` along each ray. A convex primitive does not shadow its own lit side.
-
-        `square` are the squared distances of the origins from the centres of all items.
-        """
-        result = np.zeros(len(origins), bool)
-        along = self.centres @ directions.T - dot(directions, origins)
-        crossed = (square - along**2 < self.radii[:, None] ** 2) & (along > -self.radii[:, None])
-        for i in self.casters:
-            near = np.flatnonzero(crossed[i])
-            near = near[~result[near]]
-            for k in self.members[i]:
-                centre, radius = self.bounds[k]
-                offset = centre - origins[near]
-                b = dot(offset, directions[near])
-                passing = (dot(offset, offset) - b * b < radius * radius) & (b > -radius)
-                if self.convex[k]:
-                    passing &= hit[near] != k
-                rays = near[passing]
-                if len(rays):
-                    t = self.world.primitives[k][1].intersect(origins[rays], directions[rays], 1e-3)
-                    result[rays[t < distances[rays]]] = True
-        return result
 
     def openness(self, points: Points, normals: Points) -> Distances:
         """Share of ambient light that reaches a point, with the objects approximated by balls."""
@@ -253,7 +184,7 @@ class Renderer:
         directions = (local / slant[:, None]) @ camera.world_to_camera[:3, :3].astype(np.float32)
         origin = camera.center.astype(np.float32)
         bands = np.array_split(directions, max(1, len(directions) // BAND))
-        t, hit = (np.concatenate(x) for x in zip(*(self.trace(origin, band) for band in bands), strict=True))
+        t, hit = (np.concatenate(x) for x in zip(*(self.tracer.trace(origin, band) for band in bands), strict=True))
         points = origin + t[:, None] * directions
         return Hits(points, self.normals(points, hit, directions), hit, directions, t / slant)
 

@@ -16,6 +16,8 @@ def check_tensor(name: str, tensor: Tensor, shape: Sequence[int | str], like: Te
         raise TypeError(f"{name} must be a tensor, found {type(tensor).__name__}.")
     if tensor.layout != torch.strided:
         raise TypeError(f"{name} must be a dense tensor, found {tensor.layout}.")
+    if tensor.is_neg():
+        raise TypeError(f"{name} is a view whose sign torch has yet to flip; pass {name}.resolve_neg().")
     if not _has_shape(tensor.shape, shape):
         raise ValueError(f"{name} must have shape [{', '.join(map(str, shape))}], found {list(tensor.shape)}.")
     if like is None:

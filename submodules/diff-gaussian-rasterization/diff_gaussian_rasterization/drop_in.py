@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .checks import check_gaussians, check_tensor, checked_scale_modifier
+from .checks import check_gaussians, check_tensor, checked_scale_modifier, is_number
 from .finite import check_finite, raise_nonfinite
 from .harmonics import evaluate_sh
 from .rasterize_ops import RasterizeInputs, rasterize_op
@@ -20,7 +20,8 @@ class GaussianRasterizationSettings(NamedTuple):
     `prefiltered` and `debug` have no effect: culled Gaussians are never drawn, and errors are always raised. The
     options that are given select what the rasterizer returns: by default (color, radii), as in the first 3DGS release; with
     `antialiasing` True or False (color, radii, inverse depth), as in the later release; with `include_feature` True or False
-    (color, language_feature, radii), as in LangSplat.
+    (color, language_feature, radii), as in LangSplat. Positions are those of LangSplat's package, here and in the call of
+    `GaussianRasterizer`; 3DGS, whose optional arguments have other positions, passes all of them by name.
     """
 
     image_height: int
@@ -50,7 +51,7 @@ class GaussianRasterizationSettings(NamedTuple):
                 raise ValueError(
                     f"{name} must be a tensor of shape [4, 4], found {getattr(matrix, 'shape', type(matrix).__name__)}."
                 )
-        if not (self.tanfovx > 0 and self.tanfovy > 0):
+        if not (is_number(self.tanfovx) and is_number(self.tanfovy) and self.tanfovx > 0 and self.tanfovy > 0):
             raise ValueError(f"tanfovx and tanfovy must be positive, found {self.tanfovx} and {self.tanfovy}.")
         width, height = int(self.image_width), int(self.image_height)
         world_to_camera = self.viewmatrix.detach().to("cpu", torch.float64).T
@@ -91,7 +92,7 @@ class GaussianRasterizer(torch.nn.Module):
     def markVisible(self, positions: Tensor) -> Tensor:  # noqa: N802 (published name)
         """Bool [n]: which positions are in front of the near plane."""
         row = self.raster_settings.viewmatrix.to(positions)[:, 2]
-        return positions @ row[:3] + row[3] > NEAR_PLANE
+        return (positions * row[:3]).sum(1) + row[3] > NEAR_PLANE  # not a product of matrices: autocast would round it
 
     def forward(
         self,
@@ -130,7 +131,9 @@ class GaussianRasterizer(torch.nn.Module):
             check_tensor("colors_precomp", colors_precomp, (n, 3), means3D)
             colors = colors_precomp.contiguous()
         else:
-            colors = evaluate_sh(settings.sh_degree, means3D, settings.campos.reshape(3), shs)
+            campos = settings.campos.reshape(-1) if isinstance(settings.campos, Tensor) else settings.campos
+            check_tensor("campos", campos, (3,))
+            colors = evaluate_sh(settings.sh_degree, means3D, campos, shs)
         check_tensor("bg", settings.bg, (3,))
         background = settings.bg.to(means3D).contiguous()
         view = settings.view()
@@ -190,4 +193,4 @@ def _given(tensor: Tensor | None) -> Tensor | None:
 def _inverse_depths(view: View, means: Tensor) -> Tensor:
     """1 / z [n, 1] in camera coordinates. z is clamped to the near plane: Gaussians behind it are culled, their values unused."""
     row = view.world_to_camera[2].to(means)
-    return 1 / (means @ row[:3] + row[3]).clamp_min(NEAR_PLANE)[:, None]
+    return 1 / ((means * row[:3]).sum(1) + row[3]).clamp_min(NEAR_PLANE)[:, None]  # as in `markVisible`

@@ -74,7 +74,10 @@ def check_finite(**tensors: Tensor | None) -> None:
         if tensor.is_cuda:
             on_gpu[name] = tensor
             continue
-        flat = _C.first_nonfinite(target_for(tensor), tensor.data_ptr(), tensor.numel())
+        address = tensor.data_ptr()
+        if not address:  # a fake tensor, which has a shape but no values
+            continue
+        flat = _C.first_nonfinite(target_for(tensor), address, tensor.numel())
         if flat >= 0:
             value = float(tensor.detach().reshape(-1)[flat])
             raise ValueError(f"{name} holds {value} at index {_unravel(flat, tensor.shape[1:])}; every value must be finite.")

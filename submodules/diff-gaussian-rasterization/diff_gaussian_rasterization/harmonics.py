@@ -1,5 +1,6 @@
 """View-dependent colours from spherical harmonics."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -36,7 +37,10 @@ def evaluate_sh(degree: int, means: Tensor, camera_center: Tensor, sh_coeffs: Te
         )
     means, sh_coeffs = means.contiguous(), sh_coeffs.contiguous()
     check_finite(means=means, sh_coeffs=sh_coeffs)
-    return evaluate_sh_op.run(HarmonicsInputs(degree, means, camera_center.detach().tolist(), sh_coeffs))
+    center = camera_center.detach().tolist()
+    if not all(map(math.isfinite, center)):
+        raise ValueError(f"camera_center holds a value that is not finite: {center}.")
+    return evaluate_sh_op.run(HarmonicsInputs(degree, means, center, sh_coeffs))
 
 
 class HarmonicsInputs(NamedTuple):

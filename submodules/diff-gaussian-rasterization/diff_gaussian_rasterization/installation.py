@@ -50,6 +50,12 @@ def other_copies(here: Path) -> list[Path]:
             found.append(folder.resolve())
     for distribution in importlib.metadata.distributions(name=NAME):
         folder = Path(str(distribution.locate_file(NAME))).resolve()
-        if folder != here and folder not in found and not (folder / "installation.py").is_file():
+        # A folder without __init__.py holds only the compiled module of this package, installed with `pip install -e`.
+        if (
+            folder != here
+            and folder not in found
+            and (folder / "__init__.py").is_file()
+            and not (folder / "installation.py").is_file()
+        ):
             found.append(folder)
     return found

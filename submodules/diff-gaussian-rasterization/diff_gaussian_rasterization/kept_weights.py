@@ -72,12 +72,16 @@ def set_weight_precision(bits: Literal[16, 32]) -> None:
 
 
 def _reserved_memory(size: int) -> Tensor:
-    """Allocate `size` bytes, already taken from the budget, plus 64 for alignment; freeing them returns `size` to the budget."""
+    """Allocate `size` bytes, already taken from the budget, plus 64 for alignment; freeing them returns `size` to the budget.
+
+    Raises:
+        _NoRoomError: the machine has no such memory.
+    """
     try:
         memory = np.empty(size + 64, np.uint8)
     except MemoryError:
         _budget.give_back(size)
-        raise
+        raise _NoRoomError from None
     # Tied to the array, not to the view: autograd graphs whose backward pass has not run yet still use the memory. Every
     # tensor over it keeps the array alive.
     weakref.finalize(memory, _budget.give_back, size)
@@ -85,7 +89,7 @@ def _reserved_memory(size: int) -> Tensor:
 
 
 class _NoRoomError(Exception):
-    """The budget is used up."""
+    """The budget, or the machine's memory, is used up."""
 
 
 class _BudgetedMemory(Memory):
@@ -152,6 +156,7 @@ class KeptWeights:
                     self._keep(state, counts)
         return PassWeights(self.tensor, half)
 
+    @torch.compiler.disable
     def _keep_lists(self, camera: tuple[list[float], int, int], state: Tensor, counts: Tensor) -> None:
         limit, memory = _budget.limit, _BudgetedMemory(state.device)
         try:
@@ -161,6 +166,7 @@ class KeptWeights:
             return
         (self.tensor,) = memory.tensors
 
+    @torch.compiler.disable  # a compiled pass would guard on the registry of finalizers, which every kept view changes
     def _keep(self, state: Tensor, counts: Tensor) -> None:
         target, prepared = target_for(torch.empty(0, device="cpu")), prepared_fields(state, counts, half=self._half)
         limit = _budget.limit
@@ -169,7 +175,11 @@ class KeptWeights:
         if not _budget.take(size):
             self._refused_at = limit  # counting cost a pass: retry only when the limit has changed
             return
-        tensor = _reserved_memory(size)
+        try:
+            tensor = _reserved_memory(size)
+        except _NoRoomError:
+            self._refused_at = limit
+            return
         tensor = tensor[-tensor.data_ptr() % 64 :][:size]
         _C.keep_weights(target, prepared, places, tensor.data_ptr())
         self.tensor = tensor

@@ -63,7 +63,8 @@ def lift_labels(
     if samples not in SAMPLES:
         raise ValueError(f"samples must be one of {', '.join(map(repr, SAMPLES))}, found {samples!r}.")
     check_label_maps(label_maps, *view_size, state.device)
-    labels = label_maps.to(torch.int32).contiguous()
+    # Negative means no label in any type: int64 is clamped before it is cut to 32 bits.
+    labels = (label_maps.clamp_min(-1) if label_maps.dtype == torch.int64 else label_maps).to(torch.int32).contiguous()
     prepared = prepared_fields(state, counts, kept_weights)
     if state.is_cuda:
         rows, labelled, unlabelled = lift_on_cuda(prepared, view_size, count, labels, samples == "centre")

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
-from torch.autograd.function import once_differentiable
 from torch.library import custom_op
 
 LIBRARY = "diff_gaussian_rasterization"  # namespace of the operators
@@ -64,7 +63,7 @@ class Operator:
 
         def gradient_by(call: Callable[..., Any]) -> Callable[..., Any]:
             def flat_gradient(ctx: Any, *grads: Any) -> Any:
-                found = gradient(ctx, call, *[None if grad is None else grad.contiguous() for grad in grads])
+                found = gradient(ctx, call, *[None if grad is None else grad.contiguous().resolve_neg() for grad in grads])
                 return tuple([found.get(field) for field in inputs._fields])
 
             return flat_gradient
@@ -78,11 +77,15 @@ class Operator:
             return outputs
 
         first_order = gradient_by(backward.forward)
-        refusing_second = once_differentiable(first_order)
 
         def direct_backward(ctx: Any, *grads: Any) -> Any:
-            # With create_graph alone can the gradient be differentiated again.
-            return (refusing_second if torch.is_grad_enabled() else first_order)(ctx, *grads)
+            if not torch.is_grad_enabled():
+                return first_order(ctx, *grads)
+            # create_graph: the gradient may be differentiated again, in anything that it depends on
+            depends_on = [t for t in (*ctx.saved_tensors, *grads) if t is not None and t.requires_grad]
+            with torch.no_grad():
+                found = first_order(ctx, *grads)
+            return tuple(grad if grad is None else _FirstDerivative.apply(grad, *depends_on) for grad in found)
 
         members = {"forward": direct_forward, "backward": direct_backward}
         direct = type("Direct", (torch.autograd.Function,), {name: staticmethod(f) for name, f in members.items()})
@@ -90,7 +93,7 @@ class Operator:
 
     def run(self, inputs: NamedTuple) -> Any:
         """Call the operator with a tuple of inputs, every tensor contiguous."""
-        if torch.compiler.is_compiling():
+        if traced():
             return self.op(*inputs)
         if forward_ad._current_level >= 0:
             _refuse_tangents(inputs)
@@ -99,6 +102,23 @@ class Operator:
                 if isinstance(value, Tensor) and value.requires_grad:
                     return self.eager(*inputs)
         return self.forward(inputs)
+
+
+def traced() -> bool:
+    """Whether torch records operators now, or runs them on tensors without values, instead of only computing."""
+    return torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0 or torch.jit.is_tracing()
+
+
+class _FirstDerivative(torch.autograd.Function):
+    """A gradient as a function of what it depends on, without a derivative: an error instead of zeros that look like one."""
+
+    @staticmethod
+    def forward(ctx: Any, grad: Tensor, *depends_on: Tensor) -> Tensor:
+        return grad.view_as(grad)
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> Any:
+        raise NotImplementedError("the rasterizer has first derivatives only; this differentiates one of its gradients again.")
 
 
 def _refuse_tangents(inputs: NamedTuple) -> None:

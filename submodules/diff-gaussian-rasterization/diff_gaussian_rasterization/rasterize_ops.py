@@ -89,7 +89,7 @@ def _save(ctx: Any, inputs: RasterizeInputs, outputs: tuple[Tensor, ...]) -> Non
     ctx.mark_non_differentiable(radii, state, counts)
     ctx.set_materialize_grads(False)  # unused outputs get None instead of a tensor of zeros
     geometry = inputs.means, inputs.scales, inputs.rotations, inputs.covariances, inputs.opacities
-    ctx.save_for_backward(alpha, state, counts, *geometry, inputs.features, inputs.background)
+    ctx.save_for_backward(alpha, state, counts, *geometry, inputs.features, inputs.background, inputs.means2d)
 
 
 def _gradient(
@@ -97,7 +97,7 @@ def _gradient(
 ) -> dict[str, Tensor]:
     if grad_image is None and grad_alpha is None and grad_depth is None:
         return {}
-    alpha, state, counts, *gaussians, features, background = ctx.saved_tensors
+    alpha, state, counts, *gaussians, features, background, _ = ctx.saved_tensors  # the last for second derivatives only
     if grad_image is None:
         grad_image = alpha.new_zeros(features.shape[1], *alpha.shape)
     needed = wanted(ctx, RasterizeInputs)

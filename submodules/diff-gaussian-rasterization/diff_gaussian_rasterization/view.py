@@ -12,7 +12,7 @@ LARGEST_SIDE = 1 << 16
 RIGID = 1e-3  # largest deviation of R R^T from the identity; poses rounded to three digits pass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # compared by identity: == on tensors is elementwise
 class View:
     """A pinhole camera.
 

@@ -127,6 +127,18 @@ def test_mark_visible():
     assert GaussianRasterizer(settings(view)).markVisible(points).tolist() == [True, False, False, True]
 
 
+def test_autocast_rounds_nothing():
+    rasterizer = GaussianRasterizer(settings(antialiasing=False))
+    inputs, colors = geometry(requires_grad=False), torch.rand(90, 3)
+    points = torch.cat([torch.zeros(64, 2), torch.linspace(0.199, 0.201, 64)[:, None]], 1)
+    found = []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            found.append((*rasterizer(means2D=None, colors_precomp=colors, **inputs), rasterizer.markVisible(points)))
+    for plain, autocast in zip(*found, strict=True):
+        assert torch.equal(plain, autocast)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -150,6 +162,10 @@ def test_wrong_settings():
         GaussianRasterizer(settings(tanfovx=1.7))(**call)
     with pytest.raises(ValueError, match="projmatrix does not belong"):
         GaussianRasterizer(settings(projmatrix=torch.eye(4)))(**call)
+    with pytest.raises(ValueError, match="tanfovx and tanfovy must be positive, found None"):
+        GaussianRasterizer(settings(tanfovx=None))(**call)
+    with pytest.raises(TypeError, match="campos must be a tensor, found NoneType"):
+        GaussianRasterizer(settings(campos=None))(**call | {"colors_precomp": None, "shs": torch.rand(90, 16, 3)})
     with pytest.raises(ValueError, match="language_feature_precomp is missing"):
         GaussianRasterizer(settings(include_feature=True))(**call)
     with pytest.raises(ValueError, match="viewmatrix is singular"):

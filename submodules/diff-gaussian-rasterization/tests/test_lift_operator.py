@@ -80,6 +80,22 @@ def test_any_type_of_integers(dtype):
     assert torch.equal(found.labels, expected.labels) and torch.equal(found.weights, expected.weights)
 
 
+def test_every_negative_int64_means_no_label():
+    view, gaussians = make_view(), make_gaussians(60)
+    for nothing in (-(2**32), torch.iinfo(torch.int64).min):  # the low 32 bits of both are those of label 0
+        found = lifted(view, gaussians, torch.full((1, view.height, view.width), nothing))
+        assert len(found.levels[0].labels) == 0 and (found.labelled == 0).all() and found.unlabelled.sum() > 0
+
+
+def test_hundreds_of_labels_in_any_order_under_one_gaussian():
+    view, gaussians = make_view(64, 48), {k: v.double() for k, v in make_gaussians(4, scale=3.0).items()}
+    maps = torch.stack([torch.randperm(64 * 48, generator=torch.Generator().manual_seed(k)).reshape(48, 64) for k in range(2)])
+    found, expected = lifted(view, gaussians, maps - 9), expected_sums(view, gaussians, maps - 9)
+    for a, b in zip(found.levels, expected.levels, strict=True):
+        assert len(a.labels) > 2000 and torch.equal(a.gaussians, b.gaussians) and torch.equal(a.labels, b.labels)
+        torch.testing.assert_close(a.weights, b.weights, rtol=1e-11, atol=1e-13)
+
+
 def test_nothing_seen_and_nothing_labelled():
     view = make_view()
     nobody = lifted(view, make_gaussians(0), label_maps(view))

@@ -248,6 +248,27 @@ def test_a_budget_is_a_number_of_bytes(size):
         set_weight_budget(size)
 
 
+def test_a_machine_without_room_for_weights_trains_on(monkeypatch):
+    view, arguments = small_view(), (torch.rand(50, 3, requires_grad=True), torch.randn(3, 37, 40), torch.rand(3))
+    expected = [view.rasterize(*arguments[::2]).image for _ in range(2)][1]
+
+    def none_left(size, dtype):
+        raise MemoryError
+
+    other = small_view()
+    with monkeypatch.context() as short:
+        short.setattr("diff_gaussian_rasterization.kept_weights.np.empty", none_left)
+        images = [other.rasterize(*arguments[::2]).image for _ in range(3)]
+    assert view.kept_nbytes > 0 and other.kept_nbytes == 0
+    assert all(torch.equal(image, expected) for image in images)
+    set_weight_budget(DEFAULT_BUDGET - 1)  # asked again, and the failed attempts took nothing from the budget
+    try:
+        other.rasterize(*arguments[::2])
+        assert other.kept_nbytes == view.kept_nbytes
+    finally:
+        set_weight_budget(DEFAULT_BUDGET)
+
+
 def test_lifting_does_not_follow_the_default_device():
     view, labels = small_view(), torch.zeros(1, 37, 40, dtype=torch.int32)
     expected = view.lift(labels).labelled

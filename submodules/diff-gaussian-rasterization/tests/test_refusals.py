@@ -146,6 +146,8 @@ def test_evaluate_sh_refuses():
         evaluate_sh(4, means, center, torch.zeros(N, 25, 3))
     with pytest.raises(ValueError, match=r"degree 3 needs 16 coefficients per Gaussian, found sh_coeffs of shape \[10, 9, 3\]"):
         evaluate_sh(3, means, center, torch.zeros(N, 9, 3))
+    with pytest.raises(ValueError, match="camera_center holds a value that is not finite"):
+        evaluate_sh(0, means, torch.tensor([0, torch.nan, 0]), torch.zeros(N, 1, 3))
 
 
 def test_tensors_that_are_not_contiguous_work():
@@ -165,6 +167,16 @@ def test_another_package_of_the_name_is_noticed(tmp_path: Path, monkeypatch):
         installation.require_this_package()
 
 
+def test_a_folder_with_the_compiled_module_alone_is_no_other_package(tmp_path: Path, monkeypatch):
+    """`pip install -e` puts the compiled module into site-packages and leaves the rest where it is."""
+    (tmp_path / "diff_gaussian_rasterization").mkdir()
+    (tmp_path / "diff_gaussian_rasterization" / "_C.so").touch()
+    (tmp_path / "diff_gaussian_rasterization-1.0.0.dist-info").mkdir()
+    (tmp_path / "diff_gaussian_rasterization-1.0.0.dist-info" / "METADATA").write_text("Name: diff-gaussian-rasterization\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert installation.other_copies(Path(installation.__file__).resolve().parent) == []
+
+
 def test_second_derivatives_and_forward_mode_are_refused():
     """Both would otherwise give a result without the term, in silence."""
     features = torch.rand(N, 3, requires_grad=True)
@@ -172,11 +184,38 @@ def test_second_derivatives_and_forward_mode_are_refused():
         lambda f: rasterize(make_view(), **arguments(features=f)).image,
         lambda f: prepare(make_view(), **make_gaussians(N)).rasterize(f).image,
     ):
-        (gradient,) = torch.autograd.grad(render(features).square().sum(), features, create_graph=True)
-        with pytest.raises(RuntimeError, match="once_differentiable"):
+        image = render(features)
+        (gradient,) = torch.autograd.grad(image.square().sum(), features, create_graph=True)
+        with pytest.raises(NotImplementedError, match="first derivatives only"):
             gradient.square().sum().backward()
+        torch.testing.assert_close(gradient, torch.autograd.grad(image.square().sum(), features)[0], rtol=0, atol=0)
+        with pytest.raises(NotImplementedError, match="first derivatives only"):
+            torch.autograd.functional.hvp(lambda f, show=render: show(f).square().sum(), torch.rand(N, 3), torch.ones(N, 3))
         with forward_ad.dual_level(), pytest.raises(NotImplementedError, match="features has a tangent"):
             render(forward_ad.make_dual(torch.rand(N, 3), torch.ones(N, 3)))
+
+
+@pytest.mark.parametrize("name", ["means", "scales", "rotations", "opacities"])
+def test_a_penalty_on_a_gradient_is_refused(name):
+    """The image is linear in the features, its gradients with respect to the geometry are not constant."""
+    inputs = arguments(**{name: arguments()[name].requires_grad_()})
+    (gradient,) = torch.autograd.grad(rasterize(make_view(), **inputs).image.mean(), inputs[name], create_graph=True)
+    with pytest.raises(NotImplementedError, match="first derivatives only"):
+        gradient.square().sum().backward()
+    colors = evaluate_sh(2, means := torch.rand(N, 3, requires_grad=True), torch.zeros(3), torch.rand(N, 9, 3))
+    (gradient,) = torch.autograd.grad(colors.sum(), means, create_graph=True)
+    with pytest.raises(NotImplementedError, match="first derivatives only"):
+        gradient.square().sum().backward()
+
+
+def test_a_lazy_negation_is_not_read_past():
+    turned = torch._neg_view(torch.rand(N, 3))
+    with pytest.raises(TypeError, match=r"features is a view whose sign .* features.resolve_neg\(\)"):
+        rasterize(make_view(), **arguments(features=turned))
+    features = torch.rand(N, 3, requires_grad=True)
+    image, gradient = rasterize(make_view(), **arguments(features=features)).image, torch.rand(3, 37, 40)
+    expected = torch.autograd.grad(image, features, -gradient, retain_graph=True)[0]
+    assert torch.equal(torch.autograd.grad(image, features, torch._neg_view(gradient))[0], expected)
 
 
 def test_an_unknown_instruction_set_is_named():

@@ -102,6 +102,8 @@ void gather_gaussians(const PreparedView<T>& view, int64_t levels, const ThreadS
   constexpr int64_t kAhead = 24, kNear = 12;
   const int64_t n = view.header->count;
   constexpr size_t kRecent = 4;
+  // Inserting into the middle of a longer list of labels takes too long: its labels come in ascending order.
+  constexpr size_t kFew = 256;
   std::vector<LabelSums> sums(levels);
   Buffer<TupleSum> tuples;
   const uint32_t* last = view.pair_place + view.pair_begin[end];
@@ -140,6 +142,10 @@ void gather_gaussians(const PreparedView<T>& view, int64_t levels, const ThreadS
     for (int64_t level = 0; level < levels; ++level) {
       double unlabelled = 0;
       sums[level].start(count);
+      if (count > kFew)
+        std::stable_sort(
+            tuples.get(), tuples.get() + count,
+            [level](const TupleSum& a, const TupleSum& b) { return a.labels[level] < b.labels[level]; });
       for (size_t k = 0; k < count; ++k)
         if (tuples[k].labels[level] < 0)
           unlabelled += tuples[k].weight;

@@ -3,6 +3,7 @@
 `python -m evaluation.benchmark --protocol lerf_ovs -m output/figurines output/ramen ...`
 """
 
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Annotated, Any
 import tyro
 
 from evaluation.catalogue import PROTOCOLS, ProtocolName
-from evaluation.procedure import relevancy_text, the_only
+from evaluation.procedure import distinct, refuse_stale, relevancy_text, the_only
 from evaluation.protocol import LabelProtocol, Measure
 from evaluation.rules import takes_threshold
 from evaluation.scores import weighted_by_query
@@ -43,7 +44,7 @@ def benchmark(config: BenchmarkConfig) -> None:
         raise InputError("No model folders. Give those that eval_query.py evaluated: -m <model> [<model> ...]")
     runs: dict[str, list[dict[str, Any]]] = {}
     procedures = set()
-    for path in config.model_path:
+    for path in distinct(config.model_path):
         metrics, found = _metrics(ModelFolder(path).reading(config.field, "eval"), config.protocol)
         runs.setdefault(metrics["scene"], []).append(metrics)
         procedures.add(found)
@@ -101,6 +102,12 @@ def _metrics(model: ModelFolder, protocol: ProtocolName) -> tuple[dict[str, Any]
     metrics = read_json(model.metrics)
     if metrics["protocol"] != protocol:
         raise InputError(f"{model.metrics} is of protocol {metrics['protocol']}, not {protocol}. Run: {command}")
+    partly = [f"--{name} {shlex.join(given)}" for name in ("names", "classes") if (given := record.config.get(name))]
+    if partly:
+        raise InputError(
+            f"{model.root} was asked only a part of the benchmark ({' '.join(partly)}), which does not compare. Run: {command}"
+        )
+    refuse_stale(model, record, record.config["level"], command)
     return metrics, _procedure(metrics, record.config)
 
 
@@ -112,9 +119,8 @@ def _procedure(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> str:
         parts.append(f"threshold {config['mask_thresh']}")
     parts.append(f"reading {metrics['reading']}")
     parts.append(f"level {config['level']}" if config["level"] else f"levels {' '.join(metrics['levels'])}")
-    parts.append(relevancy_text(metrics["relevancy"]))
-    if config["compare"] != "decoded":
-        parts.append(f"compared as {config['compare']}")
+    latent = config["compare"] == "latent"
+    parts.append("compared in the compressed space, no negatives" if latent else relevancy_text(metrics["relevancy"]))
     if config["resolution"] is not None:
         parts.append(f"resolution {config['resolution']}")
     return "; ".join([*parts, f"views {config['split']}"])

@@ -27,7 +27,7 @@ class JudgedRow(Row):
 
 
 def judge(
-    answered: AnsweredView, truth: Truth, classes: Sequence[str] = (), control: bool = False
+    answered: AnsweredView, truth: Truth, classes: Sequence[str] = (), control: Sequence[str] = ()
 ) -> tuple[dict[str, JudgedRow], dict[str, Verdict]]:
     """Measures of every answer that has ground truth, and their summary for the report, by phrase.
 
@@ -35,7 +35,7 @@ def judge(
         answered: the answers in one view.
         truth: ground truth of that view.
         classes: the phrases that the indices in `answered.classes` refer to.
-        control: also compare each phrase's ground truth with the answers to all other phrases.
+        control: answered phrases with whose answers the ground truth of each other phrase is compared too.
     """
     rows, verdicts = {row.phrase: JudgedRow(**asdict(row)) for row in answered.rows}, {}
     phrases = [phrase for phrase in rows if phrase in truth.phrases]
@@ -54,10 +54,11 @@ def judge(
         if answered.classes is not None and phrase in classes:
             argmax = torch.from_numpy(answered.classes).to(masks.device) == classes.index(phrase)
             measures["argmax_iou"] = intersection_over_union(argmax, masks[column])
-        others = [other for name, other in answered.answers.items() if name != phrase] if control else []
+        others = [name for name in control if name != phrase]
         if others:
-            measures["shuffled_iou"] = float(np.delete(overlaps[:, column], row).mean())
-            measures["shuffled_localized"] = float(np.mean([truth.hit(phrase, other.points, width, height) for other in others]))
+            points = [answered.answers[name].points for name in others]
+            measures["shuffled_iou"] = float(overlaps[[judged.index(name) for name in others], column].mean())
+            measures["shuffled_localized"] = float(np.mean([truth.hit(phrase, point, width, height) for point in points]))
         rows[phrase] = replace(rows[phrase], **measures)
         verdicts[phrase] = Verdict(iou, hit, drawn[column])
     return rows, verdicts

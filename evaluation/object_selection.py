@@ -22,7 +22,7 @@ from evaluation.catalogue import PROTOCOLS
 from evaluation.gaussian_scores import GaussianScores, gaussian_scores
 from evaluation.labels import OutlinedFrame
 from evaluation.overlap import pairwise_overlap
-from evaluation.procedure import relevancy_text
+from evaluation.procedure import distinct, relevancy_text
 from evaluation.protocol import read_labels
 from evaluation.protocols.gaussian_selection import select_argmax, select_vala
 from evaluation.protocols.lerf_ovs_3d import (
@@ -65,7 +65,7 @@ class SelectionConfig(RelevancyConfig):
 
 def evaluate_selection(config: SelectionConfig) -> None:
     """Measure a language field by 3D object selection, with both published evaluators."""
-    for path in config.model_path:
+    for path in distinct(config.model_path):
         _evaluate(config, ModelFolder(path))
 
 
@@ -75,8 +75,10 @@ def _evaluate(config: SelectionConfig, folder: ModelFolder) -> None:
     field, scene = session.field, session.scene
     cameras = {camera.name: camera for camera in (*scene.train, *scene.test)}
     labels = read_labels(config.labels, PROTOCOLS["lerf_ovs"], scene)
-    name = scene.folder.root.resolve().name
+    name = scene.folder.name
     asked = _asked(config, name, labels.phrases)
+    if not asked:
+        raise InputError(f"The labels in {config.labels} outline nothing, so that there is no phrase to ask.")
     if config.shuffled_control and len(asked) < 2:
         raise InputError("--shuffled_control judges phrases by each other's ground truth: it needs two phrases or more.")
     question = session.question(asked, config.negatives)
@@ -157,7 +159,8 @@ def _control(frame: OutlinedFrame, masks: Mapping[str, Bool[Tensor, "h w"]]) -> 
     truths = torch.from_numpy(np.stack([frame.mask(phrase, frame.width, frame.height) for phrase in frame.phrases]))
     selected = torch.stack(list(masks.values()))
     overlaps, names = pairwise_overlap(selected, truths.to(selected.device)), list(masks)
-    return [float(np.delete(overlaps[:, i], names.index(phrase)).mean()) for i, phrase in enumerate(frame.phrases)]
+    # a label outside the published list has no mask of its own
+    return [float(overlaps[[name != phrase for name in names], i].mean()) for i, phrase in enumerate(frame.phrases)]
 
 
 @torch.inference_mode()

@@ -1,5 +1,6 @@
 """Definition of a protocol that compares answers with labelled views, and matching of its labels to a scene."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,9 @@ from typing import Any
 from evaluation.labels import Truth
 from scene.dataset import Scene
 from scene.image_names import match_names
+from workspace import InputError
+
+SHOWN = 5  # views listed in a message
 
 
 @dataclass(frozen=True)
@@ -71,9 +75,24 @@ def read_labels(folder: Path, protocol: LabelProtocol, scene: Scene) -> Labels:
     """Labels of a folder, matched to the images of the scene.
 
     Raises:
-        InputError: the labels are not of the protocol's format, or not of this scene.
+        InputError: the labels are not of the protocol's format, or not of this scene, or two of them are of one view.
     """
+    # Names of views tell scenes apart badly: many have a frame_00001.
+    given = {part for part in Path(os.path.abspath(folder)).parts[-2:] if part in protocol.scenes}  # noqa: PTH100
+    name = scene.folder.name
+    if name in protocol.scenes and given and name not in given:
+        raise InputError(
+            f"{folder} has the labels of {', '.join(given)}, and {scene.folder.root} is {name}. Give its own labels."
+        )
     training = [camera.name for camera in scene.train]
     labels = protocol.read(folder)
     matched = protocol.match([frame.name for frame in labels.frames], [*training, *(c.name for c in scene.test)], training)
+    of_view: dict[str, list[str]] = {}
+    for frame in labels.frames:
+        of_view.setdefault(matched[frame.name], []).append(frame.name)
+    doubled = [f"{view} ({', '.join(names)})" for view, names in of_view.items() if len(names) > 1]
+    if doubled:
+        raise InputError(
+            f"{folder} has several labels for one view: {'; '.join(doubled[:SHOWN])}. Expected one, in the folder of one scene."
+        )
     return Labels({matched[frame.name]: frame for frame in labels.frames}, labels.classes)

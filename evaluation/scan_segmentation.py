@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from evaluation.gaussian_scores import gaussian_scores
+from evaluation.procedure import distinct
 from evaluation.protocols import scannet
 from evaluation.tables import scenes_with_spread
 from query.field import LanguageField
@@ -24,7 +25,7 @@ from query.question import Question
 from query.session import Session, SessionConfig
 from query.tables import table
 from scene.point_cloud import read_labelled_points
-from workspace import InputError, ModelFolder, command_line, write_json
+from workspace import InputError, ModelFolder, SceneFolder, command_line, write_json
 from workspace.answer_folder import AnswerFolder
 from workspace.record_types import EvalScanRecord
 from workspace.replaced_folder import replaced_folder
@@ -59,7 +60,7 @@ def evaluate_scans(config: ScanConfig) -> None:
         raise InputError("No model folders. Give those of the scenes: -m <model> [<model> ...]")
     runs: dict[str, list[dict[str, Any]]] = {}
     read = set()
-    for path in config.model_path:
+    for path in distinct(config.model_path):
         name, field, results = _evaluate(config, ModelFolder(path))
         runs.setdefault(name, []).append(results)
         read.add(field)
@@ -70,7 +71,7 @@ def _evaluate(config: ScanConfig, folder: ModelFolder) -> tuple[str, str, dict[s
     """Name of the scene, name of the field, and the figures by number of classes and level."""
     session = Session.open(config, folder)
     model = session.model
-    field, scene = session.field, session.scene.folder.root.resolve()
+    field, scene = session.field, session.scene.folder
     nyu40 = _labels_of(field, scene, model)
     settings = {f.name: getattr(config, f.name) for f in fields(config) if f.name not in ("model_path", "field", "device")}
     settings |= {key: str(value) for key, value in settings.items() if isinstance(value, Path)}
@@ -88,12 +89,12 @@ def _evaluate(config: ScanConfig, folder: ModelFolder) -> tuple[str, str, dict[s
     return scene.name, model.field, results
 
 
-def _labels_of(field: LanguageField, folder: Path, model: ModelFolder) -> Int[Tensor, " n"]:
+def _labels_of(field: LanguageField, scene: SceneFolder, model: ModelFolder) -> Int[Tensor, " n"]:
     """NYU40 ids of the Gaussians, which must be the points of the scan in the same order."""
-    path = folder / f"{folder.name}_vh_clean_2.labels.ply"
+    path = scene.root / f"{scene.name}_vh_clean_2.labels.ply"
     xyz, labels = read_labelled_points(path)
     means = field.trained.gaussians.means
-    remedy = f"Train with positions frozen: python train.py -s {folder} -m {model.root} --fixed_points --overwrite"
+    remedy = f"Train with positions frozen: python train.py -s {scene.root} -m {model.root} --fixed_points --overwrite"
     if len(means) != len(xyz):
         raise InputError(f"{model.root} has {len(means)} Gaussians and {path} {len(xyz)} points; expected one for each. {remedy}")
     moved = float((means.cpu() - torch.from_numpy(xyz)).abs().max())

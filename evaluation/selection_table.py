@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from evaluation.procedure import the_only
+from evaluation.procedure import distinct, refuse_stale, the_only
 from evaluation.tables import scenes_with_spread, with_spread
 from query.tables import table
 from workspace import InputError, ModelFolder, command_line, read_json
@@ -51,7 +51,7 @@ class SelectionTableConfig:
 def selection_table(config: SelectionTableConfig) -> None:
     """Print evaluated scenes beside the published figures of 3D object selection."""
     runs: dict[str, list[dict[str, Any]]] = {}
-    for path in config.model_path:
+    for path in distinct(config.model_path):
         metrics = _metrics(ModelFolder(path).reading(config.field, "eval_3d"))
         runs.setdefault(metrics["scene"], []).append(metrics)
     unknown = [scene for scene in runs if scene not in SCENES]
@@ -94,11 +94,8 @@ def _units(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 
 
 def _metrics(model: ModelFolder) -> dict[str, Any]:
-    require(
-        model.selection_evaluation,
-        Eval3dRecord,
-        f"python -m evaluation.object_selection -m {model.root}{model.flag} --labels <labels>",
-    )
+    command = f"python -m evaluation.object_selection -m {model.root}{model.flag} --labels <labels>"
+    refuse_stale(model, require(model.selection_evaluation, Eval3dRecord, command), None, command)
     return read_json(model.selection_metrics)
 
 

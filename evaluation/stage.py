@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from evaluation.catalogue import PROTOCOLS, ProtocolName
 from evaluation.judging import judge
+from evaluation.procedure import distinct
 from evaluation.protocol import Labels, read_labels
 from evaluation.rules import DEFAULT_THRESHOLD, RuleName, rule
 from evaluation.scores import as_json, by_split, over_runs, summary
@@ -79,7 +80,13 @@ def eval_query(config: QueryConfig) -> None:
         raise InputError(f"--classes needs at least two classes to choose between, not only {config.classes[0]!r}.")
     config = replace(config, **{name: clean_phrases(getattr(config, name)) for name in ("text", "classes", "negatives")})
     models = [ModelFolder(path) for path in config.model_path] or [ModelFolder.of(config.source_path, None)]
-    models, summaries = zip(*(_evaluate(config, model) for model in models), strict=True)
+    distinct([model.root for model in models])
+    models, summaries, scenes = zip(*(_evaluate(config, model) for model in models), strict=True)
+    if len(set(scenes)) > 1:
+        raise InputError(
+            f"These models are of several scenes, {', '.join(map(str, dict.fromkeys(scenes)))}, and no repetitions of one: their "
+            "answers are written, without a mean. Tables of a benchmark: python -m evaluation.benchmark"
+        )
     if len(models) > 1 and all(summaries):
         spread = over_runs(summaries)
         OwnedFiles(models[0].evaluation).add(models[0].runs)  # the next evaluation removes it with the others
@@ -87,8 +94,8 @@ def eval_query(config: QueryConfig) -> None:
         sys.stdout.write(f"\n{runs_table(spread, len(models))}\nwritten to {models[0].runs}\n")
 
 
-def _evaluate(config: QueryConfig, folder: ModelFolder) -> tuple[ModelFolder, dict[str, Any]]:
-    """Evaluate one model folder; returns it with the chosen field, and the summary, empty without ground truth."""
+def _evaluate(config: QueryConfig, folder: ModelFolder) -> tuple[ModelFolder, dict[str, Any], Path]:
+    """Evaluate one model folder; returns it with the chosen field, the summary, empty without ground truth, and the scene."""
     session = Session.open(config, folder, config.level, config.resolution)
     model = session.model
     if config.labels and session.calibration:
@@ -107,6 +114,7 @@ def _evaluate(config: QueryConfig, folder: ModelFolder) -> tuple[ModelFolder, di
     named = [*config.text, *config.classes]
     classes = config.classes or (labels.classes if labels else ())
     everything = [*named, *(labels.phrases if labels else ())]
+    control = labels.phrases if config.shuffled_control else ()
     question = session.question(everything, config.negatives, classes, config.reading, config.compare)
     of_views = len(views)
     if not (config.all_views or labels or classes or config.names):
@@ -123,20 +131,19 @@ def _evaluate(config: QueryConfig, folder: ModelFolder) -> tuple[ModelFolder, di
             for view in tqdm(views, desc="views", unit="view", disable=None):
                 truth = labels.truths[view.name] if labels else None
                 phrases = tuple(dict.fromkeys([*named, *(truth.phrases if truth else ())]))
-                asked = question.phrases if config.shuffled_control else phrases
-                answered = answer_view(question, view, asked, decide, clock)
+                answered = answer_view(question, view, tuple(dict.fromkeys([*phrases, *control])), decide, clock)
                 shown, verdicts = answered.only(phrases), {}
                 if truth is None:
                     rows += shown.rows
                 else:
-                    judged, verdicts = judge(answered, truth, classes, config.shuffled_control)
+                    judged, verdicts = judge(answered, truth, classes, control)
                     rows += [judged[phrase] for phrase in phrases]
                 background.run(_write, answers, report, shown, verdicts, len(classes))
         figures = summary(rows) if labels else {}
         if labels and protocol.figures:
             figures |= protocol.figures(config.labels, {labels.truths[v.name].name: answers.pictures(v.name) for v in views})
         metrics = {
-            "scene": session.scene.folder.root.resolve().name,
+            "scene": session.scene.folder.name,
             "field": model.field,
             "protocol": config.protocol if labels else None,
             "rule": config.rule,
@@ -159,7 +166,7 @@ def _evaluate(config: QueryConfig, folder: ModelFolder) -> tuple[ModelFolder, di
         table += f"\n\nWithout ground truth, in the labelled views:\n{top_table(unlabelled)}"
     drawn = f"the {len(views)} of {of_views} views that show most of it; all with --all_views\n" if len(views) < of_views else ""
     sys.stdout.write(f"{table}\n{drawn}answers: {model.metrics}\nreport:  {model.report}\n")
-    return model, figures
+    return model, figures, session.scene.folder.root.resolve()
 
 
 def _write(

@@ -36,7 +36,7 @@ class TrainedModel:
         """The scene as used in training; pass `source_path` if it was moved since, `resolution` for another size.
 
         Raises:
-            InputError: the scene folder is missing or cannot be read.
+            InputError: the scene folder is missing, cannot be read, or is of another scene.
         """
         root = Path(self.config.source_path) if source_path is None else source_path
         if not root.is_dir():
@@ -45,13 +45,21 @@ class TrainedModel:
                 "is now."
             )
         resolution = self.config.resolution if resolution is None else resolution
-        return load_scene(
+        scene = load_scene(
             root,
             images=self.config.images,
             resolution=resolution,
             eval=self.config.eval,
             ignore_distortion=self.config.ignore_distortion,
         )
+        if source_path is not None and self.photographs:
+            known = {name: digest for name, digest in scene.photographs.items() if name in self.photographs}
+            if not any(self.photographs[name] == digest for name, digest in known.items()):
+                raise InputError(
+                    f"{root} has none of the photographs that {self.folder.root} was trained from, so that it is another scene. "
+                    f"-s is for a scene that was moved; it was {self.config.source_path}."
+                )
+        return scene
 
 
 def load_trained(folder: ModelFolder, iteration: int = -1, device: torch.device | str = "cpu") -> TrainedModel:

@@ -136,6 +136,23 @@ def test_figures_of_other_settings_do_not_share_a_table(tmp_path, flags):
         benchmark(BenchmarkConfig(folders))
 
 
+def test_a_part_of_the_benchmark_is_not_tabled(tmp_path):
+    for flags, shown in (
+        ({"names": ["frame_00001"]}, "--names frame_00001"),
+        ({"classes": ["a mug", "hat"]}, "--classes 'a mug' hat"),
+    ):
+        folder = evaluated(tmp_path / shown[2:7], "teatime", 0.5, 0.5, **flags)
+        with pytest.raises(InputError, match=rf"only a part of the benchmark \({shown}\)"):
+            benchmark(BenchmarkConfig((folder,)))
+
+
+def test_one_model_is_no_repetition_of_itself(tmp_path):
+    folder = evaluated(tmp_path / "a", "teatime", 0.5, 0.5)
+    (tmp_path / "link").symlink_to(folder)
+    with pytest.raises(InputError, match=r"link and .*a are one model folder"):
+        benchmark(BenchmarkConfig((folder, tmp_path / "link")))
+
+
 def test_phrases_become_distinct_safe_file_names():
     phrases = [
         "red mug",

@@ -53,9 +53,18 @@ def test_every_ball_is_selected_and_the_evaluators_differ_by_their_opacity(model
 def test_a_label_that_is_not_asked_counts_as_missing(model, scene, monkeypatch):
     lists = {scene.resolve().name: object_selection.published_lists()["ramen"].__class__(("frame_00000",), BALLS[:2])}
     monkeypatch.setattr(object_selection, "published_lists", lambda: lists)
-    found = evaluate(model, scene, phrases="published")["selections"]["vala_0.6"]["vala"]
+    found = evaluate(model, scene, phrases="published", shuffled_control=True)["selections"]["vala_0.6"]["vala"]
     assert found["units"] == 11 and found["missing"] == 6
     assert found["accuracy_25"] == pytest.approx(5 / 11)
+    assert found["shuffled_miou"] == 0  # the label that is not asked has the masks of all phrases as its control
+
+
+def test_labels_that_outline_nothing_say_so(model, scene, tmp_path):
+    write_json(
+        tmp_path / "label" / "frame_00000.json", {"info": {"name": "frame_00000", "width": 64, "height": 48}, "objects": []}
+    )
+    with pytest.raises(InputError, match="outline nothing, so that there is no phrase to ask"):
+        evaluate_selection(SelectionConfig(tmp_path / "label", (model.root,), device="cpu", phrases="labels"))
 
 
 def test_a_scene_without_a_published_list_is_told_what_to_do(model, scene):

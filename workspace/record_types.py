@@ -263,6 +263,8 @@ class EvalRecord(StageRecord):
     stage: ClassVar[str] = "eval"
     config: Mapping[str, Any] = field(default_factory=dict)
     """The question: flags of eval_query.py by name."""
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    """Digests of the answered field by name, its features and its relevancy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,6 +272,8 @@ class Eval3dRecord(StageRecord):
     """Stage 5 for objects selected in 3D, `eval_3d/`."""
 
     stage: ClassVar[str] = "eval_3d"
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    """Digests of the answered field by name, and its features."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ Files inside them are keyed by image name: the path below `images/` without its 
 `left/a.b`.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -75,6 +76,11 @@ class SceneFolder:
     """The user's data (`-s`): photographs, cameras, and the feature folders the LangSplat family shares."""
 
     root: Path
+
+    @property
+    def name(self) -> str:
+        """Name of the scene: of the folder as it was given, which may be a link, since benchmarks know their scenes by name."""
+        return Path(os.path.abspath(self.root)).name  # noqa: PTH100 - resolve() would follow the link
 
     @property
     def images(self) -> Path:

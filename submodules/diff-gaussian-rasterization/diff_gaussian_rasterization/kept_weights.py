@@ -9,6 +9,7 @@ takes a fraction of the time of evaluating them. They take about 2 bytes per eva
 import os
 import threading
 import weakref
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -150,13 +151,14 @@ class KeptWeights:
         if self.tensor is None and not capturing:
             self._passes += 1
             if self._passes > 1 and _budget.limit > 0 and self._refused_at != _budget.limit:
-                if state.is_cuda:
-                    self._keep_lists(camera, state, counts)
-                else:
-                    self._keep(state, counts)
+                keep = partial(self._keep_lists, camera) if state.is_cuda else self._keep
+                if torch.compiler.is_compiling():
+                    # A compiled pass would guard on the registry of finalizers, which every kept view changes. Not a decorator:
+                    # that would import the compiler with this module.
+                    keep = torch.compiler.disable(keep)
+                keep(state, counts)
         return PassWeights(self.tensor, half)
 
-    @torch.compiler.disable
     def _keep_lists(self, camera: tuple[list[float], int, int], state: Tensor, counts: Tensor) -> None:
         limit, memory = _budget.limit, _BudgetedMemory(state.device)
         try:
@@ -166,7 +168,6 @@ class KeptWeights:
             return
         (self.tensor,) = memory.tensors
 
-    @torch.compiler.disable  # a compiled pass would guard on the registry of finalizers, which every kept view changes
     def _keep(self, state: Tensor, counts: Tensor) -> None:
         target, prepared = target_for(torch.empty(0, device="cpu")), prepared_fields(state, counts, half=self._half)
         limit = _budget.limit

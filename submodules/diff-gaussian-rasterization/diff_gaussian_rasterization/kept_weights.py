@@ -6,7 +6,6 @@ takes a fraction of the time of evaluating them. They take about 2 bytes per eva
 4 bytes per 32 evaluations. All views share one memory budget; views that do not fit are not cached.
 """
 
-import os
 import threading
 import weakref
 from functools import partial
@@ -18,12 +17,12 @@ from torch import Tensor
 
 from . import _C
 from .memory import Memory, target_for
+from .memory_limit import memory_limit
 from .prepared_ops import prepared_fields
 
-_MACHINE_MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 # Every view whose weights are kept saves the same time, so more is better until memory is short: 16 views of 1,000,000 Gaussians
 # at 1440x1080, or hundreds of 640x480.
-DEFAULT_BUDGET = min(4_000_000_000, _MACHINE_MEMORY // 4)
+DEFAULT_BUDGET = min(4_000_000_000, memory_limit() // 4)
 
 
 class _Budget:

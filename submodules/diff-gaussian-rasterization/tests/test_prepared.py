@@ -8,6 +8,7 @@ import torch
 from cuda_scenes import make_gaussians, make_view
 from diff_gaussian_rasterization import prepare, rasterize, set_weight_budget, set_weight_precision
 from diff_gaussian_rasterization.kept_weights import DEFAULT_BUDGET
+from diff_gaussian_rasterization.memory_limit import memory_limit
 
 
 @pytest.fixture(params=[16, 32])
@@ -267,6 +268,23 @@ def test_a_machine_without_room_for_weights_trains_on(monkeypatch):
         assert other.kept_nbytes == view.kept_nbytes
     finally:
         set_weight_budget(DEFAULT_BUDGET)
+
+
+def test_a_container_has_less_memory_than_its_machine(tmp_path):
+    machine = memory_limit(tmp_path)
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text("4:memory:/old\n1:cpu:/\n0::/slurm/job_7/step_0\n")
+    assert memory_limit(tmp_path) == machine
+    for path, text in (
+        ("slurm/job_7/step_0/memory.max", "max\n"),
+        ("slurm/job_7/memory.max", "3000000\n"),
+        ("memory/old/memory.limit_in_bytes", "9223372036854771712\n"),
+    ):
+        (tmp_path / "sys/fs/cgroup" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "sys/fs/cgroup" / path).write_text(text)
+    assert memory_limit(tmp_path) == 3_000_000
+    (tmp_path / "sys/fs/cgroup/memory/memory.limit_in_bytes").write_text("2000000\n")
+    assert memory_limit(tmp_path) == 2_000_000
 
 
 def test_lifting_does_not_follow_the_default_device():

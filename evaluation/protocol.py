@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluation.labels import Truth
+from evaluation.labels import OutlinedFrame, Truth
 from scene.dataset import Scene
 from scene.image_names import match_names
 from workspace import InputError
 
 SHOWN = 5  # views listed in a message
+STRETCH = 0.05  # by which the aspect ratio of a label may differ from that of its view, far above the rounding of sizes
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ def read_labels(folder: Path, protocol: LabelProtocol, scene: Scene) -> Labels:
     """Labels of a folder, matched to the images of the scene.
 
     Raises:
-        InputError: the labels are not of the protocol's format, or not of this scene, or two of them are of one view.
+        InputError: the labels are not of the protocol's format, or not of this scene, two are of one view, or one has another
+            shape.
     """
     # Names of views tell scenes apart badly: many have a frame_00001.
     given = {part for part in Path(os.path.abspath(folder)).parts[-2:] if part in protocol.scenes}  # noqa: PTH100
@@ -95,4 +97,12 @@ def read_labels(folder: Path, protocol: LabelProtocol, scene: Scene) -> Labels:
         raise InputError(
             f"{folder} has several labels for one view: {'; '.join(doubled[:SHOWN])}. Expected one, in the folder of one scene."
         )
-    return Labels({matched[frame.name]: frame for frame in labels.frames}, labels.classes)
+    truths = {matched[frame.name]: frame for frame in labels.frames}
+    for camera in (*scene.train, *scene.test):
+        frame = truths.get(camera.name)
+        if isinstance(frame, OutlinedFrame) and abs(frame.width * camera.height / (frame.height * camera.width) - 1) > STRETCH:
+            raise InputError(
+                f"The label of {camera.name} in {folder} is for a picture of {frame.width} x {frame.height} pixels, and the view "
+                f"has {camera.width} x {camera.height}: outlines would be stretched. Expected the same shape at any size."
+            )
+    return Labels(truths, labels.classes)

@@ -67,6 +67,16 @@ def test_labels_of_one_view_twice_are_refused(model, scene, tmp_path):
         ask(model, labels=tmp_path / "label")
 
 
+def test_labels_of_another_shape_are_refused(model, scene, tmp_path):
+    shutil.copytree(scene / "label", tmp_path / "label")
+    path = sorted((tmp_path / "label").rglob("*.json"))[1]
+    label = read_json(path)
+    width, height = (label["info"][side] for side in ("width", "height"))
+    write_json(path, label | {"info": {**label["info"], "width": height, "height": width}})
+    with pytest.raises(InputError, match=rf"frame_00003 in .*label is for a picture of {height} x {width} pixels"):
+        ask(model, labels=tmp_path / "label")
+
+
 def test_labels_of_another_scene_of_the_benchmark_are_refused(scene, tmp_path, model):
     teatime, ramen = tmp_path / "teatime", tmp_path / "label" / "ramen"
     shutil.copytree(scene, teatime)

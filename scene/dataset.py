@@ -47,7 +47,13 @@ class Scene:
 
 
 def load_scene(
-    source_path: Path | str, *, images: str = "images", resolution: int = -1, eval: bool = False, ignore_distortion: bool = False
+    source_path: Path | str,
+    *,
+    images: str = "images",
+    resolution: int = -1,
+    eval: bool = False,
+    ignore_distortion: bool = False,
+    own_points: bool = False,
 ) -> Scene:
     """Read a scene folder: a COLMAP model in `sparse/0`, else Blender's `transforms_train.json`, else nerfstudio's.
 
@@ -58,10 +64,12 @@ def load_scene(
         eval: hold out every 8th photograph by name (a Blender scene lists its test views). Otherwise all views are for training.
         ignore_distortion: treat SIMPLE_RADIAL, RADIAL and OPENCV cameras as pinholes, as LangSplat does. Without it, only
             where the distortion moves every pixel by less than half a pixel.
+        own_points: refuse a scene that brings no points, instead of drawing them at random.
 
     Raises:
-        InputError: there is no scene to read, cameras are distorted, photographs are missing, unreadable or differ in aspect
-            ratio from their camera, or there are fewer than two viewpoints. All missing and unreadable ones are listed together.
+        InputError: there is no scene to read, it brings no points and must, cameras are distorted, photographs are missing,
+            unreadable or differ in aspect ratio from their camera, or there are fewer than two viewpoints. All missing and
+            unreadable ones are listed together.
     """
     folder = SceneFolder(Path(source_path))
     root = folder.root
@@ -73,9 +81,13 @@ def load_scene(
     elif (root / "transforms_train.json").is_file():
         cameras, test = read_blender(root)
         cloud = root / "points3d.ply"  # where 3DGS trainers store the initial points of a Blender scene
+        if own_points and not cloud.is_file():
+            raise InputError(_pointless(root, f"no file {cloud}", "put the point cloud there"))
         xyz, rgb = read_point_cloud(cloud) if cloud.is_file() else random_points(cameras, BLENDER_HALF_SIDE)
     elif (root / "transforms.json").is_file():
         cameras, cloud = read_nerfstudio(root, images, ignore_distortion)
+        if own_points and cloud is None:
+            raise InputError(_pointless(root, f"no ply_file_path in {root / 'transforms.json'}", "name the point cloud there"))
         _refuse_blind(cameras, root, images)  # before points are drawn in the middle of them
         xyz, rgb = random_points(cameras) if cloud is None else read_point_cloud(cloud)
     else:
@@ -132,6 +144,13 @@ def _read_colmap(folder: SceneFolder, images: str, ignore_distortion: bool) -> t
         intrinsics = model.cameras[image.camera_id]
         cameras.append(Camera(key, image.world_to_camera, *intrinsics.pinhole(), intrinsics.width, intrinsics.height, path))
     return cameras, model.xyz, model.rgb
+
+
+def _pointless(root: Path, found: str, remedy: str) -> str:
+    return (
+        f"{root} brings no points ({found}), and --fixed_points needs them: every Gaussian stays one point of the scene. "
+        f"Expected a .ply with x, y, z: {remedy} (for ScanNet the scan itself, docs/results.md), or train without --fixed_points."
+    )
 
 
 def _convert(root: Path, images: str) -> str:

@@ -15,6 +15,7 @@ from query import session
 from scene.dataset import load_scene
 from scene.gaussian_files import load_ply
 from scene.gaussian_model import GaussianModel
+from toy_world.layouts import LayoutConfig, write_layout
 from training.rgb_trainer import RgbTrainConfig, train_rgb
 from workspace import InputError, ModelFolder, load_array, read_json, save_array
 
@@ -97,3 +98,16 @@ def test_training_with_fixed_points_moves_and_adds_none(tmp_path):
     np.testing.assert_array_equal(trained.means.numpy(), start.points)
     before = GaussianModel.from_points(start.points, start.colors)
     assert not torch.allclose(trained.opacity_logits, before.opacity_logits, atol=0.1)  # everything else is trained
+
+
+def test_fixed_points_without_a_point_file_are_refused_before_training_and_name_it(tmp_path):
+    """Random points would train for hours, and could then not be compared with the scan."""
+    write_layout(LayoutConfig(tmp_path, "scannet", ("scene0000_00",), width=96, height=72, views=9, objects=4, points=300))
+    source, model = tmp_path / "scene0000_00", tmp_path / "model"
+    cloud = source / "points3d.ply"
+    cloud.unlink()
+    with pytest.raises(InputError, match=rf"no file {re.escape(str(cloud))}.*--fixed_points"):
+        train_rgb(RgbTrainConfig(source, model, preset="fast", iterations=1, fixed_points=True, device="cpu"))
+    assert not model.exists()
+    train_rgb(RgbTrainConfig(source, model, preset="fast", iterations=1, device="cpu"))  # without the flag, random ones do
+    assert len(load_ply(ModelFolder(model).point_cloud(1))) == 100_000

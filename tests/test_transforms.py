@@ -76,6 +76,15 @@ def test_nerfstudio_point_cloud_is_used(tmp_path):
     assert scene.points.tolist() == [[1, 2, 3], [4, 5, 6]] and scene.colors.tolist() == [[10, 20, 30], [40, 50, 60]]
 
 
+def test_a_scene_that_must_bring_its_points_is_refused_without_them(tmp_path):
+    write_nerfstudio(tmp_path)
+    with pytest.raises(InputError, match=r"no ply_file_path in \S+transforms\.json.*--fixed_points"):
+        load_scene(tmp_path, own_points=True)
+    write_nerfstudio(tmp_path, ply_file_path="sparse_pc.ply")
+    with pytest.raises(InputError, match=r"sparse_pc\.ply"):
+        load_scene(tmp_path, own_points=True)
+
+
 def test_intrinsics_of_a_frame_override_the_shared_ones(tmp_path):
     write_nerfstudio(tmp_path, {"fl_x": 30.0, "cx": 9.0})
     camera = load_scene(tmp_path).train[0]

@@ -58,6 +58,7 @@ def train_rgb(config: RgbTrainConfig) -> None:
         resolution=config.resolution,
         eval=config.eval,
         ignore_distortion=config.ignore_distortion,
+        own_points=config.fixed_points and config.start_checkpoint is None,
     )
     if len(scene.train) < FEW_PHOTOGRAPHS:
         log.warning("Only %d photographs to train from: views between them will look wrong.", len(scene.train))

@@ -1,5 +1,7 @@
 """Toy worlds in the layouts of public benchmarks: our readers take them as they take the data."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from evaluation.protocols import mipnerf360_goi, scannet
 from evaluation.protocols.mipnerf360_gags import gags_views
 from scene.dataset import load_scene
 from scene.point_cloud import read_vertices
+from toy_world import layouts
 from toy_world.layouts import SCENES, LayoutConfig, write_layout
 from workspace import InputError
 
@@ -94,3 +97,41 @@ def test_a_folder_of_something_else_is_not_written_to(tmp_path):
         written(tmp_path, "lerf_ovs")
     with pytest.raises(InputError, match="kitchen"):
         write_layout(LayoutConfig(tmp_path, "lerf_ovs", ("kitchen",), **SIZE))
+
+
+@pytest.mark.parametrize("benchmark", ["lerf_ovs", "3d_ovs", "mipnerf360_goi", "mipnerf360_gags"])
+def test_a_world_written_in_the_place_of_another_keeps_none_of_its_labels(tmp_path, benchmark):
+    name = SCENES[benchmark][0]
+    longer, other = {"seed": 0, "views": 17}, {"seed": 7}
+    for folder, worlds in ((tmp_path / "twice", (longer, other)), (tmp_path / "once", (other,))):
+        for world in worlds:
+            shutil.rmtree(folder / name, ignore_errors=True)  # as the refusal of another world advises
+            write_layout(LayoutConfig(folder, benchmark, (name,), **SIZE | world))
+    listed = [{path.relative_to(root) for path in root.rglob("*")} for root in (tmp_path / "twice", tmp_path / "once")]
+    assert listed[0] == listed[1]
+
+
+def test_labels_of_an_interrupted_write_do_not_survive_the_next(tmp_path, monkeypatch):
+    name, (phrase, rest) = SCENES["mipnerf360_goi"][0], ("a thing of yesterday", "masks/DSCF4600.png")
+    config = LayoutConfig(tmp_path, "mipnerf360_goi", (name,), **SIZE)
+
+    def interrupted(root, *_):
+        old = root / "label" / name / phrase / rest
+        old.parent.mkdir(parents=True)
+        old.touch()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setitem(layouts._WRITERS, "mipnerf360_goi", interrupted)
+        write_layout(config)
+    write_layout(config)
+    assert len(list((tmp_path / "label" / name).iterdir())) > 1 and not (tmp_path / "label" / name / phrase).exists()
+
+
+def test_labels_that_were_not_generated_are_not_removed(tmp_path):
+    label = tmp_path / "label" / "ramen" / "frame_00006.json"
+    label.parent.mkdir(parents=True)
+    label.write_text("{}")
+    with pytest.raises(InputError, match="not of a generated scene"):
+        written(tmp_path, "lerf_ovs")
+    assert label.exists() and not (tmp_path / "ramen").exists()

@@ -47,6 +47,7 @@ SCENES: Mapping[Benchmark, tuple[str, ...]] = {
     "mipnerf360_goi": ("room", "counter", "garden", "bonsai"),
     "mipnerf360_gags": ("room", "counter", "garden", "bonsai"),
 }
+GENERATED = ".toy_world"  # file in a folder of labels that was written here
 SURROUNDINGS = ("floor", "wall")  # not queried: they extend beyond every picture
 
 
@@ -89,7 +90,7 @@ def write_layout(config: LayoutConfig) -> None:
     """Write the scenes of a benchmark. A finished scene with the same settings is kept; an interrupted one is written again.
 
     Raises:
-        InputError: no such scene, or a scene folder holds something else.
+        InputError: there is no such scene, or a folder of scene or labels holds something else.
     """
     published = SCENES[config.benchmark]
     unknown = [name for name in config.scenes if name not in published]
@@ -104,6 +105,8 @@ def write_layout(config: LayoutConfig) -> None:
         if _finished(marker, settings):
             log.info("%s is already written", marker.parent)
             continue
+        if config.benchmark in _LABELS_OUTSIDE:
+            _empty_labels(config.output_path / "label" / name)
         write_json(marker, {"complete": False, "settings": settings})
         _WRITERS[config.benchmark](config.output_path, name, *_drawn(replace(config, seed=seed)), config)
         write_json(marker, {"complete": True, "settings": settings})
@@ -121,6 +124,27 @@ def _finished(marker: Path, settings: Mapping[str, object]) -> bool:
     if not found["complete"]:
         shutil.rmtree(marker.parent)
     return bool(found["complete"])
+
+
+def _empty_labels(folder: Path) -> None:
+    """Remove the labels of the world that this scene held before: they lie outside the scene folder and outlive it.
+
+    Raises:
+        InputError: the folder holds labels that were not written here; they stay.
+    """
+    mark = folder / GENERATED  # hidden, and goes with the folder: no reader takes it for a label
+    if folder.exists() and not mark.is_file():
+        raise InputError(
+            f"{folder} holds labels that are not of a generated scene, or of one written before; expected no such folder. "
+            "Remove it, or name another folder with -o."
+        )
+    for path in folder.iterdir() if folder.exists() else ():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path != mark:  # it stays to the end: an interrupted removal can be continued
+            path.unlink()
+    with atomic(mark) as temporary:
+        temporary.write_text("labels of a generated scene\n", encoding="utf-8")
 
 
 def _drawn(config: LayoutConfig) -> tuple[World, list[Shot]]:
@@ -202,6 +226,9 @@ _WRITERS = {
     "mipnerf360_goi": _mipnerf360_goi,
     "mipnerf360_gags": _mipnerf360_gags,
 }
+
+
+_LABELS_OUTSIDE = ("lerf_ovs", "mipnerf360_goi", "mipnerf360_gags")  # in label/<scene>, beside the scene folders
 
 
 def _renamed(shots: list[Shot], name: Callable[[int], str]) -> list[Shot]:

@@ -135,3 +135,21 @@ def test_labels_that_were_not_generated_are_not_removed(tmp_path):
     with pytest.raises(InputError, match="not of a generated scene"):
         written(tmp_path, "lerf_ovs")
     assert label.exists() and not (tmp_path / "ramen").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"views": 0}, {"objects": 25}, {"width": 8}, {"height": 8}, {"width": 0}, {"seed": -1}, {"points": 3}],
+    ids=str,
+)
+def test_settings_without_a_world_are_refused_and_leave_nothing(tmp_path, wrong):
+    ((name, value),) = wrong.items()
+    with pytest.raises(InputError, match=f"--{name} {value}: expected"):
+        write_layout(LayoutConfig(tmp_path / "data", "lerf_ovs", ("ramen",), **SIZE | wrong))
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_scan_of_more_points_than_pixels_is_refused(tmp_path):
+    with pytest.raises(InputError, match="--points 513: a scan has at most one"):
+        write_layout(LayoutConfig(tmp_path / "data", "scannet", width=16, height=16, views=2, points=513))
+    write_layout(LayoutConfig(tmp_path / "data", "scannet", ("scene0000_00",), width=16, height=16, views=2, points=512))

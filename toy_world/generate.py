@@ -66,12 +66,7 @@ def write_toy_world(
     Raises:
         InputError: a setting is invalid, or the folder holds another world or something else.
     """
-    if not 1 <= objects <= MOST_OBJECTS:
-        raise InputError(f"--objects {objects}: expected 1 to {MOST_OBJECTS}.")
-    given = {"seed": seed, "width": width, "height": height, "views": views, "points": points}
-    for name, least in (("seed", 0), ("width", SMALLEST_SIDE), ("height", SMALLEST_SIDE), ("views", 2), ("points", 4)):
-        if given[name] < least:
-            raise InputError(f"--{name} {given[name]}: expected {least} or more.")
+    refuse_impossible(seed, width, height, views, objects, points)
     scene = SceneFolder(Path(folder))
     config = {"seed": seed, "width": width, "height": height, "views": views, "objects": objects, "points": points}
     world = compose(seed, objects)
@@ -98,6 +93,16 @@ def write_toy_world(
     write_colmap(scene.sparse, shots, [f"{camera.name}.jpg" for camera in shots], cloud)
     write_json(record, {"complete": True, **described})
     return world
+
+
+def refuse_impossible(seed: int, width: int, height: int, views: int, objects: int, points: int) -> None:
+    """Raise InputError for settings that no world can be drawn with."""
+    if not 1 <= objects <= MOST_OBJECTS:
+        raise InputError(f"--objects {objects}: expected 1 to {MOST_OBJECTS}.")
+    given = {"seed": seed, "width": width, "height": height, "views": views, "points": points}
+    for name, least in (("seed", 0), ("width", SMALLEST_SIDE), ("height", SMALLEST_SIDE), ("views", 2), ("points", 4)):
+        if given[name] < least:
+            raise InputError(f"--{name} {given[name]}: expected {least} or more.")
 
 
 def render_views(world: World, shots: Sequence[Camera]) -> dict[str, Picture]:

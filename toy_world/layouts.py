@@ -19,7 +19,7 @@ from PIL import Image
 
 from scene.camera import Camera
 from toy_world.compose import World, cameras, compose
-from toy_world.generate import HELD_OUT, render_views
+from toy_world.generate import HELD_OUT, refuse_impossible, render_views
 from toy_world.labels import lerf_label, visible_masks
 from toy_world.layout_scannet import write_scan
 from toy_world.points import sample_cloud, write_colmap
@@ -90,12 +90,18 @@ def write_layout(config: LayoutConfig) -> None:
     """Write the scenes of a benchmark. A finished scene with the same settings is kept; an interrupted one is written again.
 
     Raises:
-        InputError: there is no such scene, or a folder of scene or labels holds something else.
+        InputError: a setting is invalid, there is no such scene, or a folder of scene or labels holds something else.
     """
     published = SCENES[config.benchmark]
     unknown = [name for name in config.scenes if name not in published]
     if unknown:
         raise InputError(f"--scenes {' '.join(unknown)}: {config.benchmark} has {', '.join(published)}.")
+    refuse_impossible(config.seed, config.width, config.height, config.views, config.objects, config.points)
+    if config.benchmark == "scannet" and config.points > config.views * config.width * config.height:
+        raise InputError(
+            f"--points {config.points}: a scan has at most one for each of the {config.views} x {config.width} x {config.height} "
+            "pixels. Lower it, or raise --width, --height or --views."
+        )
     for name in config.scenes or published:
         seed = config.seed + published.index(name)
         settings = {**asdict(config), "seed": seed}

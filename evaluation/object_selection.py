@@ -76,7 +76,7 @@ def _evaluate(config: SelectionConfig, folder: ModelFolder) -> None:
     cameras = {camera.name: camera for camera in (*scene.train, *scene.test)}
     labels = read_labels(config.labels, PROTOCOLS["lerf_ovs"], scene)
     name = scene.folder.name
-    asked = _asked(config, name, labels.phrases)
+    asked = asked_phrases(config.phrases, name, labels.phrases)
     if not asked:
         raise InputError(f"The labels in {config.labels} outline nothing, so that there is no phrase to ask.")
     if config.shuffled_control and len(asked) < 2:
@@ -98,8 +98,9 @@ def _evaluate(config: SelectionConfig, folder: ModelFolder) -> None:
     sys.stdout.write(f"{name}\n{_table(results)}\nrows: {model.selection_metrics}\n")
 
 
-def _asked(config: SelectionConfig, scene: str, labelled: Sequence[str]) -> tuple[str, ...]:
-    if config.phrases == "labels":
+def asked_phrases(choice: Literal["published", "labels"], scene: str, labelled: Sequence[str]) -> tuple[str, ...]:
+    """The phrases that a scene is asked; InputError when it has no published list and that is the choice."""
+    if choice == "labels":
         return tuple(labelled)
     lists = published_lists()
     if scene not in lists:

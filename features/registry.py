@@ -72,16 +72,21 @@ def text_encoder(
     Raises:
         InputError: weights are missing or are not those the features were made with, or an option does not apply to them.
     """
-    spec = spec_of(settings.extractor)
+    refuse_foreign_options(settings.extractor, options)
+    return spec_of(settings.extractor).text_encoder(settings, device, options)
+
+
+def refuse_foreign_options(extractor: str, options: TextOptions) -> None:
+    """Raise InputError for an option that the text encoder of these features does not take."""
+    spec = spec_of(extractor)
     for option in fields(TextOptions):
         given = getattr(options, option.name)
         if spec.text_options is not None and option.name not in spec.text_options and given != option.default:
             takers = [name for name, other in EXTRACTORS.items() if option.name in (other.text_options or ())]
             raise InputError(
-                f"--{option.name} {given} does not apply: the scene has {settings.extractor} features, and the flag is for "
+                f"--{option.name} {given} does not apply: the scene has {extractor} features, and the flag is for "
                 f"{', '.join(takers)}. Leave it out."
             )
-    return spec.text_encoder(settings, device, options)
 
 
 def spec_of(extractor: str) -> ExtractorSpec:

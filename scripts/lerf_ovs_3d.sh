@@ -14,8 +14,12 @@ data=$1 output=$2 here=$(dirname "$0")
 
 case ${METHOD:-autoencoder} in codebook) field=lifted ;; pca) field=pca ;; *) field=published ;; esac
 
+scenes=(${SCENES:-figurines ramen teatime waldo_kitchen})
+python -m evaluation.before_training --protocol lerf_ovs_3d -s "$data" --labels "$data/label" --scenes "${scenes[@]}" \
+  --features "${FEATURES:-sam_clip}" ${PHRASES:+--phrases "$PHRASES"} ${TALK2DINO:+--talk2dino_ckpt "$TALK2DINO"}
+
 models=()
-for scene in ${SCENES:-figurines ramen teatime waldo_kitchen}; do
+for scene in "${scenes[@]}"; do
   bash "$here/train_seeds.sh" "$data/$scene" "$output/$scene"
   runs=()
   for seed in ${SEEDS:-0}; do runs+=("$output/$scene/seed_$seed"); done

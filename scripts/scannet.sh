@@ -12,8 +12,12 @@ data=$1 output=$2 here=$(dirname "$0")
 all='0000_00 0062_00 0070_00 0097_00 0140_00 0200_00 0347_00 0400_00 0590_00 0645_00'
 case ${METHOD:-autoencoder} in codebook) field=lifted ;; pca) field=pca ;; *) field=published ;; esac
 
+scenes=(${SCENES:-$(printf 'scene%s ' $all)})
+python -m evaluation.before_training --protocol scannet -s "$data" --scenes "${scenes[@]}" \
+  --features "${FEATURES:-sam_clip}" ${TALK2DINO:+--talk2dino_ckpt "$TALK2DINO"}
+
 models=()
-for scene in ${SCENES:-$(printf 'scene%s ' $all)}; do
+for scene in "${scenes[@]}"; do
   bash "$here/train_seeds.sh" "$data/$scene" "$output/$scene" --fixed_points
   for seed in ${SEEDS:-0}; do models+=("$output/$scene/seed_$seed"); done
 done

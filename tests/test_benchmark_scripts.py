@@ -92,6 +92,12 @@ def test_mipnerf360_ov(tmp_path, monkeypatch, capfd, kind):
     assert 0 <= float(ours(out, "ours")[2]) <= 100
 
 
+def test_features_of_patches_are_measured_on_gags_labels_at_their_only_level(tmp_path, monkeypatch, capfd):
+    features = {"FEATURES": "mini_dense"}
+    out = run_benchmark("mipnerf360_ov.sh", tmp_path, "mipnerf360_gags", "garden", monkeypatch, capfd, features)
+    assert 0 <= float(ours(out, "ours")[2]) <= 100
+
+
 def test_a_script_stops_at_the_first_command_that_fails(tmp_path):
     python = tmp_path / "python"
     python.write_text('#!/usr/bin/env bash\necho "$1" >>"$RECORD"\n[ "$1" != train.py ]\n')
@@ -100,4 +106,4 @@ def test_a_script_stops_at_the_first_command_that_fails(tmp_path):
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "RECORD": str(record)}
     done = subprocess.run(["bash", ROOT / "scripts/lerf_ovs.sh", "data", "output"], env=environment, cwd=ROOT, check=False)
     assert done.returncode != 0
-    assert record.read_text().split() == ["preprocess.py", "train_autoencoder.py", "train.py"]
+    assert record.read_text().split() == ["-m", "preprocess.py", "train_autoencoder.py", "train.py"]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import tyro
 
+from features.registry import DEFAULT, EXTRACTORS
 from query.question import clean_phrases
 from workspace import command_line
 
@@ -28,11 +29,13 @@ VARIABLES = {
     "PHRASES": "labels",
     "RULE": "langsplat_v2",
     "READING": "gaussian",
+    "LEVEL": "grid",
     "LABELS": "goi",
     "PRESET": "fast",
     "ITERATIONS": "100",
     "METHOD": "codebook",
 }
+CHECK = "evaluation.before_training"  # the first command of every benchmark
 ARGUMENTS = ("data/a scene", "output/a model", "red mug", "snowman's hat")
 
 
@@ -161,6 +164,8 @@ def test_a_method_is_tabled_by_its_own_field(script, tmp_path):
     """One output folder can hold the fields of several methods; without --field the published one would be taken."""
     arguments = ("data", "labels", "output")[: 3 if script == "mipnerf360_ov.sh" else 2]
     calls = run_script(ROOT / "scripts" / script, tmp_path, {"METHOD": "codebook", "SCENES": "a"}, arguments)
+    first, *calls = calls
+    assert first[:2] == ["-m", CHECK]
     asking = [call for call in calls if call[0] not in ("preprocess.py", "train.py") or "--include_feature" in call]
     assert len(asking) >= 3  # compressor, field, at least one table
     for call in asking:
@@ -174,6 +179,23 @@ def test_the_benchmark_evaluates_every_scene_by_its_labels(tmp_path, monkeypatch
     assert all(config.source_path.name == config.labels.name and len(config.model_path) == 2 for config in evaluations)
     table = accepted(calls[-1], monkeypatch, capsys)
     assert len(table.model_path) == 8
+
+
+@pytest.mark.parametrize("features", [*EXTRACTORS, None])
+def test_gags_labels_are_read_at_a_level_that_the_features_have(features, tmp_path, monkeypatch, capsys):
+    variables = {"FEATURES": features} if features else {}
+    calls = run_script(ROOT / "scripts/mipnerf360_ov.sh", tmp_path / "bin", variables, ("data", "labels", "output"))
+    for call in (calls[0], next(call for call in calls if call[0] == "eval_query.py")):
+        level = accepted(call, monkeypatch, capsys).level
+        assert level in EXTRACTORS[features or DEFAULT].store.trained_levels
+
+
+@pytest.mark.parametrize("script", ["lerf_ovs.sh", "3d_ovs.sh"])
+def test_a_rule_that_reads_one_level_is_given_it(script, tmp_path, monkeypatch, capsys):
+    calls = run_script(ROOT / "scripts" / script, tmp_path / "bin", {"RULE": "gags", "LEVEL": "m"}, ("data", "output"))
+    for call in (calls[0], next(call for call in calls if call[0] == "eval_query.py")):
+        config = accepted(call, monkeypatch, capsys)
+        assert (config.rule, config.level) == ("gags", "m")
 
 
 def test_a_wrong_flag_is_noticed(monkeypatch, capsys):

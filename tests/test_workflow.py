@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_scripts import accepted, run_script
+from test_scripts import CHECK, accepted, run_script
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ROOT / "workflow" / "scripts"
@@ -101,9 +101,9 @@ def as_flags(call):
 BENCHMARKS = {
     "lerf_ovs": ("lerf_ovs.sh", {"RULE": "langsplat_v2", "READING": "fast"}, {"rule": "langsplat_v2", "reading": "fast"}),
     "lerf_ovs_3d": ("lerf_ovs_3d.sh", {"PHRASES": "labels"}, {"phrases": "labels"}),
-    "3d_ovs": ("3d_ovs.sh", {}, {}),
+    "3d_ovs": ("3d_ovs.sh", {"RULE": "gags", "LEVEL": "grid"}, {"rule": "gags", "level": "grid"}),
     "scannet": ("scannet.sh", {}, {}),
-    "mipnerf360_ov": ("mipnerf360_ov.sh", {"LEVEL": "s"}, {"level": "s"}),
+    "mipnerf360_ov": ("mipnerf360_ov.sh", {}, {}),
 }
 
 
@@ -123,7 +123,8 @@ def test_a_benchmark_of_the_workflow_runs_the_commands_of_its_script(name, metho
         "METHOD": method,
         "SEEDS": "0 1",
     }
-    theirs = run_script(ROOT / "scripts" / script, tmp_path, variables, arguments)
+    check, *theirs = run_script(ROOT / "scripts" / script, tmp_path, variables, arguments)
+    assert check[1] == CHECK
     commands, field = Commands(config, ROOT), Commands(config, ROOT).fields["x"]
     ours, models = [], []
     for name_of_scene in benchmark["scenes"]:

@@ -10,6 +10,8 @@ from typing import Any
 
 from scene_table import Scene
 
+OF_PATCHES = ("dino", "clip_dense", "mini_dense")  # extractors whose only level is grid
+
 
 @dataclass(frozen=True)
 class Field:
@@ -106,9 +108,12 @@ class Commands:
         ]
         if name != "lerf_ovs_3d":
             command += ["--protocol", protocol(name, benchmark)]
-        if benchmark.get("kind") == "gags":
-            command += ["--rule", "gags", "--level", benchmark["level"]]
-        given = [word for key in ("rule", "reading", "phrases") if benchmark.get(key) for word in (f"--{key}", benchmark[key])]
+        if name == "mipnerf360_ov":  # GOI's labels are answered over all levels
+            level = benchmark.get("level") or ("grid" if field.features in OF_PATCHES else "l")
+            fixed = {"rule": "gags", "level": level} if benchmark["kind"] == "gags" else {"level": None}
+            benchmark = {**benchmark, **fixed}
+        options = ("rule", "reading", "level", "phrases")
+        given = [word for key in options if benchmark.get(key) for word in (f"--{key}", benchmark[key])]
         return [*command, "--shuffled_control", *given, *self._options("evaluate")]
 
     def table(self, name: str, benchmark: Mapping[str, Any], models: Sequence[str], field: Field) -> list[str]:

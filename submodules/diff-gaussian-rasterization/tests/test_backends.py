@@ -76,9 +76,9 @@ def test_opcheck_prepare_and_blend():
     torch.library.opcheck(blend_op.op, (view, width, height, state, counts, features, background, None, None, False))
 
 
-def test_compilers_see_the_operator_and_get_the_same_bits(monkeypatch):
-    # torch 2.6 traces operators whose output sizes depend on values only when asked to
-    monkeypatch.setattr(torch._dynamo.config, "capture_dynamic_output_shape_ops", True)
+# torch 2.6 traces operators whose output sizes depend on values only when asked to
+@torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True)
+def test_compilers_see_the_operator_and_get_the_same_bits():
     view, gaussians = make_view(18, 20), make_gaussians(12, scale=0.3)
     leaves = [gaussians[k].requires_grad_() for k in ("means", "scales", "rotations", "opacities")]
     leaves.append(torch.rand(12, 4, requires_grad=True))

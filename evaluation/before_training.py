@@ -15,7 +15,7 @@ import tyro
 from evaluation.catalogue import PROTOCOLS
 from evaluation.object_selection import asked_phrases
 from evaluation.rules import RuleName
-from evaluation.scan_segmentation import MOVED
+from evaluation.scan_segmentation import MOVED, labelled_scan
 from features.registry import DEFAULT, ExtractorName, refuse_foreign_options, spec_of
 from features.talk2dino import load_head
 from features.text import TextOptions
@@ -100,10 +100,9 @@ def _check_scene(config: BenchmarkConfig, scene: Path) -> None:
 
 def _check_scan(scene: Path) -> None:
     """The points that training starts from are those that the scan labels."""
-    points, labels = scene / "points3d.ply", scene / f"{scene.name}_vh_clean_2.labels.ply"
-    for path in (points, labels):
-        if not path.is_file():
-            raise InputError(f"No file {path}; expected the vertices of the scan (docs/results.md says where to get it).")
+    points, labels = scene / "points3d.ply", labelled_scan(scene)
+    if not points.is_file():
+        raise InputError(f"No file {points}; expected the vertices of the scan (docs/results.md says where to get it).")
     (start, _), (labelled, _) = read_point_cloud(points), read_labelled_points(labels)
     if start.shape != labelled.shape or not np.abs(start - labelled).max() <= MOVED:
         raise InputError(

@@ -107,7 +107,7 @@ def _metrics(model: ModelFolder, protocol: ProtocolName) -> tuple[dict[str, Any]
         raise InputError(
             f"{model.root} was asked only a part of the benchmark ({' '.join(partly)}), which does not compare. Run: {command}"
         )
-    refuse_stale(model, record, record.config["level"], command)
+    refuse_stale(model, record, command)
     return metrics, _procedure(metrics, record.config)
 
 

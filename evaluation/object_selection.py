@@ -22,7 +22,7 @@ from evaluation.catalogue import PROTOCOLS
 from evaluation.gaussian_scores import GaussianScores, gaussian_scores
 from evaluation.labels import OutlinedFrame
 from evaluation.overlap import pairwise_overlap
-from evaluation.procedure import distinct, relevancy_text
+from evaluation.procedure import distinct, field_files, relevancy_text
 from evaluation.protocol import read_labels
 from evaluation.protocols.gaussian_selection import select_argmax, select_vala
 from evaluation.protocols.lerf_ovs_3d import (
@@ -84,7 +84,7 @@ def _evaluate(config: SelectionConfig, folder: ModelFolder) -> None:
     question = session.question(asked, config.negatives)
     settings = {f.name: getattr(config, f.name) for f in fields(config) if f.name not in ("model_path", "field", "device")}
     settings |= {key: str(value) for key, value in settings.items() if isinstance(value, Path)}
-    inputs = field.fingerprint() | {"features": field.features}
+    inputs = field.fingerprint() | {"field_files": field_files(model), "features": field.features}
     with replaced_folder(model.selection_evaluation) as new, stage(new, Eval3dRecord, settings, inputs):
         scores, gaussians = gaussian_scores(question), field.trained.gaussians
         frames = [(cameras[key], frame) for key, frame in labels.truths.items()]

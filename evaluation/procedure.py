@@ -4,10 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from query.loading import load_field
 from workspace import InputError, ModelFolder
+from workspace.files import file_digest
 from workspace.record_types import Eval3dRecord, EvalRecord
 
 
@@ -26,15 +24,18 @@ def distinct(models: Sequence[Path]) -> Sequence[Path]:
     return models
 
 
-def refuse_stale(model: ModelFolder, record: EvalRecord | Eval3dRecord, level: str | None, command: str) -> None:
+def field_files(model: ModelFolder) -> dict[str, str]:
+    """Digests of the files of the trained field by name, the same on every machine; empty where there are none."""
+    return {path.name: file_digest(path) for path in sorted(model.language.glob("*.npy"))}
+
+
+def refuse_stale(model: ModelFolder, record: EvalRecord | Eval3dRecord, command: str) -> None:
     """InputError if the language field was trained again since `record` was written by `command`.
 
-    `level` is the one that was loaded, None for all. A folder with figures alone, copied from elsewhere, is taken as it is.
+    A folder with figures alone, copied from elsewhere, is taken as it is; so are records of earlier versions.
     """
-    if not model.language.exists() or not record.inputs:
-        return
-    now = load_field(model, torch.device("cpu"), level).fingerprint()
-    if any(record.inputs.get(name, digest) != digest for name, digest in now.items()):
+    then, now = record.inputs.get("field_files"), field_files(model)
+    if then and now and then != now:
         raise InputError(f"The figures of {model.root} are of a field that has been trained again since. Run: {command}")
 
 

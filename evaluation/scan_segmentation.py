@@ -32,6 +32,7 @@ from workspace.replaced_folder import replaced_folder
 from workspace.stage_record import stage
 
 ANY_LEVEL = "any"
+LABELS = "_vh_clean_2.labels.ply"  # after the name of the scan
 MOVED = 1e-3  # scene units (metres); positions that were optimised differ by more
 # mIoU in per cent of 19, 15 and 10 classes, from secondary tables; mAcc where known.
 PUBLISHED: Mapping[str, tuple[str, str, str]] = {
@@ -72,6 +73,7 @@ def _evaluate(config: ScanConfig, folder: ModelFolder) -> tuple[str, str, dict[s
     session = Session.open(config, folder)
     model = session.model
     field, scene = session.field, session.scene.folder
+    name = labelled_scan(scene.root).name.removesuffix(LABELS)
     nyu40 = _labels_of(field, scene, model)
     settings = {f.name: getattr(config, f.name) for f in fields(config) if f.name not in ("model_path", "field", "device")}
     settings |= {key: str(value) for key, value in settings.items() if isinstance(value, Path)}
@@ -85,13 +87,24 @@ def _evaluate(config: ScanConfig, folder: ModelFolder) -> tuple[str, str, dict[s
                 level: _measured(truth, cosines, num_classes, config.shuffled_control)
                 for level, cosines in _cosines(field, question).items()
             }
-        write_json(AnswerFolder(new).metrics, {"scene": scene.name, "protocol": "scannet", "classes": results})
-    return scene.name, model.field, results
+        write_json(AnswerFolder(new).metrics, {"scene": name, "protocol": "scannet", "classes": results})
+    return name, model.field, results
+
+
+def labelled_scan(folder: Path) -> Path:
+    """The labelled points of a scan; found by their ending, since the folder may be a link of another name."""
+    found = sorted(folder.glob(f"*{LABELS}"))
+    if len(found) != 1:
+        raise InputError(
+            f"{folder} holds {len(found)} files *{LABELS}; expected one, the labelled points of the scan "
+            "(docs/results.md says where to get it)."
+        )
+    return found[0]
 
 
 def _labels_of(field: LanguageField, scene: SceneFolder, model: ModelFolder) -> Int[Tensor, " n"]:
     """NYU40 ids of the Gaussians, which must be the points of the scan in the same order."""
-    path = scene.root / f"{scene.name}_vh_clean_2.labels.ply"
+    path = labelled_scan(scene.root)
     xyz, labels = read_labelled_points(path)
     means = field.trained.gaussians.means
     remedy = f"Train with positions frozen: python train.py -s {scene.root} -m {model.root} --fixed_points --overwrite"

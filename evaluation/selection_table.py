@@ -95,7 +95,7 @@ def _units(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 
 def _metrics(model: ModelFolder) -> dict[str, Any]:
     command = f"python -m evaluation.object_selection -m {model.root}{model.flag} --labels <labels>"
-    refuse_stale(model, require(model.selection_evaluation, Eval3dRecord, command), None, command)
+    refuse_stale(model, require(model.selection_evaluation, Eval3dRecord, command), command)
     return read_json(model.selection_metrics)
 
 

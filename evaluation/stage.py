@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from evaluation.catalogue import PROTOCOLS, ProtocolName
 from evaluation.judging import judge
-from evaluation.procedure import distinct
+from evaluation.procedure import distinct, field_files
 from evaluation.protocol import Labels, read_labels
 from evaluation.rules import DEFAULT_THRESHOLD, RuleName, rule
 from evaluation.scores import as_json, by_split, over_runs, summary
@@ -82,7 +82,7 @@ def eval_query(config: QueryConfig) -> None:
     models = [ModelFolder(path) for path in config.model_path] or [ModelFolder.of(config.source_path, None)]
     distinct([model.root for model in models])
     models, summaries, scenes = zip(*(_evaluate(config, model) for model in models), strict=True)
-    if len(set(scenes)) > 1:
+    if len(set(scenes)) > 1 and all(summaries):
         raise InputError(
             f"These models are of several scenes, {', '.join(map(str, dict.fromkeys(scenes)))}, and no repetitions of one: their "
             "answers are written, without a mean. Tables of a benchmark: python -m evaluation.benchmark"
@@ -123,7 +123,8 @@ def _evaluate(config: QueryConfig, folder: ModelFolder) -> tuple[ModelFolder, di
     decide, clock = rule(config.rule, config.mask_thresh), Clock(session.device)
     rows: list[Row] = []
     relevancy = session.relevancy(config.negatives)
-    inputs = session.field.fingerprint() | {"features": session.field.features, "relevancy": relevancy}
+    inputs = session.field.fingerprint() | {"field_files": field_files(model)}
+    inputs |= {"features": session.field.features, "relevancy": relevancy}
     # Answers are fast to recompute, so the folder only holds those of the last question.
     with replaced_folder(model.evaluation) as new, stage(new, EvalRecord, _recorded(config), inputs):
         answers, report = AnswerFolder(new), Report(config.report_views)

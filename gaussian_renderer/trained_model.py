@@ -1,5 +1,6 @@
 """Result of RGB training in a model folder: the Gaussians, their training settings and their scene."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from scene.gaussian_model import GaussianModel
 from workspace import InputError, ModelFolder
 from workspace.record_types import RgbRecord, RgbSettings
 from workspace.stage_record import require
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class TrainedModel:
         """The scene as used in training; pass `source_path` if it was moved since, `resolution` for another size.
 
         Raises:
-            InputError: the scene folder is missing, cannot be read, or is of another scene.
+            InputError: the scene folder is missing or cannot be read.
         """
         root = Path(self.config.source_path) if source_path is None else source_path
         if not root.is_dir():
@@ -53,11 +56,13 @@ class TrainedModel:
             ignore_distortion=self.config.ignore_distortion,
         )
         if source_path is not None and self.photographs:
-            known = {name: digest for name, digest in scene.photographs.items() if name in self.photographs}
-            if not any(self.photographs[name] == digest for name, digest in known.items()):
-                raise InputError(
-                    f"{root} has none of the photographs that {self.folder.root} was trained from, so that it is another scene. "
-                    f"-s is for a scene that was moved; it was {self.config.source_path}."
+            same = [self.photographs.get(name) == digest for name, digest in scene.photographs.items()]
+            if not any(same):  # smaller copies are the user's choice, another scene with the same names is a slip
+                log.warning(
+                    "%s has none of the photographs that %s was trained from (%s): answers are right only for the same scene.",
+                    root,
+                    self.folder.root,
+                    self.config.source_path,
                 )
         return scene
 

@@ -13,7 +13,7 @@ from scene.dataset import load_scene
 from scene.point_cloud import read_vertices
 from toy_world import layouts
 from toy_world.layouts import SCENES, LayoutConfig, write_layout
-from workspace import InputError
+from workspace import InputError, atomic
 
 SIZE = {"width": 96, "height": 72, "views": 9, "objects": 5, "points": 300}
 
@@ -116,9 +116,8 @@ def test_labels_of_an_interrupted_write_do_not_survive_the_next(tmp_path, monkey
     config = LayoutConfig(tmp_path, "mipnerf360_goi", (name,), **SIZE)
 
     def interrupted(root, *_):
-        old = root / "label" / name / phrase / rest
-        old.parent.mkdir(parents=True)
-        old.touch()
+        with atomic(root / "label" / name / phrase / rest) as temporary:
+            temporary.touch()
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -135,6 +134,18 @@ def test_labels_that_were_not_generated_are_not_removed(tmp_path):
     with pytest.raises(InputError, match="not of a generated scene"):
         written(tmp_path, "lerf_ovs")
     assert label.exists() and not (tmp_path / "ramen").exists()
+
+
+def test_a_label_that_was_added_to_generated_ones_stays(tmp_path):
+    root, name = written(tmp_path, "lerf_ovs")
+    added = root / "label" / name / "frame_00006.json"
+    added.write_text("{}")
+    shutil.rmtree(root / name)
+    with pytest.raises(InputError, match="not of a generated scene"):
+        written(root, "lerf_ovs")
+    assert added.read_text() == "{}"
+    added.unlink()
+    written(root, "lerf_ovs")
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from toy_world.layout_scannet import write_scan
 from toy_world.points import sample_cloud, write_colmap
 from toy_world.render import Picture
 from workspace import InputError, SceneFolder, atomic, command_line, read_json, write_json
+from workspace.owned_files import OwnedFiles, holds_files
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,6 @@ SCENES: Mapping[Benchmark, tuple[str, ...]] = {
     "mipnerf360_goi": ("room", "counter", "garden", "bonsai"),
     "mipnerf360_gags": ("room", "counter", "garden", "bonsai"),
 }
-GENERATED = ".toy_world"  # file in a folder of labels that was written here
 SURROUNDINGS = ("floor", "wall")  # not queried: they extend beyond every picture
 
 
@@ -111,10 +111,12 @@ def write_layout(config: LayoutConfig) -> None:
         if _finished(marker, settings):
             log.info("%s is already written", marker.parent)
             continue
+        labels = OwnedFiles(config.output_path / "label" / name)
         if config.benchmark in _LABELS_OUTSIDE:
-            _empty_labels(config.output_path / "label" / name)
+            _empty_labels(labels)
         write_json(marker, {"complete": False, "settings": settings})
-        _WRITERS[config.benchmark](config.output_path, name, *_drawn(replace(config, seed=seed)), config)
+        with labels.recording():
+            _WRITERS[config.benchmark](config.output_path, name, *_drawn(replace(config, seed=seed)), config)
         write_json(marker, {"complete": True, "settings": settings})
         log.info("%s: world %d in the layout of %s", marker.parent, seed, config.benchmark)
 
@@ -132,25 +134,20 @@ def _finished(marker: Path, settings: Mapping[str, object]) -> bool:
     return bool(found["complete"])
 
 
-def _empty_labels(folder: Path) -> None:
+def _empty_labels(labels: OwnedFiles) -> None:
     """Remove the labels of the world that this scene held before: they lie outside the scene folder and outlive it.
 
     Raises:
-        InputError: the folder holds labels that were not written here; they stay.
+        InputError: the folder holds other labels, which stay.
     """
-    mark = folder / GENERATED  # hidden, and goes with the folder: no reader takes it for a label
-    if folder.exists() and not mark.is_file():
+    if labels.begun or labels.being_removed:
+        labels.remove()
+    if holds_files(labels.folder):
         raise InputError(
-            f"{folder} holds labels that are not of a generated scene, or of one written before; expected no such folder. "
+            f"{labels.folder} holds labels that are not of a generated scene, or of one written before; expected no such folder. "
             "Remove it, or name another folder with -o."
         )
-    for path in folder.iterdir() if folder.exists() else ():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path != mark:  # it stays to the end: an interrupted removal can be continued
-            path.unlink()
-    with atomic(mark) as temporary:
-        temporary.write_text("labels of a generated scene\n", encoding="utf-8")
+    labels.begin()
 
 
 def _drawn(config: LayoutConfig) -> tuple[World, list[Shot]]:

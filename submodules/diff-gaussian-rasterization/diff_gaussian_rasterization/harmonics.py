@@ -87,8 +87,8 @@ def _save(ctx: Any, inputs: HarmonicsInputs, colors: Tensor) -> None:
     ctx.save_for_backward(inputs.means, inputs.sh_coeffs, colors)
 
 
-def _gradient(ctx: Any, backward: Any, grad_colors: Tensor) -> dict[str, Tensor]:
-    means, sh_coeffs, colors = ctx.saved_tensors
+def _gradient(ctx: Any, saved: tuple, backward: Any, grad_colors: Tensor) -> dict[str, Tensor]:
+    means, sh_coeffs, colors = saved
     needed = wanted(ctx, HarmonicsInputs)
     names = [name for name in ("means", "sh_coeffs") if getattr(needed, name)]
     given = HarmonicsBackwardInputs(ctx.degree, means, ctx.camera_center, sh_coeffs, colors, grad_colors, names)

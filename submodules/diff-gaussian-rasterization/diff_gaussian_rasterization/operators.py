@@ -52,8 +52,8 @@ class Operator:
 
         Args:
             save: save(ctx, inputs, outputs) stores what the backward pass needs.
-            gradient: gradient(ctx, backward, *gradients of the outputs) returns a dict of gradients by input name; the
-                gradients of the outputs are contiguous, None where an output was not used.
+            gradient: gradient(ctx, saved tensors, backward, *gradients of the outputs) returns a dict of gradients by input
+                name; the gradients of the outputs are contiguous, None where an output was not used.
             backward: the operator that `gradient` calls, with a tuple of that operator's inputs.
         """
         inputs, forward = self.inputs, self.forward
@@ -62,8 +62,9 @@ class Operator:
             save(ctx, self.inputs(*inputs), output)
 
         def gradient_by(call: Callable[..., Any]) -> Callable[..., Any]:
-            def flat_gradient(ctx: Any, *grads: Any) -> Any:
-                found = gradient(ctx, call, *[None if grad is None else grad.contiguous().resolve_neg() for grad in grads])
+            def flat_gradient(ctx: Any, *grads: Any, saved: tuple | None = None) -> Any:
+                saved = ctx.saved_tensors if saved is None else saved  # checkpointing allows to read them once
+                found = gradient(ctx, saved, call, *[None if grad is None else grad.contiguous().resolve_neg() for grad in grads])
                 return tuple([found.get(field) for field in inputs._fields])
 
             return flat_gradient
@@ -82,9 +83,10 @@ class Operator:
             if not torch.is_grad_enabled():
                 return first_order(ctx, *grads)
             # create_graph: the gradient may be differentiated again, in anything that it depends on
-            depends_on = [t for t in (*ctx.saved_tensors, *grads) if t is not None and t.requires_grad]
+            saved = ctx.saved_tensors
+            depends_on = [t for t in (*saved, *grads) if t is not None and t.requires_grad]
             with torch.no_grad():
-                found = first_order(ctx, *grads)
+                found = first_order(ctx, *grads, saved=saved)
             return tuple(grad if grad is None else _FirstDerivative.apply(grad, *depends_on) for grad in found)
 
         members = {"forward": direct_forward, "backward": direct_backward}
@@ -114,7 +116,7 @@ class _FirstDerivative(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, grad: Tensor, *depends_on: Tensor) -> Tensor:
-        return grad.view_as(grad)
+        return grad.clone()  # a view of it could not be changed in place
 
     @staticmethod
     def backward(ctx: Any, *_: Tensor) -> Any:

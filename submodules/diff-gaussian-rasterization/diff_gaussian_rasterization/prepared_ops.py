@@ -161,10 +161,10 @@ def background_gradient(grad_image: Tensor, alpha: Tensor) -> Tensor:
     return (grad_image * (1 - alpha)).sum(2).sum(1)
 
 
-def _blend_gradient(ctx: Any, backward: Any, grad_image: Tensor | None, *_: Tensor | None) -> dict[str, Tensor]:
+def _blend_gradient(ctx: Any, saved: tuple, backward: Any, grad_image: Tensor | None, *_: Tensor | None) -> dict[str, Tensor]:
     if grad_image is None:
         return {}
-    state, counts, alpha, weights = ctx.saved_tensors
+    state, counts, alpha, weights = saved
     needed, grads = wanted(ctx, BlendInputs), {}
     if needed.features:
         grads["features"] = backward(BlendBackwardInputs(*ctx.camera, state, counts, weights, ctx.half, ctx.count, grad_image))

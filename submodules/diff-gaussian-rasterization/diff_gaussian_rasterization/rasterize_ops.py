@@ -93,11 +93,17 @@ def _save(ctx: Any, inputs: RasterizeInputs, outputs: tuple[Tensor, ...]) -> Non
 
 
 def _gradient(
-    ctx: Any, backward: Any, grad_image: Tensor | None, grad_alpha: Tensor | None, grad_depth: Tensor | None, *_: Tensor | None
+    ctx: Any,
+    saved: tuple,
+    backward: Any,
+    grad_image: Tensor | None,
+    grad_alpha: Tensor | None,
+    grad_depth: Tensor | None,
+    *_: Tensor | None,
 ) -> dict[str, Tensor]:
     if grad_image is None and grad_alpha is None and grad_depth is None:
         return {}
-    alpha, state, counts, *gaussians, features, background, _ = ctx.saved_tensors  # the last for second derivatives only
+    alpha, state, counts, *gaussians, features, background, _ = saved  # the last for second derivatives only
     if grad_image is None:
         grad_image = alpha.new_zeros(features.shape[1], *alpha.shape)
     needed = wanted(ctx, RasterizeInputs)

@@ -19,6 +19,7 @@ from diff_gaussian_rasterization import (
     rasterize,
 )
 from torch.autograd import forward_ad
+from torch.utils.checkpoint import checkpoint
 
 N = 10
 
@@ -206,6 +207,21 @@ def test_a_penalty_on_a_gradient_is_refused(name):
     (gradient,) = torch.autograd.grad(colors.sum(), means, create_graph=True)
     with pytest.raises(NotImplementedError, match="first derivatives only"):
         gradient.square().sum().backward()
+
+
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_a_graph_of_gradients_that_is_not_used_is_no_error(checkpointed):
+    inputs = arguments()
+    leaf = inputs["means"].requires_grad_()
+
+    def draw(means):
+        return rasterize(make_view(), **inputs | {"means": means}).image
+
+    image = checkpoint(draw, leaf, use_reentrant=False) if checkpointed else draw(leaf)
+    (gradient,) = torch.autograd.grad(image.square().sum(), leaf, create_graph=True)
+    gradient = gradient.mul_(2)  # as clipping does
+    expected = torch.autograd.grad(draw(leaf).square().sum(), leaf)[0]
+    assert torch.equal(gradient, 2 * expected)
 
 
 def test_a_lazy_negation_is_not_read_past():

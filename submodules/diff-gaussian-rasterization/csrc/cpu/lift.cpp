@@ -143,9 +143,8 @@ void gather_gaussians(const PreparedView<T>& view, int64_t levels, const ThreadS
       double unlabelled = 0;
       sums[level].start(count);
       if (count > kFew)
-        std::stable_sort(
-            tuples.get(), tuples.get() + count,
-            [level](const TupleSum& a, const TupleSum& b) { return a.labels[level] < b.labels[level]; });
+        std::stable_sort(tuples.get(), tuples.get() + count,
+                         [level](const TupleSum& a, const TupleSum& b) { return a.labels[level] < b.labels[level]; });
       for (size_t k = 0; k < count; ++k)
         if (tuples[k].labels[level] < 0)
           unlabelled += tuples[k].weight;

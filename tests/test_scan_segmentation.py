@@ -81,6 +81,14 @@ def test_a_scene_without_a_labelled_point_has_no_figure(model, tmp_path, capsys)
     assert "- / -" in capsys.readouterr().out
 
 
+def test_a_scan_behind_a_link_keeps_its_name(model, tmp_path, capsys):
+    (tmp_path / "scene0000_00").rename(tmp_path / "stored")
+    (tmp_path / "scene0000_00").symlink_to("stored")
+    evaluate_scans(ScanConfig((model.root,), source_path=tmp_path / "stored", device="cpu"))
+    assert read_json(model.scan_metrics)["scene"] == "scene0000_00"
+    assert "without scene0062_00" in capsys.readouterr().out  # the first that is missing
+
+
 def test_other_points_than_the_scan_are_refused(model, tmp_path):
     write_labels(tmp_path / "scene0000_00", (1, 2, 7), CENTERS[:3])
     with pytest.raises(InputError, match="4 Gaussians.*3 points(?s:.*)--fixed_points"):

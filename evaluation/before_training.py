@@ -20,11 +20,11 @@ from features.registry import DEFAULT, ExtractorName, refuse_foreign_options, sp
 from features.talk2dino import load_head
 from features.text import TextOptions
 from query.question import Reading
+from scene.dataset import CAMERAS
 from scene.point_cloud import read_labelled_points, read_point_cloud
 from workspace import InputError, command_line
 
 BenchmarkName = Literal[("lerf_ovs_3d", "scannet", *PROTOCOLS)]
-CAMERAS = ("sparse", "transforms_train.json", "transforms.json")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ from query.question import Question
 from query.session import Session, SessionConfig
 from query.tables import table
 from scene.point_cloud import read_labelled_points
-from workspace import InputError, ModelFolder, SceneFolder, command_line, write_json
+from workspace import InputError, ModelFolder, command_line, write_json
 from workspace.answer_folder import AnswerFolder
 from workspace.record_types import EvalScanRecord
 from workspace.replaced_folder import replaced_folder
@@ -72,9 +72,8 @@ def _evaluate(config: ScanConfig, folder: ModelFolder) -> tuple[str, str, dict[s
     """Name of the scene, name of the field, and the figures by number of classes and level."""
     session = Session.open(config, folder)
     model = session.model
-    field, scene = session.field, session.scene.folder
-    name = labelled_scan(scene.root).name.removesuffix(LABELS)
-    nyu40 = _labels_of(field, scene, model)
+    field, scan = session.field, labelled_scan(session.scene.folder.root)
+    name, nyu40 = scan.name.removesuffix(LABELS), _labels_of(field, scan, model)
     settings = {f.name: getattr(config, f.name) for f in fields(config) if f.name not in ("model_path", "field", "device")}
     settings |= {key: str(value) for key, value in settings.items() if isinstance(value, Path)}
     results: dict[str, Any] = {}
@@ -102,12 +101,11 @@ def labelled_scan(folder: Path) -> Path:
     return found[0]
 
 
-def _labels_of(field: LanguageField, scene: SceneFolder, model: ModelFolder) -> Int[Tensor, " n"]:
-    """NYU40 ids of the Gaussians, which must be the points of the scan in the same order."""
-    path = labelled_scan(scene.root)
+def _labels_of(field: LanguageField, path: Path, model: ModelFolder) -> Int[Tensor, " n"]:
+    """NYU40 ids of the Gaussians, which must be the points of the scan at `path`, in the same order."""
     xyz, labels = read_labelled_points(path)
     means = field.trained.gaussians.means
-    remedy = f"Train with positions frozen: python train.py -s {scene.root} -m {model.root} --fixed_points --overwrite"
+    remedy = f"Train with positions frozen: python train.py -s {path.parent} -m {model.root} --fixed_points --overwrite"
     if len(means) != len(xyz):
         raise InputError(f"{model.root} has {len(means)} Gaussians and {path} {len(xyz)} points; expected one for each. {remedy}")
     moved = float((means.cpu() - torch.from_numpy(xyz)).abs().max())

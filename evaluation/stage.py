@@ -82,12 +82,12 @@ def eval_query(config: QueryConfig) -> None:
     models = [ModelFolder(path) for path in config.model_path] or [ModelFolder.of(config.source_path, None)]
     distinct([model.root for model in models])
     models, summaries, scenes = zip(*(_evaluate(config, model) for model in models), strict=True)
-    if len(set(scenes)) > 1 and all(summaries):
-        raise InputError(
-            f"These models are of several scenes, {', '.join(map(str, dict.fromkeys(scenes)))}, and no repetitions of one: their "
-            "answers are written, without a mean. Tables of a benchmark: python -m evaluation.benchmark"
-        )
     if len(models) > 1 and all(summaries):
+        if len(set(scenes)) > 1:
+            raise InputError(
+                f"These models are of several scenes, {', '.join(map(str, dict.fromkeys(scenes)))}, and no repetitions of one: "
+                "their answers are written, without a mean. Tables of a benchmark: python -m evaluation.benchmark"
+            )
         spread = over_runs(summaries)
         OwnedFiles(models[0].evaluation).add(models[0].runs)  # the next evaluation removes it with the others
         write_json(models[0].runs, {"models": [str(model.root) for model in models], "measures": spread})

@@ -55,15 +55,15 @@ class TrainedModel:
             eval=self.config.eval,
             ignore_distortion=self.config.ignore_distortion,
         )
-        if source_path is not None and self.photographs:
-            same = [self.photographs.get(name) == digest for name, digest in scene.photographs.items()]
-            if not any(same):  # smaller copies are the user's choice, another scene with the same names is a slip
-                log.warning(
-                    "%s has none of the photographs that %s was trained from (%s): answers are right only for the same scene.",
-                    root,
-                    self.folder.root,
-                    self.config.source_path,
-                )
+        same = [self.photographs.get(name) == digest for name, digest in scene.photographs.items()]
+        if source_path is not None and self.photographs and not any(same):
+            # smaller copies are the user's choice, another scene with the same names is a slip
+            log.warning(
+                "%s has none of the photographs that %s was trained from (%s): answers are right only for the same scene.",
+                root,
+                self.folder.root,
+                self.config.source_path,
+            )
         return scene
 
 

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 BLENDER_HALF_SIDE = 1.3  # world units; half the side of the cube that encloses the objects of the Blender scenes
 HOLD_OUT_EVERY = 8
+CAMERAS = ("sparse", "transforms_train.json", "transforms.json")  # what `load_scene` reads cameras from, the first that exists
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,12 @@ def load_scene(
         cameras, test = read_blender(root)
         cloud = root / "points3d.ply"  # where 3DGS trainers store the initial points of a Blender scene
         if own_points and not cloud.is_file():
-            raise InputError(_pointless(root, f"no file {cloud}", "put the point cloud there"))
+            raise InputError(_no_points(root, f"no file {cloud}", "put the point cloud there"))
         xyz, rgb = read_point_cloud(cloud) if cloud.is_file() else random_points(cameras, BLENDER_HALF_SIDE)
     elif (root / "transforms.json").is_file():
         cameras, cloud = read_nerfstudio(root, images, ignore_distortion)
         if own_points and cloud is None:
-            raise InputError(_pointless(root, f"no ply_file_path in {root / 'transforms.json'}", "name the point cloud there"))
+            raise InputError(_no_points(root, f"no ply_file_path in {root / 'transforms.json'}", "name the point cloud there"))
         _refuse_blind(cameras, root, images)  # before points are drawn in the middle of them
         xyz, rgb = random_points(cameras) if cloud is None else read_point_cloud(cloud)
     else:
@@ -146,7 +147,7 @@ def _read_colmap(folder: SceneFolder, images: str, ignore_distortion: bool) -> t
     return cameras, model.xyz, model.rgb
 
 
-def _pointless(root: Path, found: str, remedy: str) -> str:
+def _no_points(root: Path, found: str, remedy: str) -> str:
     return (
         f"{root} brings no points ({found}), and --fixed_points needs them: every Gaussian stays one point of the scene. "
         f"Expected a .ply with x, y, z: {remedy} (for ScanNet the scan itself, docs/results.md), or train without --fixed_points."

@@ -16,6 +16,23 @@ _hook = install_import_hook(ROOMS, "beartype.beartype")
 _hook.__enter__()
 
 
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    """Four balls with photographs and labels, in modules that have no other scene."""
+    from small_answers import write_scene  # after the hook
+
+    return write_scene(tmp_path_factory.mktemp("scene"))
+
+
+@pytest.fixture
+def model(scene, tmp_path, monkeypatch):
+    """The trained model of that scene, with a text encoder that knows the balls."""
+    from small_answers import Words, write_model
+
+    monkeypatch.setattr("query.session.text_encoder", lambda *_: Words())
+    return write_model(tmp_path / "model", scene)
+
+
 @pytest.fixture
 def shared() -> Path:
     """Reference outputs and real captures beside the checkout; tests that need them skip without."""

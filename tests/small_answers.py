@@ -16,6 +16,7 @@ from autoencoder.codebook import Codebook, principal_directions
 from autoencoder.kinds import write_compressor
 from autoencoder.mixtures import pack
 from autoencoder.pca import PCA
+from evaluation.stage import QueryConfig, eval_query
 from gaussian_renderer import render
 from query import open_model
 from query.open_model import OpenModel
@@ -23,7 +24,7 @@ from scene.camera import Camera
 from scene.gaussian_files import save_ply
 from scene.gaussian_model import GaussianModel
 from toy_world.labels import lerf_label
-from workspace import ModelFolder, save_array, write_json
+from workspace import ModelFolder, read_json, save_array, write_json
 from workspace.record_types import CompressorRecord, LanguageRecord, RgbRecord
 from workspace.stage_record import stage
 
@@ -51,6 +52,12 @@ class Words:
         known = dict(zip(BALLS + self.negatives, torch.cat([balls, negatives]), strict=True))
         unknown = embeddings()[1].sum(0) / math.sqrt(2)
         return torch.stack([known.get(phrase, unknown) for phrase in phrases])
+
+
+def ask(model: ModelFolder, **settings: object) -> dict:
+    """The metrics of `eval_query.py` with these settings."""
+    eval_query(QueryConfig(model_path=(model.root,), device="cpu", **settings))
+    return read_json(model.metrics)
 
 
 def open_with_words(written: ModelFolder) -> OpenModel:

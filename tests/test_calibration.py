@@ -4,7 +4,7 @@ import dataclasses
 import shutil
 
 import pytest
-from small_answers import BALLS, Words, embeddings, write_model, write_scene
+from small_answers import BALLS, Words, embeddings, write_model
 
 from evaluation.calibration import CalibrationConfig, calibrate
 from evaluation.stage import QueryConfig, eval_query
@@ -25,11 +25,6 @@ class BadWords(Words):
             if phrase == "confusing":
                 rows[i] = embeddings()[0][0]
         return rows
-
-
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory):
-    return write_scene(tmp_path_factory.mktemp("scene"))
 
 
 @pytest.fixture

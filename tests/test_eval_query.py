@@ -6,29 +6,13 @@ import re
 import cv2
 import numpy as np
 import pytest
-from small_answers import BALLS, CENTERS, FOCAL, HEIGHT, WIDTH, Words, write_model, write_scene
+from small_answers import BALLS, CENTERS, FOCAL, HEIGHT, WIDTH, ask, write_model
 
 from evaluation.stage import QueryConfig, eval_query
-from query import asking, session
+from query import asking
 from query.asking import Row
 from query.tables import top_table
 from workspace import InputError, ModelFolder, read_json, save_array, write_json
-
-
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory):
-    return write_scene(tmp_path_factory.mktemp("scene"))
-
-
-@pytest.fixture
-def model(scene, tmp_path, monkeypatch):
-    monkeypatch.setattr(session, "text_encoder", lambda *_: Words())
-    return write_model(tmp_path / "model", scene)
-
-
-def ask(model, **settings):
-    eval_query(QueryConfig(model_path=(model.root,), device="cpu", **settings))
-    return read_json(model.metrics)
 
 
 def test_phrases_are_found_in_every_view(model, capsys):

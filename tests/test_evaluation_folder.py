@@ -8,10 +8,8 @@ import sys
 
 import cv2
 import pytest
-from small_answers import BALLS, Words, write_model, write_scene
+from small_answers import BALLS, ask, write_scene
 
-from evaluation.stage import QueryConfig, eval_query
-from query import session
 from workspace import InputError, read_json
 from workspace.replaced_folder import replaced_folder
 
@@ -19,17 +17,6 @@ from workspace.replaced_folder import replaced_folder
 @pytest.fixture
 def scene(tmp_path):
     return write_scene(tmp_path / "scene")
-
-
-@pytest.fixture
-def model(scene, tmp_path, monkeypatch):
-    monkeypatch.setattr(session, "text_encoder", lambda *_: Words())
-    return write_model(tmp_path / "model", scene)
-
-
-def ask(model, **settings):
-    eval_query(QueryConfig(model_path=(model.root,), device="cpu", **settings))
-    return read_json(model.metrics)
 
 
 def files(folder):

@@ -3,30 +3,13 @@
 import shutil
 
 import pytest
-from small_answers import Words, write_model, write_scene
+from small_answers import ask, write_model
 
 from evaluation.benchmark import BenchmarkConfig, benchmark
 from evaluation.stage import QueryConfig, eval_query
-from query import session
 from scene.photographs import photograph_digest
 from workspace import InputError, read_json, write_json
 from workspace.scene_folder import image_files
-
-
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory):
-    return write_scene(tmp_path_factory.mktemp("scene"))
-
-
-@pytest.fixture
-def model(scene, tmp_path, monkeypatch):
-    monkeypatch.setattr(session, "text_encoder", lambda *_: Words())
-    return write_model(tmp_path / "model", scene)
-
-
-def ask(model, **settings):
-    eval_query(QueryConfig(model_path=(model.root,), device="cpu", **settings))
-    return read_json(model.metrics)
 
 
 def test_models_of_several_scenes_are_no_repetitions(model, scene, tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from small_answers import BALLS, Words, write_lifted, write_model, write_scene
+from small_answers import BALLS, Words, write_lifted, write_model
 from torch.nn import functional as F
 
 from evaluation.stage import QueryConfig, eval_query
@@ -12,11 +12,6 @@ from query.render_language import LanguageRenderConfig, render_language
 from query.session import Session, SessionConfig
 from query.views import choose_views
 from workspace import InputError, load_array, read_json, save_array, write_json
-
-
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory):
-    return write_scene(tmp_path_factory.mktemp("scene"))
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from small_answers import BALLS, Words, write_model, write_scene
+from small_answers import BALLS, write_model
 
 from evaluation import object_selection
 from evaluation.gaussian_scores import gaussian_scores
@@ -14,16 +14,10 @@ from query.loading import load_field
 from workspace import InputError, load_array, read_json, save_array, write_json
 
 
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory):
-    return write_scene(tmp_path_factory.mktemp("scene"))
-
-
 @pytest.fixture
-def model(scene, tmp_path, monkeypatch):
-    monkeypatch.setattr(session, "text_encoder", lambda *_: Words())
+def model(model, monkeypatch):
     monkeypatch.setattr("evaluation.protocols.gaussian_selection.NEIGHBOURS", 1)  # four Gaussians would all be neighbours
-    return write_model(tmp_path / "model", scene)
+    return model
 
 
 def evaluate(model, scene, **settings):

@@ -5,29 +5,11 @@ import json
 import cv2
 import numpy as np
 import pytest
-from small_answers import BALLS, HEIGHT, WIDTH, Words, write_model, write_scene
+from small_answers import BALLS, HEIGHT, WIDTH, ask, write_model
 
 from evaluation.benchmark import BenchmarkConfig, benchmark
 from evaluation.protocols.mipnerf360_gags import gags_views
-from evaluation.stage import QueryConfig, eval_query
-from query import session
 from workspace import InputError, read_json
-
-
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory):
-    return write_scene(tmp_path_factory.mktemp("scene"))
-
-
-@pytest.fixture
-def model(scene, tmp_path, monkeypatch):
-    monkeypatch.setattr(session, "text_encoder", lambda *_: Words())
-    return write_model(tmp_path / "model", scene)
-
-
-def ask(model, **settings):
-    eval_query(QueryConfig(model_path=(model.root,), device="cpu", **settings))
-    return read_json(model.metrics)
 
 
 @pytest.mark.parametrize("rule", ["langsplat", "langsplat_v2", "ludvig_uplifted", "ludvig_diffused", "occam", "occam_script"])

@@ -5,17 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small_answers import BALLS, Words, write_model, write_scene
+from small_answers import BALLS, Words, ask, write_model
 
 from evaluation import stage
-from evaluation.stage import QueryConfig, eval_query
 from query import session
 from query.answer_rule import answer
 from query.asking import answer_view
 from query.ranking import best_views
 from query.session import Session, SessionConfig
 from query.views import choose_views
-from workspace import InputError, load_array, read_json, save_array
+from workspace import InputError, load_array, save_array
 from workspace.clock import Clock
 
 READINGS = ("protocol", "fast", "gaussian")
@@ -30,11 +29,6 @@ class CountingWords(Words):
     def embed(self, phrases):
         self.batches.append(tuple(phrases))
         return super().embed(phrases)
-
-
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory):
-    return write_scene(tmp_path_factory.mktemp("scene"))
 
 
 @pytest.fixture
@@ -52,11 +46,6 @@ def model(scene, tmp_path, words):
 @pytest.fixture
 def opened(model):
     return Session.open(SessionConfig(device="cpu"), model)
-
-
-def ask(model, **settings):
-    eval_query(QueryConfig(model_path=(model.root,), device="cpu", **settings))
-    return read_json(model.metrics)
 
 
 @pytest.mark.parametrize("reading", READINGS)

@@ -3,23 +3,11 @@
 import cv2
 import numpy as np
 import pytest
-from small_answers import BALLS, HEIGHT, WIDTH, Words, write_model, write_scene
+from small_answers import BALLS, HEIGHT, WIDTH
 
-from query import session
 from query.render_language import LanguageRenderConfig, render_language
 from workspace import InputError, load_array, read_json
 from workspace.slugs import slug
-
-
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory):
-    return write_scene(tmp_path_factory.mktemp("scene"))
-
-
-@pytest.fixture
-def model(scene, tmp_path, monkeypatch):
-    monkeypatch.setattr(session, "text_encoder", lambda *_: Words())
-    return write_model(tmp_path / "model", scene)
 
 
 def draw(model, **settings):

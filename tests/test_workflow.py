@@ -10,11 +10,13 @@ import pytest
 import yaml
 from test_scripts import CHECK, accepted, run_script
 
+from features.registry import EXTRACTORS
+
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ROOT / "workflow" / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from commands import Commands  # noqa: E402
+from commands import OF_PATCHES, Commands  # noqa: E402
 from failures import failures, reason, summary, write_failures  # noqa: E402
 from run_job import take_gpu  # noqa: E402
 from scene_table import Scene, SceneTableError, count_photographs, read_scenes  # noqa: E402
@@ -25,6 +27,11 @@ def table(folder, text):
     path = folder / "scenes.tsv"
     path.write_text(text, encoding="utf-8")
     return str(path)
+
+
+def test_extractors_of_patches_are_those_that_have_no_other_level():
+    patches = {name for name, spec in EXTRACTORS.items() if tuple(spec.store.trained_levels) == ("grid",)}
+    assert set(OF_PATCHES) == patches
 
 
 def test_a_table_says_where_each_scene_is_and_what_it_is_asked(tmp_path):

@@ -72,11 +72,13 @@ def set_weight_precision(bits: Literal[16, 32]) -> None:
 
 
 def _reserved_memory(size: int) -> Tensor:
-    """Allocate `size` bytes, already taken from the budget, plus 64 for alignment; freeing them returns `size` to the budget.
+    """Take `size` bytes from the budget and allocate them, plus 64 for alignment; freeing them returns `size` to the budget.
 
     Raises:
-        _NoRoomError: the machine has no such memory.
+        _NoRoomError: the budget or the machine's memory does not suffice.
     """
+    if not _budget.take(size):
+        raise _NoRoomError
     try:
         memory = np.empty(size + 64, np.uint8)
     except MemoryError:
@@ -172,13 +174,10 @@ class KeptWeights:
         limit = _budget.limit
         places = _C.weight_places(target, prepared)
         size = places[-1]
-        if not _budget.take(size):
-            self._refused_at = limit  # counting cost a pass: retry only when the limit has changed
-            return
         try:
             tensor = _reserved_memory(size)
         except _NoRoomError:
-            self._refused_at = limit
+            self._refused_at = limit  # counting cost a pass: retry only when the limit has changed
             return
         tensor = tensor[-tensor.data_ptr() % 64 :][:size]
         _C.keep_weights(target, prepared, places, tensor.data_ptr())

@@ -62,14 +62,14 @@ class Operator:
             save(ctx, self.inputs(*inputs), output)
 
         def gradient_by(call: Callable[..., Any]) -> Callable[..., Any]:
-            def flat_gradient(ctx: Any, *grads: Any, saved: tuple | None = None) -> Any:
-                saved = ctx.saved_tensors if saved is None else saved  # checkpointing allows to read them once
+            def flat_gradient(ctx: Any, saved: tuple, grads: tuple) -> Any:
                 found = gradient(ctx, saved, call, *[None if grad is None else grad.contiguous().resolve_neg() for grad in grads])
                 return tuple([found.get(field) for field in inputs._fields])
 
             return flat_gradient
 
-        self.op.register_autograd(gradient_by(lambda given: backward.op(*given)), setup_context=save_flat)
+        by_operator = gradient_by(lambda given: backward.op(*given))
+        self.op.register_autograd(lambda ctx, *grads: by_operator(ctx, ctx.saved_tensors, grads), setup_context=save_flat)
 
         def direct_forward(ctx: Any, *flat: Any) -> Any:
             given = inputs(*flat)
@@ -80,13 +80,13 @@ class Operator:
         first_order = gradient_by(backward.forward)
 
         def direct_backward(ctx: Any, *grads: Any) -> Any:
+            saved = ctx.saved_tensors  # read once: a checkpoint refuses to give them again
             if not torch.is_grad_enabled():
-                return first_order(ctx, *grads)
+                return first_order(ctx, saved, grads)
             # create_graph: the gradient may be differentiated again, in anything that it depends on
-            saved = ctx.saved_tensors
             depends_on = [t for t in (*saved, *grads) if t is not None and t.requires_grad]
             with torch.no_grad():
-                found = first_order(ctx, *grads, saved=saved)
+                found = first_order(ctx, saved, grads)
             return tuple(grad if grad is None else _FirstDerivative.apply(grad, *depends_on) for grad in found)
 
         members = {"forward": direct_forward, "backward": direct_backward}
@@ -95,7 +95,7 @@ class Operator:
 
     def run(self, inputs: NamedTuple) -> Any:
         """Call the operator with a tuple of inputs, every tensor contiguous."""
-        if traced():
+        if _traced():
             return self.op(*inputs)
         if forward_ad._current_level >= 0:
             _refuse_tangents(inputs)
@@ -106,7 +106,7 @@ class Operator:
         return self.forward(inputs)
 
 
-def traced() -> bool:
+def _traced() -> bool:
     """Whether torch records operators now, or runs them on tensors without values, instead of only computing."""
     return torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0 or torch.jit.is_tracing()
 

@@ -29,14 +29,14 @@ def configure(tmp_path_factory):
     if nanobind.returncode:
         pytest.skip("nanobind is needed")
 
-    def run(*options: str, path: str = "") -> str:
+    def run(*options: str, path: str = "", **given: str) -> str:
         command = [
             CMAKE, "-S", PACKAGE, "-B", folder / "build", "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={NINJA}",
             f"-DPython_EXECUTABLE={sys.executable}", f"-Dnanobind_DIR={nanobind.stdout.strip()}", *options,
         ]  # fmt: skip
         variables = {k: v for k, v in os.environ.items() if k not in ("CUDACXX", "CUDA_PATH", "CUDAARCHS", "CUDAHOSTCXX")}
         done = subprocess.run(
-            command, env=variables | {"PATH": f"{tools}{os.pathsep}{path}"}, capture_output=True, text=True, check=False
+            command, env=variables | given | {"PATH": f"{tools}{os.pathsep}{path}"}, capture_output=True, text=True, check=False
         )
         return " ".join((done.stdout + done.stderr).split())
 
@@ -57,6 +57,10 @@ def test_says_what_it_builds_and_searches_nvcc_again(configure):
 def test_a_build_folder_forgets_the_choices_of_the_last_installation(configure):
     configure("-DGAUSSIAN_CUDA=OFF", path=SEARCH)
     assert "compute capability 86 " in configure("-DCMAKE_CUDA_ARCHITECTURES=86", path=SEARCH) + " "
+    assert "compute capability 75-real 80-real" in configure(path=SEARCH)
+    for architecture in ("90", "90", "86"):
+        said = configure(path=SEARCH, CUDAARCHS=architecture)
+        assert f"compute capability {architecture} " in said and "Error" not in said
     assert "compute capability 75-real 80-real" in configure(path=SEARCH)
 
 
